@@ -1,0 +1,1 @@
+"""Connectors: implementations of `craft_stream.runtime.ports` for Kafka, files and crawls."""

@@ -1,0 +1,1 @@
+"""Files: JSONL, plain, gzip or zstd."""

@@ -1,0 +1,61 @@
+"""Every error that craft_stream raises on purpose, as one tree.
+
+    CraftError
+    ├── ConfigurationError      a setting or an argument is wrong; exit code 2
+    ├── RecordError             a record cannot be decided; it goes to the dead letters with its `reason`
+    ├── DataError               too much of the input is bad, or it cannot be read; exit code 1
+    ├── TargetError             the target is empty or unusable
+    ├── IntegrityError          a Model or Ledger is damaged, of a newer format, or of other parameters
+    ├── UnavailableError        brokers out of reach for too long; exit code 75 (a supervisor restarts)
+    └── LogTruncatedError       the log no longer holds what must be read again
+
+Each message says what happened and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class CraftError(Exception):
+    """Base of the tree; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigurationError(CraftError):
+    """A setting, a flag or an argument is wrong."""
+
+    exit_code = 2
+
+
+class RecordError(CraftError):
+    """A record cannot be decided.
+
+    Attributes:
+        reason: a short code from a closed list (see `records.DecodeReason`), fit for a metric label.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DataError(CraftError):
+    """The input cannot be read, or more of it is bad than the limit allows."""
+
+
+class TargetError(CraftError):
+    """The target is empty or cannot describe a domain."""
+
+
+class IntegrityError(CraftError):
+    """A Model or a Ledger fails its checksum, is of a newer format, or belongs to other parameters."""
+
+
+class UnavailableError(CraftError):
+    """Brokers have been out of reach for longer than allowed."""
+
+    exit_code = 75
+
+
+class LogTruncatedError(CraftError):
+    """The log no longer holds records that must be read again."""

@@ -1,0 +1,1 @@
+"""What can be watched: every metric, and the HTTP endpoints that serve them."""

@@ -1,0 +1,70 @@
+"""Decisions and their reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reason(IntEnum):
+    """Why a pair was accepted or rejected; a closed list. The number is what the ledger stores."""
+
+    ACCEPTED = 0
+    OFF_DOMAIN = 1
+    MISALIGNED = 2
+    COPY = 3
+    WRONG_LANGUAGE = 4
+    GARBLED = 5
+    DUPLICATE = 6
+    NEAR_DUPLICATE = 7
+    OVER_BUDGET = 8
+    LISTED = 9
+
+    @property
+    def label(self) -> str:
+        """The name as written in decisions and metric labels, such as `off_domain`."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Decisions on a batch, in its order.
+
+    Attributes:
+        positions: int64 [n], offsets in the partition's log.
+        reason: uint8 [n], values of `Reason`.
+        score: float32 [n], what was compared with the threshold.
+        threshold: float32 [n], the threshold in force.
+        cluster: int16 [n], nearest centroid of the target.
+        domain: float32 [n], the standardised domain score, a part of `score`.
+        quality: float32 [n], log P(clean), a part of `score`; NaN where the pair did not pass the gate.
+        quota: float32 [n], the dual of the pair's cluster, a part of `score`.
+        model_version: int64 [n], the Model that scored each pair.
+    """
+
+    positions: NDArray[np.int64]
+    reason: NDArray[np.uint8]
+    score: NDArray[np.float32]
+    threshold: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+    domain: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    quota: NDArray[np.float32]
+    model_version: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """bool [n]."""
+        return self.reason == Reason.ACCEPTED
+
+    @classmethod
+    def concatenate(cls, parts: list[Decisions]) -> Decisions:
+        """Decisions on consecutive batches as one."""
+        fields = cls.__slots__
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})

@@ -1,0 +1,1 @@
+"""Text as bytes and offsets: packing, folding, tokens, character n-grams. Leaf of the imports; numba kernels."""

@@ -1,0 +1,91 @@
+"""Texts as one byte buffer with offsets, so that kernels see them without copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Texts, end to end.
+
+    Attributes:
+        buffer: uint8 [total bytes], UTF-8 as it came.
+        offsets: int64 [texts + 1]; text i is buffer[offsets[i]:offsets[i + 1]].
+    """
+
+    buffer: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def pack(cls, texts: Sequence[str]) -> TextBatch:
+        """Encode texts; unpaired surrogates become U+FFFD's replacement '?'."""
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def text(self, index: int) -> str:
+        """The text at `index`, decoded."""
+        return self.buffer[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8", "replace")
+
+    def texts(self) -> list[str]:
+        """All texts, decoded."""
+        return [self.text(index) for index in range(len(self))]
+
+    def slice(self, start: int, stop: int) -> TextBatch:
+        """Texts [start, stop), sharing no offsets with this batch but all of its bytes."""
+        low, high = int(self.offsets[start]), int(self.offsets[stop])
+        return TextBatch(self.buffer[low:high], self.offsets[start : stop + 1] - low)
+
+    def take(self, indices: NDArray[np.int64]) -> TextBatch:
+        """Texts at `indices`, in that order, copied."""
+        parts = [self.buffer[self.offsets[i] : self.offsets[i + 1]] for i in indices]
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        return TextBatch(np.concatenate(parts) if parts else np.zeros(0, np.uint8), offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """Sentence pairs in log order.
+
+    Attributes:
+        source: the source sides.
+        target: the target sides, as many.
+        positions: int64 [pairs]; the offset of each pair in its partition's log, strictly increasing.
+    """
+
+    source: TextBatch
+    target: TextBatch
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def pack(
+        cls, sources: Sequence[str], targets: Sequence[str], positions: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> PairBatch:
+        """Pack two lists of texts of equal length; positions default to 0, 1, 2, ..."""
+        if len(sources) != len(targets):
+            raise ValueError(f"{len(sources)} sources but {len(targets)} targets")
+        where = np.arange(len(sources)) if positions is None else np.asarray(positions)
+        return cls(TextBatch.pack(sources), TextBatch.pack(targets), where.astype(np.int64, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def slice(self, start: int, stop: int) -> PairBatch:
+        """Pairs [start, stop)."""
+        return PairBatch(
+            self.source.slice(start, stop), self.target.slice(start, stop), self.positions[start:stop]
+        )
+
+    def take(self, indices: NDArray[np.int64]) -> PairBatch:
+        """Pairs at `indices`, in that order, copied."""
+        return PairBatch(self.source.take(indices), self.target.take(indices), self.positions[indices])
