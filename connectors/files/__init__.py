@@ -1,1 +1,1 @@
-"""Files: JSONL, plain, gzip or zstd."""
+"""Files of pairs, in and out."""

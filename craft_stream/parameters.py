@@ -1,0 +1,114 @@
+"""Parameters of the learner and the selector: plain frozen values, checked, with a digest.
+
+They are a part of every decision, so their digest is written into each Model and Ledger; a Model learned under other
+learning parameters, or a Ledger begun under other parameters, is refused rather than misread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from craft_stream.errors import ConfigurationError
+
+Method = Literal["craft-plus", "craft"]
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigurationError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class LearningParameters:
+    """What the learner keeps and how often it publishes.
+
+    Attributes:
+        reservoir_size: target pairs kept, a bottom-k sample by hash.
+        clusters: most centroids; fewer while the reservoir is small (one for each 8 pairs).
+        sample_rate: share of the stream that is learned from, after `full_until` pairs.
+        full_until: pairs that are all learned from, at the start.
+        prime_pairs: pairs that the learner reads before the first decision.
+        prime_seconds: on a topic that holds fewer, how long it waits for them.
+        publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
+        seed: of every hash and random number.
+    """
+
+    reservoir_size: int = 4096
+    clusters: int = 64
+    sample_rate: float = 0.125
+    full_until: int = 100_000
+    prime_pairs: int = 50_000
+    prime_seconds: float = 30.0
+    publish_pairs: int = 100_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
+        _check(1 <= self.clusters <= 1024, "learner.clusters must be between 1 and 1024")
+        _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
+        _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
+        _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionParameters:
+    """How the selector decides.
+
+    Attributes:
+        method: "craft-plus", or "craft", the paper's own criterion online.
+        rate: budget; share of the stream to accept.
+        burst: accepted pairs by which the budget may run ahead, never more.
+        relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free.
+        gate: candidates per accepted pair that are scored for quality.
+        quality_weight: weight of log P(clean) in the score.
+        quality_floor: pairs with log P(clean) below are rejected.
+        horizon: pairs over which a debt of the budget is paid back.
+        window: pairs over which the distribution of scores is remembered.
+        near_duplicates: shared min-hash bands of 16 from which a pair is a near duplicate (6: Jaccard about .6); 17 turns it off.
+        seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
+        abstain: spend less when the stream holds less of the domain than it did.
+    """
+
+    method: Method = "craft-plus"
+    rate: float = 0.05
+    burst: int = 50
+    relaxation: float = 0.5
+    gate: float = 6.0
+    quality_weight: float = 2.0
+    quality_floor: float = -0.5
+    horizon: int = 20_000
+    window: int = 50_000
+    near_duplicates: int = 6
+    seen_pairs: int = 131_072
+    abstain: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self.method in ("craft-plus", "craft"), 'selection.method must be "craft-plus" or "craft"')
+        _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
+        _check(0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1")
+        _check(self.gate >= 1, "selection.gate must be at least 1")
+        _check(1 <= self.near_duplicates <= 17, "selection.near_duplicates must be between 1 and 17")
+        _check(self.horizon >= 1024 and self.window >= 1024, "selection.horizon and .window must be at least 1024")
+        _check(4096 <= self.seen_pairs <= 1 << 26, "selection.seen_pairs must be between 4096 and 67108864")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Both halves' parameters.
+
+    Attributes:
+        learning: see `LearningParameters`.
+        selection: see `SelectionParameters`.
+    """
+
+    learning: LearningParameters = field(default_factory=LearningParameters)
+    selection: SelectionParameters = field(default_factory=SelectionParameters)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of SHA-256 over the canonical JSON of all parameters."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
