@@ -1,0 +1,143 @@
+"""What the runtime tells whoever watches it: one method for each kind of event, all of which do nothing here.
+
+The worker calls an observer from its own threads, never concurrently, and never waits for it: an implementation
+(`craft_stream.observe`) overrides what it wants, keeps its own clock and locks, and must not block or raise. Events flow
+one way; everything that a metric, a health check or a status page shows is derived from them. A base class rather than
+a protocol, so that a new event breaks no implementation.
+
+Units: seconds, bytes, records. Every string that may become a metric label comes from a closed set named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from craft_stream.selection.decisions import Decisions
+
+
+class PartitionState(StrEnum):
+    """Where in its life an input partition is, as seen by the worker that holds it."""
+
+    ASSIGNED = "assigned"
+    RESTORING = "restoring"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    RELEASED = "released"
+    LOST = "lost"
+
+
+class Stage(StrEnum):
+    """Stages of the loop: what a duration, an error policy or a dead letter belongs to."""
+
+    POLL = "poll"
+    DECODE = "decode"
+    DECIDE = "decide"
+    PRODUCE = "produce"
+    COMMIT = "commit"
+    LEARN = "learn"
+    RESTORE = "restore"
+
+
+class TransactionResult(StrEnum):
+    """How a transaction ended; `recovered` counts the producers thrown away after an ambiguous error."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    FENCED = "fenced"
+    FAILED = "failed"
+
+
+class RebalanceKind(StrEnum):
+    """What the group did to this worker."""
+
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+
+
+class Observer:
+    """Receives every event of a worker and ignores it."""
+
+    def started(self, group_id: str, input_topic: str, parameters_digest: str, rate: float) -> None:
+        """The worker begins; `rate` is the budget wanted."""
+
+    def beat(self) -> None:
+        """The loop turned (at least once a second while the worker is healthy): the basis of liveness."""
+
+    def joined(self, partitions: frozenset[int]) -> None:
+        """The group gave this worker exactly these input partitions (possibly none): the basis of readiness."""
+
+    def stopped(self) -> None:
+        """The worker has left the group and closed its clients."""
+
+    def partition_state(self, partition: int, state: PartitionState) -> None:
+        """A partition entered `state`; after RELEASED or LOST the worker says nothing more of it."""
+
+    def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float) -> None:
+        """A rebalance took or gave `partitions`; `seconds` until they were drained, dropped or restored."""
+
+    def consumed(self, partition: int, records: int, size: int) -> None:
+        """`records` records of `size` bytes of values arrived (before anything is done with them)."""
+
+    def in_flight(self, records: int, size: int) -> None:
+        """What has been read and not committed, now."""
+
+    def poll_interval_used(self, share: float) -> None:
+        """Time between the last two polls over the broker's limit for it (max_poll_interval_ms)."""
+
+    def lag(self, partition: int, records: int, seconds: float) -> None:
+        """Offsets behind the end of the log, and the age of the newest record decided (0 when lag is 0)."""
+
+    def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
+        """A batch was decided; `rejected_kept`: rejected ones that are written to the decisions topic."""
+
+    def dead_letter(self, partition: int, stage: Stage, reason: str) -> None:
+        """One record could not be decided; `reason` is from `records.DecodeReason` or an error class's name."""
+
+    def breaker(self, open_: bool, share: float) -> None:
+        """The circuit breaker's state and the dead letters' share it is judged by."""
+
+    def stage(self, stage: Stage, seconds: float, records: int) -> None:
+        """A stage took `seconds` for `records` records."""
+
+    def transaction(self, result: TransactionResult, seconds: float, records: int) -> None:
+        """A transaction ended."""
+
+    def latency(self, seconds: float, records: int) -> None:
+        """`records` records were committed; `seconds`: mean time from record timestamp to commit."""
+
+    def recovered(self) -> None:
+        """An ambiguous transaction error was answered with a new producer and a restore."""
+
+    def restored(self, partition: int, seconds: float, size: int, attempts: int) -> None:
+        """A ledger was restored from `size` bytes, after `attempts` readings of its topic."""
+
+    def ledger_written(self, partition: int, kind: str, size: int) -> None:
+        """Ledger bytes went into a committed transaction; `kind`: "whole", "delta" or "page"."""
+
+    def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
+        """`Ledger.summary()` after a commit, at most once a second for each partition."""
+
+    def model(self, header: Mapping[str, Any], size: int) -> None:
+        """A Model was loaded: its `header` (version, target_version, pairs_seen, published_at_ms, ...), bytes."""
+
+    def model_in_force(self, partition: int, version: int) -> None:
+        """A partition decides with this Model version."""
+
+    def target(self, version: str, pairs: int) -> None:
+        """The target as read: its version (a digest of the reservoir) and its size."""
+
+    def learner(self, active: bool, pairs_seen: int) -> None:
+        """Whether this worker learns, and what it has learned from."""
+
+    def published(self, version: int, seconds: float, size: int) -> None:
+        """This worker's learner published a Model: time to make and write it, encoded bytes."""
+
+    def primed(self, pairs: int, seconds: float) -> None:
+        """The learner was primed before the first decision."""
+
+    def error(self, kind: str) -> None:
+        """An error was survived; `kind` is the class name of a CraftError or of a client's error."""
