@@ -1,0 +1,34 @@
+"""The integer hash functions that everything hashed here is built on; written down, seeded by constants, never Python's `hash`."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+U64 = np.uint64
+GOLDEN = U64(0x9E3779B97F4A7C15)
+FNV_OFFSET = U64(14695981039346656037)
+FNV_PRIME = U64(1099511628211)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def mix(h: np.uint64) -> np.uint64:
+    """Finaliser of MurmurHash3 (fmix64): every input bit moves every output bit."""
+    h ^= h >> U64(33)
+    h *= U64(0xFF51AFD7ED558CCD)
+    h ^= h >> U64(33)
+    h *= U64(0xC4CEB9FE1A85EC53)
+    h ^= h >> U64(33)
+    return h
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def fnv(h: np.uint64, byte: np.uint8) -> np.uint64:
+    """One step of FNV-1a (64 bits)."""
+    return (h ^ U64(byte)) * FNV_PRIME
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def chain(previous: np.uint64, current: np.uint64) -> np.uint64:
+    """Hash of an ordered pair of hashes."""
+    return mix(previous * U64(0x94D049BB133111EB) ^ current)
