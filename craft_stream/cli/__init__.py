@@ -1,0 +1,86 @@
+"""The command line: each command is a module `craft_stream.cli.NAME` with an `app = typer.Typer()`.
+
+It is imported when it is called, so `craft-stream --help` loads no engine and no client library, and a broken
+command breaks no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+
+from craft_stream import __version__
+from craft_stream.errors import CraftError
+
+COMMANDS = {
+    "demo": "Show the main job on real text, without a broker.",
+    "select": "Select from files into files, without a broker.",
+    "run": "Select from a crawl topic into a training topic, for as long as it is let.",
+    "learn": "Run the learner as a process of its own.",
+    "topics": "Create and check the topics.",
+    "target": "Publish and withdraw the pairs that describe the domain.",
+    "crawl": "Make pairs from a crawl and publish them.",
+    "export": "Write accepted pairs from their topic to files.",
+    "model": "List, pin and inspect the versions of the model.",
+    "ledger": "List and verify what each partition has done.",
+    "audit": "Recompute decisions from the log and prove them.",
+    "replay": "Decide a log again under other parameters and show the difference.",
+    "explain": "Say why a pair is accepted or rejected.",
+    "dlq": "List dead letters and send them again.",
+    "doctor": "Check broker, topics, permissions and clock.",
+    "config": "Show and check the settings in force.",
+}
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """A group whose commands are named at once and imported when one is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the placeholder that was found by its name with the command itself."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in self.commands:
+            module = importlib.import_module(f"{__name__}.{name}")
+            command = typer.main.get_command(module.app)
+            command.name = name
+        return name, command, rest
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    help="Select, from a stream of crawled sentence pairs, the training data that matches a target domain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # they would print local variables, and with them secrets
+)
+
+for _name, _help in COMMANDS.items():
+    if importlib.util.find_spec(f"{__name__}.{_name}"):
+        app.command(_name, help=_help)(lambda: None)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"craft-stream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line on stderr and the exit code that they carry."""
+    try:
+        app()
+    except CraftError as error:
+        print(f"craft-stream: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

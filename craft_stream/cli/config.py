@@ -1,0 +1,51 @@
+"""`craft-stream config`: the settings in force, secrets masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import typer
+
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Show and check the settings in force.")
+
+
+@app.command()
+def show(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Print every setting in force as TOML, secrets masked, what is unset as a comment."""
+    settings = load_settings(config, overrides)
+    if as_json:
+        print(orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(toml(settings), end="")
+
+
+@app.command()
+def check(config: Config = None, overrides: Overrides = None) -> None:
+    """Read the settings and say whether they can be used; exit code 2 if not."""
+    settings = load_settings(config, overrides)
+    print(f"the settings are valid; digest of the parameters {settings.parameters().digest}")
+
+
+def toml(settings: Settings) -> str:
+    """The settings as TOML text, a table for each section; secrets masked, what is unset as a comment."""
+    return "\n".join(_table(name, table) for name, table in settings.model_dump(mode="json").items())
+
+
+def _table(name: str, table: dict[str, Any]) -> str:
+    hidden = {"rate"} if name == "selection" else set()
+    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+    lines = [f"[{name}]"]
+    for key, value in table.items():
+        if key in inner or key in hidden:
+            continue
+        lines.append(f"# {key} = (not set)" if value is None else f"{key} = {_value(value)}")
+    own = "\n".join(lines) + "\n"
+    return "\n".join([own, *(_table(f"{name}.{key}", value) for key, value in inner.items())])
+
+
+def _value(value: Any) -> str:
+    return orjson.dumps(value).decode()  # JSON's strings, numbers and booleans are TOML's
