@@ -1,1 +1,76 @@
-"""Files of pairs, in and out."""
+"""Files of pairs, in and out: the format is told by the name's ending, compression (.gz, .zst) apart.
+
+A source is made by `CLASS(path, record, resume)`, a sink by `CLASS(path)`. Other packages add endings by
+entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named by the ending without its dot.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from pathlib import PurePath
+from typing import Any, cast
+
+from craft_stream.errors import ConfigurationError
+from craft_stream.runtime.ports import Sink, Source
+from craft_stream.settings import RecordSettings
+
+JSON_LINES = "jsonl"
+SOURCES = {
+    "json": "connectors.files.jsonl:JsonlSource",
+    "jsonl": "connectors.files.jsonl:JsonlSource",
+    "mo": "connectors.gettext:GettextSource",
+    "ndjson": "connectors.files.jsonl:JsonlSource",
+    "parquet": "connectors.files.parquet:ParquetSource",
+    "po": "connectors.gettext:GettextSource",
+    "tmx": "connectors.files.tmx:TmxSource",
+    "tsv": "connectors.files.tsv:TsvSource",
+}
+SINKS = {
+    "json": "connectors.files.jsonl:JsonlSink",
+    "jsonl": "connectors.files.jsonl:JsonlSink",
+    "ndjson": "connectors.files.jsonl:JsonlSink",
+    "parquet": "connectors.files.parquet:ParquetSink",
+    "tmx": "connectors.files.tmx:TmxSink",
+    "tsv": "connectors.files.tsv:TsvSink",
+}
+
+
+def ending(path: str) -> str:
+    """The format that a name tells: its last suffix, compression apart; JSON lines where it tells none."""
+    suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
+    if suffixes and suffixes[-1] in (".gz", ".zst"):
+        suffixes.pop()
+    return suffixes[-1].removeprefix(".") if suffixes else JSON_LINES
+
+
+def open_source(path: str, record: RecordSettings, resume: str | None = None) -> Source:
+    """Open a file of pairs, `-` for JSON lines from standard input; `resume` is a `Source.position`.
+
+    Raises:
+        ConfigurationError: the format is not known, or its package is not installed.
+        DataError: the file cannot be read.
+    """
+    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, record, resume))
+
+
+def open_sink(path: str) -> Sink:
+    """Open a file to write records to, `-` for JSON lines on standard output.
+
+    Raises:
+        ConfigurationError: the format is not known, its package is missing, or the file cannot be written.
+    """
+    return cast(Sink, _load("craft_stream.sinks", SINKS, path)(path))
+
+
+def _load(group: str, known: dict[str, str], path: str) -> Any:
+    name = ending(path)
+    if name in known:
+        module, _, member = known[name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), member)
+        except ImportError as error:
+            raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
+    for entry in entry_points(group=group, name=name):
+        return entry.load()
+    raise ConfigurationError(f'{path}: unknown format "{name}"; known are {", ".join(sorted(known))}')
