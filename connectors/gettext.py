@@ -63,13 +63,9 @@ def _catalogue(path: str) -> polib.POFile | polib.MOFile:
 
 
 def _pairs(catalogue: polib.POFile | polib.MOFile) -> Iterator[tuple[str, str]]:
-    for entry in catalogue:
-        if not entry.msgid or not entry.translated():
-            continue
+    for entry in catalogue.translated_entries():
         if not entry.msgid_plural:
             yield entry.msgid, entry.msgstr
             continue
         forms = [entry.msgstr_plural[index] for index in sorted(entry.msgstr_plural)]
-        yield entry.msgid, forms[0]
-        if len(forms) > 1:
-            yield entry.msgid_plural, forms[1]
+        yield from zip((entry.msgid, entry.msgid_plural), forms, strict=False)

@@ -1,7 +1,7 @@
 """Files of pairs, in and out: the format is told by the name's ending, compression (.gz, .zst) apart.
 
 A source is made by `CLASS(path, record, resume)`, a sink by `CLASS(path)`. Other packages add endings by
-entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named by the ending without its dot.
+entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named as the ending without dot.
 """
 
 from __future__ import annotations
