@@ -1,11 +1,11 @@
-"""What the runtime tells whoever watches it: one method for each kind of event, all of which do nothing here.
+"""What the runtime tells whoever watches it: one method for each kind of event.
 
-The worker calls an observer from its own threads, never concurrently, and never waits for it: an implementation
-(`craft_stream.observe`) overrides what it wants, keeps its own clock and locks, and must not block or raise. Events flow
-one way; everything that a metric, a health check or a status page shows is derived from them. A base class rather than
-a protocol, so that a new event breaks no implementation.
+The runtime calls an observer from several of its threads and never waits for it: an implementation
+(`craft_stream.observe`) overrides what it wants, keeps its own clock and locks, and must not block or raise.
+Events flow one way; everything that a metric, a health check or a status page shows is derived from them. A base
+class rather than a protocol, so that a new event breaks no implementation.
 
-Units: seconds, bytes, records. Every string that may become a metric label comes from a closed set named here.
+Units: seconds, bytes, records. Every string that may become a metric label is from a closed set named here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Observer:
         """The loop turned (at least once a second while the worker is healthy): the basis of liveness."""
 
     def joined(self, partitions: frozenset[int]) -> None:
-        """The group gave this worker exactly these input partitions (possibly none): the basis of readiness."""
+        """The group gave this worker exactly these input partitions (or none): the basis of readiness."""
 
     def stopped(self) -> None:
         """The worker has left the group and closed its clients."""
@@ -95,7 +95,7 @@ class Observer:
         """A batch was decided; `rejected_kept`: rejected ones that are written to the decisions topic."""
 
     def dead_letter(self, partition: int, stage: Stage, reason: str) -> None:
-        """One record could not be decided; `reason` is from `records.DecodeReason` or an error class's name."""
+        """One record could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""
 
     def breaker(self, open_: bool, share: float) -> None:
         """The circuit breaker's state and the dead letters' share it is judged by."""
@@ -122,7 +122,7 @@ class Observer:
         """`Ledger.summary()` after a commit, at most once a second for each partition."""
 
     def model(self, header: Mapping[str, Any], size: int) -> None:
-        """A Model was loaded: its `header` (version, target_version, pairs_seen, published_at_ms, ...), bytes."""
+        """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and size in bytes."""
 
     def model_in_force(self, partition: int, version: int) -> None:
         """A partition decides with this Model version."""
