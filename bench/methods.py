@@ -1,0 +1,97 @@
+"""Every way to select, under one signature, so that a table is a loop over names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.corpus import Corpus
+from bench.scenarios import Scenario
+
+Overrides = Mapping[str, Any]
+
+
+@dataclass
+class Selection:
+    """What a method chose.
+
+    Attributes:
+        chosen: int64 [m], positions in the scenario's stream, in the order of choice.
+        seconds: CPU seconds by stage.
+        notes: anything else worth a row, such as the ledger's summary.
+    """
+
+    chosen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the CPU time of the block under `name`."""
+        begun = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - begun
+
+
+Method = Callable[[Corpus, Scenario, Overrides], Selection]
+
+
+def _random(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+    rng = np.random.default_rng(overrides.get("seed", 0))
+    return Selection(np.sort(rng.choice(len(scenario.order), scenario.budget, replace=False)))
+
+
+def _ceiling(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+    """A random half of the domain's clean pairs, by the labels: what no selector can pass; no selector."""
+    labels = corpus.labels.take(scenario.order)
+    clean = np.flatnonzero(labels.of(scenario.domain) & labels.sound)
+    clean = clean[np.unique(labels.keys[clean], return_index=True)[1]]
+    size = min(scenario.budget, len(clean))
+    return Selection(np.sort(np.random.default_rng(0).choice(clean, size, replace=False)))
+
+
+def methods() -> dict[str, Method]:
+    """Name to method; what a method needs is imported when it is called."""
+
+    def dsir(both: bool) -> Method:
+        def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+            from bench import dsir as peer
+
+            return peer.select(corpus, scenario, both_sides=both, **overrides)
+
+        return run
+
+    def batch(regression: bool) -> Method:
+        def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+            from bench import craft_batch as peer
+
+            return peer.select(corpus, scenario, regression=regression, **overrides)
+
+        return run
+
+    def engine(name: str) -> Method:
+        def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+            from bench import engine as ours
+
+            return ours.select(corpus, scenario, {"method": name, **overrides})
+
+        return run
+
+    return {
+        "random": _random,
+        "dsir-source": dsir(both=False),
+        "dsir-both": dsir(both=True),
+        "craft-batch": batch(regression=False),
+        "craft-batch-regression": batch(regression=True),
+        "craft": engine("craft"),
+        "craft-plus": engine("craft-plus"),
+        "ceiling": _ceiling,
+    }

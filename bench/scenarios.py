@@ -1,0 +1,115 @@
+"""Streams made from a corpus: whole, thinned, without the domain, target swapped, mix shifted, short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.corpus import Corpus
+
+# The mixes of `mix-shift`: the target's domain and five others, then all the rest, then the first again.
+_MIXES = {
+    "finance": ("finance", "office", "cli", "manpages", "web", "sysadmin"),
+    "medical": ("medical", "science", "genealogy", "engineering", "fiction", "web"),
+    "gameui": ("gameui", "audio", "imaging", "desktop", "cli", "office"),
+}
+SMALL = 39_000
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A stream to select from.
+
+    Attributes:
+        name: as on the command line.
+        domain: the target.
+        order: int64 [n], the corpus's records that make up the stream, in the stream's order.
+        budget: pairs asked for.
+        segments: name and [start, stop) of parts of the stream that are reported one by one.
+        swap: from which position on the target is another domain's, and that domain.
+    """
+
+    name: str
+    domain: str
+    order: NDArray[np.int64]
+    budget: int
+    segments: tuple[tuple[str, int, int], ...] = field(default=())
+    swap: tuple[int, str] | None = None
+
+    @property
+    def rate(self) -> float:
+        """The budget as a share of the stream."""
+        return self.budget / max(len(self.order), 1)
+
+
+def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5) -> Scenario:
+    """The scenario of that name.
+
+    `plain`; `thin:P` (the domain's records are a share P of the stream, the budget as ever a part of them);
+    `scarce:P` (the same, but the budget of the plain stream is asked for); `absent` (`scarce:0`);
+    `swap:DOMAIN` (from the middle on the target is DOMAIN's; the rate is the mean of the two budgets');
+    `mix-shift`; `small` (the first 39,000 records).
+
+    Args:
+        corpus: the corpus.
+        name: see above.
+        domain: the target.
+        share: the budget as a share of the stream's records of the domain, noise included.
+    """
+    kind, _, argument = name.partition(":")
+    inside = corpus.labels.of(domain)
+    everything = np.arange(len(inside))
+    plain = int(inside.sum() * share)
+    if kind == "plain":
+        return Scenario(name, domain, everything, plain)
+    if kind in ("thin", "scarce", "absent"):
+        order = _thinned(inside, float(argument or 0))
+        budget = int(inside[order].sum() * share) if kind == "thin" else int(plain * len(order) / len(inside))
+        return Scenario(name, domain, order, budget)
+    if kind == "swap":
+        half = len(inside) // 2
+        segments = _windows("before", 0, half) + _windows("after", half, len(inside))
+        budget = (plain + int(corpus.labels.of(argument).sum() * share)) // 2
+        return Scenario(name, domain, everything, budget, segments, (half, argument))
+    if kind == "mix-shift":
+        order, away, back = _shifted(corpus, domain)
+        segments = (
+            _windows("here", 0, away) + _windows("away", away, back) + _windows("back", back, len(order))
+        )
+        return Scenario(name, domain, order, plain, segments)
+    if kind == "small":
+        return Scenario(name, domain, everything[:SMALL], int(inside[:SMALL].sum() * share))
+    raise ValueError(
+        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small"
+    )
+
+
+def _thinned(inside: NDArray[np.bool_], wanted: float) -> NDArray[np.int64]:
+    """Records of the stream without as many in-domain ones as leave a share of `wanted`."""
+    others = int((~inside).sum())
+    keep = min(round(wanted * others / (1 - wanted)), int(inside.sum()))
+    kept = np.random.default_rng(0).choice(np.flatnonzero(inside), keep, replace=False)
+    return np.sort(np.r_[np.flatnonzero(~inside), kept])
+
+
+def _shifted(corpus: Corpus, domain: str) -> tuple[NDArray[np.int64], int, int]:
+    """Half of a mix with the domain, all other domains, the other half; and where the parts begin."""
+    if domain not in _MIXES:
+        raise ValueError(f"mix-shift has no mix for {domain!r}; it has {', '.join(_MIXES)}")
+    mixed = np.zeros(len(corpus.labels.domains), bool)
+    for name in _MIXES[domain]:
+        mixed |= corpus.labels.of(name)
+    with_domain, without = np.flatnonzero(mixed), np.flatnonzero(~mixed)
+    half = len(with_domain) // 2
+    order = np.r_[with_domain[:half], without, with_domain[half:]]
+    return order, half, half + len(without)
+
+
+def _windows(name: str, start: int, stop: int) -> tuple[tuple[str, int, int], ...]:
+    """The first 10,000 records, the next 50,000, the rest."""
+    marks = [mark for mark in (start, start + 10_000, start + 60_000) if mark < stop] + [stop]
+    pieces = pairwise(marks)
+    return tuple((f"{name}+{(low - start) // 1000}k", low, high) for low, high in pieces)
