@@ -1,8 +1,8 @@
 """A real Apache Kafka for tests: one broker, or three, from the jars of a Maven repository; no Docker.
 
-`CRAFT_TEST_BOOTSTRAP` names a cluster to use instead. What is missing (Java 17 or newer, Maven) is installed with
-apt where that is possible; otherwise `BrokerError` says which command to type. The jars (44 MB) are kept in the
-user's cache folder.
+`CRAFT_TEST_BOOTSTRAP` names a cluster to use instead. What is missing (Java 17 or newer, Maven) is installed
+with apt where that is possible; otherwise `BrokerError` says which command to type. The jars (44 MB) are kept
+in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def java() -> str:
     if not found:
         raise BrokerError(
             "the integration tests need Java 17 or newer: type "
-            "`apt-get install openjdk-17-jre-headless maven` as root, or point CRAFT_TEST_BOOTSTRAP at a Kafka cluster"
+            "`apt-get install openjdk-17-jre-headless maven` as root, or let CRAFT_TEST_BOOTSTRAP name a cluster"
         )
     return found
 

@@ -1,7 +1,7 @@
 """One daemon thread that does one job at a time, so that the loop never waits.
 
-Not `concurrent.futures`: its threads are joined when the interpreter ends, and a job that hangs in a client library
-would keep a process alive that wants to end.
+Not `concurrent.futures`: its threads are joined when the interpreter ends, and a job that hangs in a client
+library would keep a process alive that wants to end.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The runtime calls an observer from several of its threads and never waits for it: an implementation
 (`craft_stream.observe`) overrides what it wants, keeps its own clock and locks, and must not block or raise.
-Events flow one way; everything that a metric, a health check or a status page shows is derived from them. A base
-class rather than a protocol, so that a new event breaks no implementation.
+Events flow one way; everything that a metric, a health check or a status page shows is derived from them. A
+base class rather than a protocol, so that a new event breaks no implementation.
 
 Units: seconds, bytes, records. Every string that may become a metric label is from a closed set named here.
 """
@@ -122,7 +122,7 @@ class Observer:
         """`Ledger.summary()` after a commit, at most once a second for each partition."""
 
     def model(self, header: Mapping[str, Any], size: int) -> None:
-        """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and size in bytes."""
+        """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and bytes."""
 
     def model_in_force(self, partition: int, version: int) -> None:
         """A partition decides with this Model version."""

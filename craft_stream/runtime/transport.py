@@ -1,8 +1,9 @@
 """What the worker asks of a message system: a group to consume in, outputs to write through, topics to read.
 
-`connectors.kafka` implements these protocols on a broker and `craft_stream.testing` in memory, with faults on demand.
-Every method belongs to one thread at a time: a Group to the loop, an Output to whoever made it, a Reader likewise;
-only `Group.claim` may be called from elsewhere, because it is what a transaction asks at its end.
+`connectors.kafka` implements these protocols on a broker and `craft_stream.testing` in memory, with faults on
+demand. Every method belongs to one thread at a time: a Group to the loop, an Output to whoever made it, a
+Reader likewise; only `Group.claim` may be called from elsewhere, because it is what a transaction asks at its
+end.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Claim(Protocol):
 
 
 class Group(Protocol):
-    """A member of a consumer group on one input topic. New partitions come paused; `start` sets them going."""
+    """A member of a consumer group on one input topic. New partitions are paused until `start`."""
 
     def poll(self, limit: int) -> Sequence[Message]:
         """Serve the group and return at most `limit` records that are there already; never waits long."""
@@ -103,7 +104,7 @@ class Receipt(Protocol):
 
 
 class Output(Protocol):
-    """Writes records, and offsets with them, in transactions (or, at least once, in the same order without)."""
+    """Writes records, and offsets with them, in transactions (or, at least once, in that order)."""
 
     def begin(self) -> None:
         """Start a transaction."""

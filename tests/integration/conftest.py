@@ -11,6 +11,6 @@ from tests import broker
 
 @pytest.fixture(scope="session")
 def bootstrap() -> Iterator[str]:
-    """Addresses of a Kafka cluster: the one that CRAFT_TEST_BOOTSTRAP names, or one started for the session."""
+    """Addresses of the cluster that CRAFT_TEST_BOOTSTRAP names, else of one started for the session."""
     with broker.bootstrap() as addresses:
         yield addresses
