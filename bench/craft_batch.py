@@ -21,7 +21,7 @@ def select(
     scenario: Scenario,
     regression: bool,
     clusters: int = 64,
-    ridge: float = 10.0,
+    ridge: float = 3.0,
 ) -> Selection:
     """Select the budget from the whole stream at once.
 

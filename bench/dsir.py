@@ -76,7 +76,8 @@ def _run(corpus: Corpus, scenario: Scenario, folder: Path, both_sides: bool, top
             dsir.compute_importance_weights()
             dsir.resample(f"{scratch}/out", scenario.budget, cache_dir=f"{scratch}/resampled", top_k=top_k)
         out = next(Path(scratch, "out").rglob("*.jsonl"))
-        return np.array([json.loads(line)["index"] for line in open(out, encoding="utf-8")], np.int64)
+        lines = out.read_text(encoding="utf-8").splitlines()
+        return np.array([json.loads(line)["index"] for line in lines], np.int64)
 
 
 def _write(path: Path, sources: list[str], targets: list[str], both_sides: bool) -> None:

@@ -1,8 +1,8 @@
 """The evaluation's embedding: hashed character 3- to 5-grams weighted by idf, 256 dimensions.
 
-It is independent of any selector's encoder, and the same as the one behind the figures of the design notes, so
-that KL divergences compare. Each n-gram of a word, spaces at both ends included, adds its idf with a hashed
-sign to 4 dimensions.
+It is independent of any selector's encoder, and the same as the one behind the figures of the design notes,
+so that KL divergences compare. Each n-gram of a word, spaces at both ends included, adds its idf with a
+hashed sign to 4 dimensions.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from craft_stream.learning.learner import Learner
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 
@@ -15,6 +14,7 @@ from bench.corpus import Corpus
 from bench.methods import Selection
 from bench.scenarios import Scenario
 from craft_stream.encoders import load_encoder
+from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 
 EPOCH = 1024

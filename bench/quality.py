@@ -2,8 +2,8 @@
 
 `python -m bench.quality --corpus PATH/en-fr --domain finance,medical --method craft-plus --json`
 
-`--set key=value` overrides a parameter of the
-engine; several values, `--set relaxation=0,.5`, make one run each: that is the ablation runner.
+`--set key=value` overrides a parameter of the engine; several values, `--set relaxation=0,.5`, make one run
+each: that is the ablation runner.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""The benchmark itself: its figures are right on streams small enough to check by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import near_duplicates
+from bench.corpus import Corpus, Labels, Texts
+from bench.metrics import kl, quality
+from bench.scenarios import Scenario, scenario
+
+NOUNS = {"sea": ("mer", "voile", "port", "vague"), "money": ("banque", "prêt", "taux", "solde")}
+ENGLISH = {"mer": "sea", "voile": "sail", "port": "harbour", "vague": "wave"}
+ENGLISH |= {"banque": "bank", "prêt": "loan", "taux": "rate", "solde": "balance"}
+
+
+def _record(domain: str, index: int, noise: str | None = None) -> dict[str, object]:
+    one, two = (NOUNS[domain][(index // step) % 4] for step in (1, 4))
+    target = f"La {one} et la {two} numéro {index}"
+    source = f"The {ENGLISH[one]} and the {ENGLISH[two]} number {index}"
+    return {"src": source, "tgt": source if noise == "copy" else target, "domain": domain, "noise": noise}
+
+
+def _write(path: Path, records: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(zstandard.compress(b"\n".join(orjson.dumps(record) for record in records)))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """Forty records of the sea, every tenth a copy of its source, among 160 about money."""
+    kinds = ["sea" if index % 5 == 0 else "money" for index in range(200)]
+    records = [_record(kind, index, "copy" if index % 50 == 0 else None) for index, kind in enumerate(kinds)]
+    _write(tmp_path / "corpus" / "stream.jsonl.zst", records)
+    for part, first in (("target", 1000), ("test", 2000)):
+        held = [_record("sea", index) for index in range(first, first + 80)]
+        _write(tmp_path / "corpus" / part / "sea.jsonl.zst", held)
+    return Corpus(tmp_path / "corpus", tmp_path / "cache")
+
+
+def test_stream_is_read_back_from_the_cache(corpus: Corpus) -> None:
+    """What a second reader takes from the cache is what the first one prepared, labels apart from the pairs."""
+    assert corpus.pairs.source.text(3) == "The balance and the bank number 3"
+    again = Corpus(corpus.folder, corpus.cache.parent)
+    assert again.pairs.target.texts() == corpus.pairs.target.texts()
+    assert again.labels.of("sea").sum() == 40
+    assert again.labels.of("unheard of").sum() == 0
+
+
+def test_quality_counts_first_clean_copies_only() -> None:
+    """Good is in-domain, clean and the first copy selected; each other fault is counted under its own name."""
+    labels = Labels(
+        domain=("a", "b"),
+        domains=np.array([0, 0, 0, 1, 0], np.uint8),
+        noise=np.array([0, 5, 2, 0, 0], np.uint8),
+        keys=np.array([1, 1, 2, 3, 4], np.uint64),
+    )
+    clusters = np.array([0, 0, 1, 1, 1], np.uint8), np.array([0.5, 0.5])
+    figures = quality(np.array([0, 1, 2, 3]), labels, "a", 5, clusters)
+    assert figures["good"] == 1 / 4
+    assert figures["dup"] == 1 / 4
+    assert figures["noise"] == figures["copy"] == 1 / 4
+    assert figures["recall"] == 1 / 2
+    assert figures["realised"] == 4 / 5
+    assert figures["kl"] == pytest.approx(0, abs=1e-6)
+
+
+def test_quality_of_nothing_selected(corpus: Corpus) -> None:
+    """A selector that spends nothing gets zeros, not errors."""
+    figures = quality(np.zeros(0, np.int64), corpus.labels, "sea", 0, corpus.clusters("sea"))
+    assert figures["good"] == figures["noise"] == figures["realised"] == 0
+
+
+def test_kl_of_equal_shares_is_nothing() -> None:
+    """KL is zero where the shares agree and log(1/share) where all of the target sits in one cluster."""
+    assert kl(np.array([0.25, 0.75]), np.array([0.25, 0.75])) == pytest.approx(0, abs=1e-9)
+    assert kl(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(2), abs=1e-5)
+
+
+@given(st.lists(st.frozensets(st.integers(0, 12), max_size=8), max_size=25))
+def test_near_duplicates_equal_brute_force(sets: list[frozenset[int]]) -> None:
+    """The prefix filter misses no pair above the threshold and invents none."""
+
+    def above(one: frozenset[int], other: frozenset[int]) -> bool:
+        return len(one & other) > 0.6 * len(one | other)
+
+    near = sum(any(above(found, sets[j]) for j in range(i)) for i, found in enumerate(sets))
+    assert near_duplicates.exact_share(sets) == near / max(len(sets), 1)
+
+
+def test_minhash_sees_copies_and_passes_strangers() -> None:
+    """Half of a list that comes twice are near duplicates; unlike pairs are none."""
+    texts = [f"{word} {word}s are {word}ly {index}" for index, word in enumerate("abcdefghij" * 2)]
+    strangers = near_duplicates.bigrams(texts[:10], texts[:10])
+    assert near_duplicates.minhash_share(strangers) == 0
+    assert near_duplicates.minhash_share(strangers + strangers) == 0.5
+
+
+def test_thinned_stream_holds_the_share_asked_for(corpus: Corpus) -> None:
+    """Thinning removes in-domain records only, down to their share; `scarce` still asks for the plain rate."""
+    thin, scarce = (scenario(corpus, f"{kind}:0.05", "sea") for kind in ("thin", "scarce"))
+    inside = corpus.labels.take(thin.order).of("sea")
+    assert inside.mean() == pytest.approx(0.05, abs=0.003)
+    assert (~inside).sum() == 160
+    assert thin.budget == 4
+    assert scarce.rate == pytest.approx(scenario(corpus, "plain", "sea").rate, rel=0.05)
+    assert corpus.labels.take(scenario(corpus, "absent", "sea").order).of("sea").sum() == 0
+
+
+def test_unknown_scenario_is_named(corpus: Corpus) -> None:
+    """A misspelt scenario says which there are."""
+    with pytest.raises(ValueError, match="known: plain"):
+        scenario(corpus, "pain", "sea")
+
+
+def _good(corpus: Corpus, setting: Scenario, chosen: np.ndarray) -> float:
+    return float(corpus.labels.take(setting.order).of("sea")[chosen].mean())
+
+
+def test_batch_craft_spends_its_budget_in_the_domain(corpus: Corpus) -> None:
+    """The paper's method takes exactly the budget, in-domain where the clusters tell the domains apart."""
+    from bench import craft_batch
+
+    setting = scenario(corpus, "plain", "sea")
+    for regression in (False, True):
+        chosen = craft_batch.select(corpus, setting, regression, clusters=4).chosen
+        assert len(chosen) == len(set(chosen)) == setting.budget
+        assert _good(corpus, setting, chosen) > 0.9
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any), st.integers(0, 500))
+def test_quotas_add_up(counts: list[int], budget: int) -> None:
+    """Largest remainders: quotas sum to the budget and are within one of the exact share."""
+    from bench.craft_batch import apportion
+
+    quotas = apportion(np.array(counts), budget)
+    assert quotas.sum() == budget
+    assert np.abs(quotas - np.array(counts) * budget / sum(counts)).max() < 1
+
+
+def test_dsir_prefers_the_domain(corpus: Corpus) -> None:
+    """The authors' package runs through our files and finds the domain; its answer is kept in the cache."""
+    pytest.importorskip("data_selection")
+    from bench import dsir
+
+    setting = scenario(corpus, "plain", "sea")
+    chosen = dsir.select(corpus, setting, both_sides=True, top_k=True).chosen
+    assert len(chosen) == setting.budget
+    assert _good(corpus, setting, chosen) > 0.9
+    assert dsir.select(corpus, setting, both_sides=True, top_k=True).chosen.tolist() == chosen.tolist()
+
+
+def test_bits_per_token_by_hand() -> None:
+    """Trained on one word pair, the test's cost is that of the fitted mixture, and unknown words are counted."""
+    from bench.downstream import bits_per_token
+
+    one = Texts(["sea"], ["mer"])
+    bits, unknown = bits_per_token(one, one, one)
+    assert bits == pytest.approx(0, abs=0.05)
+    assert unknown == 0
+    bits, unknown = bits_per_token(one, Texts(["sea"] * 2, ["mer", "port"]), Texts(["sea"], ["port"]))
+    assert unknown == 1
+    assert bits == pytest.approx(np.log2(200_000) + 1, abs=0.01)
+
+
+def test_translations_of_the_domain_help_downstream(corpus: Corpus) -> None:
+    """In-domain training pairs cost fewer bits and retrieve better translations than as many out of it."""
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("sklearn")
+    from bench.downstream import figures
+
+    inside, outside = (np.flatnonzero(corpus.labels.of(domain))[:40] for domain in ("sea", "money"))
+    within, without = figures(corpus, "sea", inside), figures(corpus, "sea", outside)
+    assert within["bits"] < without["bits"]
+    assert within["chrf"] > without["chrf"]
