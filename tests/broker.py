@@ -93,7 +93,7 @@ def java() -> str:
     if not found:
         raise BrokerError(
             "the integration tests need Java 17 or newer: type "
-            "`apt-get install openjdk-17-jre-headless maven` as root, or let CRAFT_TEST_BOOTSTRAP name a cluster"
+            "`apt-get install openjdk-17-jre-headless maven` as root, or set CRAFT_TEST_BOOTSTRAP"
         )
     return found
 

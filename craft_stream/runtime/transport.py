@@ -64,8 +64,12 @@ class Claim(Protocol):
 class Group(Protocol):
     """A member of a consumer group on one input topic. New partitions are paused until `start`."""
 
-    def poll(self, limit: int) -> Sequence[Message]:
-        """Serve the group and return at most `limit` records that are there already; never waits long."""
+    def poll(self, limit: int, seconds: float) -> Sequence[Message]:
+        """Serve the group and return at most `limit` records, after at most about `seconds`.
+
+        Raises:
+            LogTruncatedError: the log no longer holds the record to be read next.
+        """
 
     def changes(self) -> Sequence[Change]:
         """What happened since the last call."""

@@ -1,0 +1,167 @@
+"""Membership of a consumer group on kafka-python.
+
+Rebalance callbacks run in the client's IO thread, where a blocking call would raise: they only note what
+happened and make sure that a new partition delivers nothing before the worker says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka import errors as client_errors
+
+from connectors.kafka.clients import SafeClient, explain, member
+from craft_stream.errors import LogTruncatedError
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.transport import Change, ChangeKind, TransactionError
+from craft_stream.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GroupClaim:
+    """The member's metadata at the moment when it owned what it claimed."""
+
+    metadata: Any
+
+
+class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of the group on the input topic."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._topic = settings.input_topic
+        self._lock = threading.Lock()
+        self._owned: set[int] = set()
+        self._revoked: dict[int, int] = {}  # partition: the generation that took it away
+        self._changes: list[Change] = []
+        self._client: SafeClient | None = None
+        self._consumer = member(settings, self._make_client)
+        self._consumer.subscribe([self._topic], listener=self)
+
+    def _make_client(self, **options: Any) -> SafeClient:
+        self._client = SafeClient(**options)
+        return self._client
+
+    def poll(self, limit: int, seconds: float) -> Sequence[Message]:
+        """See `Group.poll`."""
+        try:
+            chunks = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
+        except client_errors.OffsetOutOfRangeError as error:
+            raise LogTruncatedError(
+                f"{self._topic} no longer holds the record to be read next ({error}): raise its retention; "
+                "`craft-stream run --rebuild` starts again from what is left"
+            ) from error
+        except client_errors.RetriableError:
+            return []
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+        return [message(record) for records in chunks.values() for record in records]
+
+    def changes(self) -> Sequence[Change]:
+        """See `Group.changes`."""
+        with self._lock:
+            changes, self._changes = self._changes, []
+        return changes
+
+    def start(self, partition: int, offset: int) -> None:
+        """See `Group.start`."""
+        where = TopicPartition(self._topic, partition)
+        if where in self._consumer.assignment():
+            self._consumer.seek(where, offset)
+            self._consumer.resume(where)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """See `Group.pause`."""
+        self._consumer.pause(*self._assigned(partitions))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """See `Group.resume`."""
+        self._consumer.resume(*self._assigned(partitions))
+
+    def ends(self) -> Mapping[int, int]:
+        """See `Group.ends`."""
+        found = {where.partition: self._consumer.highwater(where) for where in self._consumer.assignment()}
+        return {partition: end for partition, end in found.items() if end is not None}
+
+    def claim(self, partitions: Iterable[int]) -> GroupClaim:
+        """See `Group.claim`.
+
+        The broker checks member and generation, not partitions, and checks nothing at all for a member
+        without a generation. So the metadata is read first: if a partition is still ours afterwards, or was
+        taken away by this very generation (nobody can get it before the next one), a later owner implies a
+        later generation, and the broker refuses ours.
+        """
+        metadata = self._consumer.group_metadata()
+        if metadata.generation_id < 0 or not metadata.member_id:
+            raise TransactionError("this worker is no member of the group any more", fenced=True)
+        with self._lock:
+            for partition in partitions:
+                if partition in self._owned or self._revoked.get(partition) == metadata.generation_id:
+                    continue
+                raise TransactionError(f"partition {partition} belongs to another worker by now", fenced=True)
+        return GroupClaim(metadata)
+
+    def commit(self, offsets: Mapping[TopicPartition, Any]) -> None:
+        """Commit offsets outside of a transaction (at-least-once); the broker checks the generation."""
+        self._consumer.commit(offsets, timeout_ms=30_000)
+
+    def reachable(self) -> bool:
+        """See `Group.reachable`."""
+        return self._client is not None and self._client.reachable()
+
+    def leave(self) -> None:
+        """See `Group.leave`."""
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """In the IO thread: new partitions wait, at a position that means nothing, until `start`."""
+        for where in assigned:
+            self._consumer.pause(where)
+            self._consumer.seek(where, 0)
+        self._note(ChangeKind.ASSIGNED, assigned)
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """In the IO thread."""
+        generation = self._consumer.group_metadata().generation_id
+        self._note(ChangeKind.REVOKED, revoked, generation)
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        """In the IO thread."""
+        self._note(ChangeKind.LOST, lost)
+
+    def _note(self, kind: ChangeKind, where: Iterable[TopicPartition], generation: int = -1) -> None:
+        partitions = frozenset(item.partition for item in where)
+        if not partitions:
+            return
+        with self._lock:
+            self._changes.append(Change(kind, partitions))
+            if kind is ChangeKind.ASSIGNED:
+                self._owned |= partitions
+            else:
+                self._owned -= partitions
+            for partition in partitions:
+                self._revoked.pop(partition, None)
+                if kind is ChangeKind.REVOKED:
+                    self._revoked[partition] = generation
+
+    def _assigned(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        assignment = self._consumer.assignment()
+        wanted = (TopicPartition(self._topic, partition) for partition in partitions)
+        return [where for where in wanted if where in assignment]
+
+
+def message(record: Any) -> Message:
+    """A client's record as ours."""
+    return Message(
+        record.value,
+        record.offset,
+        record.topic,
+        record.partition,
+        record.key,
+        tuple(record.headers),
+        record.timestamp,
+    )

@@ -1,0 +1,163 @@
+"""Writing on kafka-python, in the order that loses nothing.
+
+A commit of kafka-python 3.0.12 can return normally although the broker aborted the transaction (its time-out
+had passed, one more record was sent, then committed). So: send, wait for every record and look at each
+result, send the offsets as the last thing (that raises when the transaction is gone), commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka import errors as client_errors
+
+from connectors.kafka.clients import explain, producer
+from connectors.kafka.group import GroupClaim, KafkaGroup
+from craft_stream.errors import UnavailableError
+from craft_stream.runtime.transport import Claim, Headers, Position, TransactionError
+from craft_stream.settings import KafkaSettings
+
+FENCED = (
+    client_errors.ProducerFencedError,
+    client_errors.InvalidProducerEpochError,
+    client_errors.IllegalGenerationError,
+    client_errors.UnknownMemberIdError,
+    client_errors.FencedInstanceIdError,
+)
+SETTLE_SECONDS = 75.0  # longer than the producer's delivery time-out, after which it fails by itself
+
+
+class KafkaReceipt:
+    """A record on its way."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def offset(self) -> int:
+        """See `Receipt.offset`."""
+        return int(self._future.get(0).offset)
+
+
+class _Output:
+    """What both guarantees share: sending and looking at every result."""
+
+    def __init__(self, settings: KafkaSettings, client: Any) -> None:
+        self._settings = settings
+        self._producer = client
+        self._pending: list[Any] = []
+
+    def send(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, headers: Headers = ()
+    ) -> KafkaReceipt:
+        """See `Output.send`."""
+        if value is None and key is None:
+            raise ValueError("a record without value needs a key")
+        try:
+            future = self._producer.send(topic, value, key, list(headers), partition)
+        except (client_errors.KafkaError, ValueError) as error:
+            raise _failure("a record could not be sent", error) from error
+        self._pending.append(future)
+        return KafkaReceipt(future)
+
+    def settle(self) -> None:
+        """See `Output.settle`."""
+        pending, self._pending = self._pending, []
+        try:
+            self._producer.flush(SETTLE_SECONDS)
+        except client_errors.KafkaError as error:
+            raise _failure("records were not written in time", error) from error
+        for future in pending:
+            if future.exception is not None:
+                raise _failure("a record was not written", future.exception) from future.exception
+
+    def close(self) -> None:
+        """See `Output.close`."""
+        self._producer.close(timeout=0)
+
+
+class TransactionalOutput(_Output):
+    """Records and offsets in one transaction."""
+
+    def __init__(self, settings: KafkaSettings, name: str) -> None:
+        options = {"transactional_id": name, "transaction_timeout_ms": settings.transaction_timeout_ms}
+        super().__init__(settings, producer(settings, **options))
+        self._began = 0.0
+        try:
+            self._producer.init_transactions()
+        except client_errors.KafkaError as error:
+            self.close()
+            raise explain(error, settings) from error
+
+    def begin(self) -> None:
+        """See `Output.begin`."""
+        self._pending.clear()
+        self._began = time.monotonic()
+        try:
+            self._producer.begin_transaction()
+        except client_errors.KafkaError as error:
+            raise _failure("no transaction could be begun", error) from error
+
+    def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
+        """See `Output.commit`."""
+        self.settle()
+        try:
+            if isinstance(claim, GroupClaim):
+                self._producer.send_offsets_to_transaction(_offsets(self._settings, offsets), claim.metadata)
+            elif time.monotonic() - self._began > self._settings.transaction_timeout_ms / 2000:
+                # without offsets nothing would tell that the broker has given the transaction up
+                raise TransactionError("the transaction took more than half of its time-out")
+            self._producer.commit_transaction()
+        except client_errors.KafkaError as error:
+            raise _failure("the transaction was not committed", error) from error
+
+    def abort(self) -> None:
+        """See `Output.abort`."""
+        self._pending.clear()
+        try:
+            self._producer.abort_transaction()
+        except client_errors.KafkaError as error:
+            raise _failure("the transaction could not be aborted", error) from error
+
+
+class IdempotentOutput(_Output):
+    """At least once: the same order, without a transaction; offsets go last, through the group."""
+
+    def __init__(self, settings: KafkaSettings, group: KafkaGroup | None) -> None:
+        super().__init__(settings, producer(settings))
+        self._group = group
+
+    def begin(self) -> None:
+        """See `Output.begin`."""
+        self._pending.clear()
+
+    def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
+        """See `Output.commit`."""
+        self.settle()
+        if claim is None or self._group is None:
+            return
+        try:
+            self._group.commit(_offsets(self._settings, offsets))
+        except client_errors.KafkaError as error:
+            raise _failure("offsets were not committed", error) from error
+
+    def abort(self) -> None:
+        """What was sent stays; it will be sent again."""
+        self._pending.clear()
+
+
+def _offsets(
+    settings: KafkaSettings, offsets: Mapping[int, Position]
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(settings.input_topic, partition): OffsetAndMetadata(position.offset, position.note, -1)
+        for partition, position in offsets.items()
+    }
+
+
+def _failure(what: str, error: BaseException) -> TransactionError | UnavailableError:
+    return TransactionError(f"{what} ({type(error).__name__}: {error})", fenced=isinstance(error, FENCED))

@@ -1,0 +1,85 @@
+"""Reading topics to an end, outside of the group, on kafka-python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from kafka import TopicPartition
+from kafka import errors as client_errors
+
+from connectors.kafka.clients import consumer, explain
+from connectors.kafka.group import message
+from craft_stream.errors import LogTruncatedError, UnavailableError
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.transport import Position
+from craft_stream.settings import KafkaSettings
+
+STALLED_SECONDS = 60.0  # without one record of a topic that has more: longer than a leader's election takes
+CHUNK = 5_000
+TIMEOUT_MS = 30_000
+
+
+class KafkaReader:
+    """A consumer of hand-picked partitions; it has the group's name only to ask for committed offsets."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._consumer = consumer(settings, client_id=f"craft-stream-reader-{settings.group_id}")
+
+    def partitions(self, topic: str) -> Sequence[int]:
+        """See `Reader.partitions`."""
+        try:
+            return sorted(self._consumer.partitions_for_topic(topic))
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+
+    def bounds(self, topic: str, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]:
+        """See `Reader.bounds`."""
+        where = [TopicPartition(topic, partition) for partition in partitions]
+        if not where:
+            return {}
+        try:
+            first = self._consumer.beginning_offsets(where, timeout_ms=TIMEOUT_MS)
+            ends = self._consumer.end_offsets(where, timeout_ms=TIMEOUT_MS)
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+        return {item.partition: (first[item], ends[item]) for item in where}
+
+    def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[Sequence[Message]]:
+        """See `Reader.read`. Offsets have gaps, so the client's position tells when `stop` is reached."""
+        where = TopicPartition(topic, partition)
+        self._consumer.assign([where])
+        self._consumer.seek(where, start)
+        last, moved = start, time.monotonic()
+        try:
+            while last < stop:
+                records = self._consumer.poll(timeout_ms=500, max_records=CHUNK).get(where, [])
+                kept = [message(record) for record in records if record.offset < stop]
+                if kept:
+                    yield kept
+                position = self._consumer.position(where, timeout_ms=TIMEOUT_MS)
+                if position is not None and position > last:
+                    last, moved = position, time.monotonic()
+                elif time.monotonic() - moved > STALLED_SECONDS:
+                    raise UnavailableError(
+                        f"{topic}/{partition} stopped at {last} of {stop} for {STALLED_SECONDS:.0f} s: "
+                        "are its brokers up?"
+                    )
+        except client_errors.OffsetOutOfRangeError as error:
+            raise LogTruncatedError(f"{topic}/{partition} does not hold offset {last} any more") from error
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+
+    def committed(self, partition: int) -> Position | None:
+        """See `Reader.committed`."""
+        where = TopicPartition(self._settings.input_topic, partition)
+        try:
+            found = self._consumer.committed(where, metadata=True, timeout_ms=TIMEOUT_MS)
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+        return None if found is None else Position(found.offset, found.metadata or "")
+
+    def close(self) -> None:
+        """See `Reader.close`."""
+        self._consumer.close(autocommit=False, timeout_ms=2_000)
