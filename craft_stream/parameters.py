@@ -88,11 +88,22 @@ class SelectionParameters:
     def __post_init__(self) -> None:
         _check(self.method in ("craft-plus", "craft"), 'selection.method must be "craft-plus" or "craft"')
         _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
-        _check(0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1")
+        _check(
+            0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1"
+        )
         _check(self.gate >= 1, "selection.gate must be at least 1")
         _check(1 <= self.near_duplicates <= 17, "selection.near_duplicates must be between 1 and 17")
-        _check(self.horizon >= 1024 and self.window >= 1024, "selection.horizon and .window must be at least 1024")
+        _check(
+            self.horizon >= 1024 and self.window >= 1024,
+            "selection.horizon and .window must be at least 1024",
+        )
         _check(4096 <= self.seen_pairs <= 1 << 26, "selection.seen_pairs must be between 4096 and 67108864")
+
+
+def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:
+    """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters."""
+    canonical = json.dumps(asdict(parameters), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,5 @@ class Parameters:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of SHA-256 over the canonical JSON of all parameters."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        """See `digest`."""
+        return digest(self)

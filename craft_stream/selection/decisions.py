@@ -64,6 +64,15 @@ class Decisions:
         return self.reason == Reason.ACCEPTED
 
     @classmethod
+    def none(cls) -> Decisions:
+        """No decisions."""
+        single = np.zeros(0, np.float32)
+        whole = np.zeros(0, np.int64)
+        return cls(
+            whole, np.zeros(0, np.uint8), single, single, np.zeros(0, np.int16), single, single, single, whole
+        )
+
+    @classmethod
     def concatenate(cls, parts: list[Decisions]) -> Decisions:
         """Decisions on consecutive batches as one."""
         fields = cls.__slots__

@@ -19,13 +19,17 @@ _HASHES = 4
 
 @numba.njit(cache=True, nogil=True)
 def _bags(
-    stems: NDArray[np.uint64], offsets: NDArray[np.int64], weights: NDArray[np.float32], out: NDArray[np.float32]
+    stems: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
 ) -> None:
     dimensions = np.uint64(out.shape[1])
     shift = np.uint64(64 - STEM_BITS)
-    for i in range(out.shape[0]):
+    for i in range(len(rows)):
         row = out[i]
-        for t in range(offsets[i], offsets[i + 1]):
+        for t in range(offsets[rows[i]], offsets[rows[i] + 1]):
             x = stems[t]
             w = weights[np.int64(x >> shift)]
             for r in range(_HASHES):
@@ -75,16 +79,19 @@ def _nearest(
         out[i] = best
 
 
-def bags(tokens: Tokens, weights: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
-    """Embed texts: float32 [texts, dimensions], unit rows (zero for a text without tokens).
+def bags(
+    tokens: Tokens, rows: NDArray[np.int64], weights: NDArray[np.float32], dimensions: int
+) -> NDArray[np.float32]:
+    """Embed texts `rows`: float32 [rows, dimensions], of unit length (zero for a text without tokens).
 
     Args:
         tokens: of the texts.
+        rows: int64 [rows], which texts.
         weights: float32 [2^STEM_BITS], weight of a stem, as inverse document frequency.
         dimensions: D.
     """
-    out = np.zeros((len(tokens), dimensions), np.float32)
-    _bags(tokens.stems, tokens.offsets, weights, out)
+    out = np.zeros((len(rows), dimensions), np.float32)
+    _bags(tokens.stems, tokens.offsets, rows, weights, out)
     return out
 
 

@@ -69,7 +69,10 @@ class PairBatch:
 
     @classmethod
     def pack(
-        cls, sources: Sequence[str], targets: Sequence[str], positions: Sequence[int] | NDArray[np.int64] | None = None
+        cls,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        positions: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> PairBatch:
         """Pack two lists of texts of equal length; positions default to 0, 1, 2, ..."""
         if len(sources) != len(targets):

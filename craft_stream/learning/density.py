@@ -1,0 +1,117 @@
+"""Counts of n-grams under the target, the stream and what was selected, and the domain weights that follow from them.
+
+With c_T, c_S, c_A the counts of n-gram f and n_T, n_S, n_A their totals, E = (c_S + 1/2) n_T / (n_S + M/2) is what the
+target would hold of f if it were the stream, and
+
+    w_f = log(m + (1 - m) (c_T + a) / (E + a))                                                 the ratio
+        - b log(m + (1 - m) (c_A n_T / n_A + 1) / (c_T + 1)),   b = beta n_A / (n_A + n_T)      the correction
+
+The first line is the mean of a Gamma-Poisson rate ratio mixed with 1, so that one missing word cannot sink a pair (m = 1/2
+is the largest single gain measured: medical .233 to .377). The second pulls the selection back to the target where it has
+taken too much of something: without it more pairs are good and the downstream figure is worse.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.scoring.domain import LENGTH_POWER
+from craft_stream.text.ngrams import NGRAM_BITS, NGrams
+
+_SIZE = 1 << NGRAM_BITS
+MIXTURE = 0.5
+PRIOR = 0.1
+CORRECTION = 1.0
+# The target's own pairs are scored without the tenth of the reservoir around them: pairs of one document share words,
+# and with plain leave-one-out the target's median is 5.4 where the stream's true in-domain pairs have 2.2.
+BLOCKS = 10
+TAIL_QUANTILE = 0.8
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(indices: NDArray[np.uint32], counts: NDArray[np.float32], amount: np.float32) -> None:
+    for k in range(len(indices)):
+        counts[indices[k]] += amount
+
+
+def _weights(
+    target: NDArray[np.float64], stream: NDArray[np.float64], target_total: float, stream_total: float
+) -> NDArray[np.float64]:
+    expected = (stream + 0.5) * (target_total / (stream_total + 0.5 * _SIZE))
+    return np.log(MIXTURE + (1 - MIXTURE) * (target + PRIOR) / (expected + PRIOR))
+
+
+class NGramCounts:
+    """Counts that add up: those of two learners are the sums of theirs, exactly below 2^24 an n-gram.
+
+    Attributes:
+        target, stream, selected: float32 [2^NGRAM_BITS].
+    """
+
+    def __init__(self) -> None:
+        self.target = np.zeros(_SIZE, np.float32)
+        self.stream = np.zeros(_SIZE, np.float32)
+        self.selected = np.zeros(_SIZE, np.float32)
+        self._totals = {"target": 0, "stream": 0, "selected": 0}
+
+    def set_target(self, ngrams: NGrams) -> None:
+        """Count the target anew."""
+        self.target[:] = 0
+        _count(ngrams.indices, self.target, np.float32(1))
+        self._totals["target"] = len(ngrams.indices)
+
+    def add_stream(self, ngrams: NGrams) -> None:
+        """Add pairs of the stream."""
+        _count(ngrams.indices, self.stream, np.float32(1))
+        self._totals["stream"] += len(ngrams.indices)
+
+    def add_selected(self, ngrams: NGrams) -> None:
+        """Add pairs that were accepted."""
+        _count(ngrams.indices, self.selected, np.float32(1))
+        self._totals["selected"] += len(ngrams.indices)
+
+    def forget_selected(self) -> None:
+        """Begin anew with what was selected: the target is another."""
+        self.selected[:] = 0
+        self._totals["selected"] = 0
+
+    def merge(self, other: NGramCounts) -> None:
+        """Add another learner's stream and selected counts; the target is the same for all."""
+        for name in ("stream", "selected"):
+            getattr(self, name)[:] += getattr(other, name)
+            self._totals[name] += other._totals[name]
+
+    def weights(self) -> NDArray[np.float32]:
+        """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected."""
+        n_target, n_selected = self._totals["target"], self._totals["selected"]
+        target = self.target.astype(np.float64)
+        ratio = _weights(target, self.stream.astype(np.float64), n_target, self._totals["stream"])
+        corrected = ratio
+        if n_selected:
+            strength = CORRECTION * n_selected / (n_selected + n_target)
+            scaled = self.selected * (n_target / n_selected)
+            corrected = ratio - strength * np.log(MIXTURE + (1 - MIXTURE) * (scaled + 1) / (target + 1))
+        return np.stack([ratio, corrected], axis=1).astype(np.float32)
+
+    def block_scores(self, ngrams: NGrams) -> NDArray[np.float64]:
+        """Scores by the ratio of the target's own pairs, each without the block of a tenth that holds it, float64 [pairs].
+
+        Args:
+            ngrams: of the target's pairs, in the order in which documents stay together.
+        """
+        pairs = len(ngrams)
+        scores = np.zeros(pairs)
+        for block in np.array_split(np.arange(pairs), min(BLOCKS, pairs)):
+            low, high = ngrams.offsets[block[0]], ngrams.offsets[block[-1] + 1]
+            found, inverse, own = np.unique(ngrams.indices[low:high], return_inverse=True, return_counts=True)
+            weights = _weights(
+                self.target[found].astype(np.float64) - own,
+                self.stream[found].astype(np.float64),
+                self._totals["target"] - (high - low),
+                self._totals["stream"],
+            )
+            owner = np.repeat(block, np.diff(ngrams.offsets[block[0] : block[-1] + 2]))
+            scores += np.bincount(owner, weights[inverse], pairs)
+        return scores / np.maximum(np.diff(ngrams.offsets), 1) ** LENGTH_POWER

@@ -1,0 +1,335 @@
+"""The learner: observes the target and the stream, and publishes Models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import TargetError
+from craft_stream.learning.centroids import Centroids
+from craft_stream.learning.characters import CharacterCounts
+from craft_stream.learning.correction import CorrectionFit, fit_correction
+from craft_stream.learning.corruption import corrupt
+from craft_stream.learning.density import TAIL_QUANTILE, NGramCounts
+from craft_stream.learning.lexicon import learn_lexicon
+from craft_stream.learning.quality import fit_head
+from craft_stream.learning.regression import OnlineRegression
+from craft_stream.learning.reservoir import Reservoir, Sample
+from craft_stream.learning.stream import RecentPairs
+from craft_stream.model import Calibration, Model
+from craft_stream.parameters import Parameters, digest
+from craft_stream.scorer import Scorer
+from craft_stream.scoring.domain import domain_scores
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.prediction import WideRegression, predict, prediction_features
+from craft_stream.scoring.quality import FEATURES, Head, text_features
+from craft_stream.scoring.surface import Characters
+from craft_stream.scoring.translation import Lexicon
+from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.hashing import GOLDEN
+from craft_stream.text.ngrams import NGrams, word_ngrams
+from craft_stream.text.tokens import Tokens, tokenize
+
+# Pairs that the first judgement of the stream waits for; until then every pair is learned from alike.
+_FIRST_JUDGEMENT = 2048
+# Pairs less likely clean than this teach nothing.
+_SMALLEST_WEIGHT = 0.25
+_CALIBRATION_PAIRS = 16_384
+# Reservoir pairs that P(clean) is fitted on: more cost time and change no figure.
+_HEAD_PAIRS = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Pairs with their tokens."""
+
+    batch: PairBatch
+    source: Tokens
+    target: Tokens
+
+    @classmethod
+    def of(cls, batch: PairBatch) -> _Texts:
+        return cls(batch, tokenize(batch.source), tokenize(batch.target))
+
+    @property
+    def ngrams(self) -> NGrams:
+        return word_ngrams(self.source, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The sample in force, and corruptions of a part of it."""
+
+    sample: Sample
+    clean: _Texts
+    chosen: NDArray[np.int64]
+    corrupted: _Texts
+    parents: NDArray[np.int64]
+
+
+class Learner:
+    """Keeps what the target and the stream teach.
+
+    Attributes:
+        pairs_seen: pairs of the stream observed.
+    """
+
+    def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
+        self.pairs_seen = 0
+        self._parameters = parameters
+        self._encoder = encoder
+        learning = parameters.learning
+        self._reservoir = Reservoir(learning.reservoir_size, learning.seed)
+        self._centroids = Centroids(encoder.dimensions, learning.clusters, learning.seed)
+        self._counts = NGramCounts()
+        self._lexicon = Lexicon.empty()
+        self._forward = OnlineRegression(encoder.dimensions)
+        self._backward = OnlineRegression(encoder.dimensions)
+        self._characters = CharacterCounts()
+        self._recent = RecentPairs(_CALIBRATION_PAIRS)
+        self._stems = (np.zeros(1 << STEM_BITS, np.float32), np.zeros(1 << STEM_BITS, np.float32))
+        self._learned = 0
+        self._weights = (np.ones(1 << STEM_BITS, np.float32), np.ones(1 << STEM_BITS, np.float32))
+        self._target: _Target | None = None
+        self._judge: Scorer | None = None
+        self._next_judgement = _FIRST_JUDGEMENT
+        self._version = 0
+        self._next_version = 0
+
+    @property
+    def target_size(self) -> int:
+        """Pairs in the reservoir."""
+        return len(self._reservoir)
+
+    @property
+    def due(self) -> bool:
+        """A new version should be published: the pairs seen have doubled, or `publish_pairs` have come since the last."""
+        return self.pairs_seen >= self._next_version
+
+    def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
+        """Add or replace target pairs; the order in which they come has no influence."""
+        for identifier, source, target in zip(
+            identifiers, batch.source.texts(), batch.target.texts(), strict=True
+        ):
+            self._reservoir.insert(identifier, source, target)
+
+    def withdraw_target(self, identifiers: Sequence[str]) -> None:
+        """Take target pairs back."""
+        for identifier in identifiers:
+            self._reservoir.delete(identifier)
+
+    def observe(self, batch: PairBatch, accepted: NDArray[np.bool_] | None = None) -> None:
+        """Learn from pairs of the stream.
+
+        Args:
+            batch: the pairs.
+            accepted: bool [pairs], which of them were accepted, where that is known.
+        """
+        if accepted is not None and accepted.any():
+            self._counts.add_selected(_Texts.of(batch.take(np.flatnonzero(accepted))).ngrams)
+        rows = self._sampled(batch.positions)
+        self.pairs_seen += len(batch)
+        if len(rows):
+            self._learn(batch if len(rows) == len(batch) else batch.take(rows))
+        if self._learned >= self._next_judgement and self.target_size:
+            # Four times as many pairs change what a pair is worth; twice do not.
+            self._next_judgement = 4 * self._learned
+            self._judge = Scorer(self._build(), self._encoder)
+
+    def publish(self) -> Model:
+        """A new version of all that scoring needs.
+
+        Raises:
+            TargetError: the target is empty.
+        """
+        model = self._build().renumbered(self._version + 1)
+        self._version += 1
+        self._next_version = self.pairs_seen + min(
+            max(self.pairs_seen, _FIRST_JUDGEMENT), self._parameters.learning.publish_pairs
+        )
+        self._judge = Scorer(model, self._encoder)
+        return model
+
+    def continue_from(self, version: int) -> None:
+        """Number the next version after `version`."""
+        self._version = max(self._version, version)
+
+    def _sampled(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        learning = self._parameters.learning
+        if self.pairs_seen < learning.full_until:
+            return np.arange(len(positions))
+        hashed = (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN
+        return np.flatnonzero((hashed >> np.uint64(32)) < np.uint64(int(learning.sample_rate * (1 << 32))))
+
+    def _learn(self, batch: PairBatch) -> None:
+        texts = _Texts.of(batch)
+        worth = self._worth(batch)
+        self._counts.add_stream(texts.ngrams)
+        rows = np.arange(len(batch))
+        x = self._encoder.embed(batch.source, texts.source, rows, self._weights[0])
+        y = self._encoder.embed(batch.target, texts.target, rows, self._weights[1])
+        learn_lexicon(self._lexicon, texts.source, texts.target, worth)
+        self._forward.learn(texts.source, y, worth)
+        self._backward.learn(texts.target, x, worth)
+        self._characters.add(batch, worth)
+        count_stems(texts.source.stems, texts.source.offsets, self._stems[0])
+        count_stems(texts.target.stems, texts.target.offsets, self._stems[1])
+        self._recent.add(batch)
+        self._learned += len(batch)
+
+    def _worth(self, batch: PairBatch) -> NDArray[np.float32]:
+        if self._judge is None:
+            return np.ones(len(batch), np.float32)
+        reading = self._judge.read(batch)
+        probability = np.exp(self._judge.quality(self._judge.features(reading, np.arange(len(batch)))))
+        return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
+
+    def _current_target(self) -> _Target:
+        sample = self._reservoir.sample()
+        if not len(sample):
+            raise TargetError(
+                "the target is empty: publish pairs of the domain that you want (craft-stream target publish FILE), "
+                "or name a file that holds some"
+            )
+        if self._target is None or self._target.sample.version != sample.version:
+            if self._target is not None and not set(sample.pairs) & set(self._target.sample.pairs):
+                self._counts.forget_selected()
+            rng = np.random.default_rng(self._parameters.learning.seed)
+            chosen = np.sort(rng.permutation(len(sample))[:_HEAD_PAIRS])
+            pairs = [sample.pairs[i] for i in chosen]
+            made = corrupt([pair.source for pair in pairs], [pair.target for pair in pairs], rng)
+            corrupted = _Texts.of(PairBatch.pack(made.sources, made.targets))
+            self._target = _Target(
+                sample, _Texts.of(sample.batch), chosen, corrupted, chosen[np.array(made.parents, np.int64)]
+            )
+        return self._target
+
+    def _build(self) -> Model:
+        target = self._current_target()
+        learning = self._parameters.learning
+        if self._version == 0:
+            # Frozen with the first version: embeddings, and the clusters made of them, keep their meaning.
+            self._weights = (
+                inverse_frequency(self._stems[0], self._learned),
+                inverse_frequency(self._stems[1], self._learned),
+            )
+        rows = np.arange(len(target.sample))
+        clean = target.clean
+        x = self._encoder.embed(clean.batch.source, clean.source, rows, self._weights[0])
+        y = self._encoder.embed(clean.batch.target, clean.target, rows, self._weights[1])
+        self._centroids.update(
+            {pair.identifier: row for pair, row in zip(target.sample.pairs, x, strict=True)}
+        )
+        centroids = self._centroids.columns.copy()
+        clusters = self._encoder.nearest(clean.batch.source, clean.source, self._weights[0], centroids)
+
+        ngrams = clean.ngrams
+        self._counts.set_target(ngrams)
+        domain_weights = self._counts.weights()
+        recent = _Texts.of(self._recent.batch())
+        raw = domain_scores(recent.ngrams, domain_weights)
+        tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
+        above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
+
+        forward, backward = (
+            WideRegression.freeze(self._forward.rows),
+            WideRegression.freeze(self._backward.rows),
+        )
+        fit = fit_correction(x, y, predict(clean.source, rows, forward), clusters, centroids.shape[1])
+        characters = self._characters.freeze()
+        lexicon = self._frozen_lexicon()
+        model = Model(
+            version=1,
+            learning_digest=digest(learning),
+            encoder=self._encoder.digest,
+            target_version=target.sample.version,
+            target_pairs=len(target.sample),
+            pairs_seen=self.pairs_seen,
+            clustering=self._centroids.clustering,
+            mean=float(raw[:, 1].mean()) if len(raw) else 0.0,
+            deviation=float(max(raw[:, 1].std(), 1e-3)) if len(raw) else 1.0,
+            tail=tail,
+            tail_share=float(above / (1 - TAIL_QUANTILE)),
+            domain_weights=domain_weights,
+            source_weights=self._weights[0],
+            target_weights=self._weights[1],
+            centroids=centroids,
+            shares=np.bincount(clusters, minlength=centroids.shape[1]) / len(clusters),
+            lexicon=lexicon,
+            characters=characters,
+            forward=forward,
+            backward=backward,
+            correction=fit.correction,
+            head=self._fit_head(target, fit, x, clusters, lexicon, characters, forward, backward, centroids),
+            calibration=_EMPTY_CALIBRATION,
+        )
+        return _calibrated(model, self._encoder, recent.batch)
+
+    def _frozen_lexicon(self) -> Lexicon:
+        live = self._lexicon
+        return Lexicon(
+            live.joint.copy(),
+            live.source_mass.copy(),
+            live.target_mass.copy(),
+            live.source_count.copy(),
+            live.target_count.copy(),
+            live.totals.copy(),
+        )
+
+    def _fit_head(
+        self,
+        target: _Target,
+        fit: CorrectionFit,
+        x: NDArray[np.float32],
+        clusters: NDArray[np.int16],
+        lexicon: Lexicon,
+        characters: Characters,
+        forward: WideRegression,
+        backward: WideRegression,
+        centroids: NDArray[np.float32],
+    ) -> Head:
+        def features(
+            texts: _Texts, rows: NDArray[np.int64], parents: NDArray[np.int64]
+        ) -> NDArray[np.float32]:
+            sources = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
+            targets = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1])
+            assigned = self._encoder.nearest(texts.batch.source, texts.source, self._weights[0], centroids)[
+                rows
+            ]
+            return np.concatenate(
+                [
+                    text_features(texts.batch, texts.source, texts.target, rows, lexicon, characters),
+                    prediction_features(
+                        targets,
+                        predict(texts.source, rows, forward),
+                        fit.without(sources, assigned, parents),
+                        sources,
+                        predict(texts.target, rows, backward),
+                        fit.correction.variances[assigned],
+                    ),
+                ],
+                axis=1,
+            )
+
+        clean = features(target.clean, target.chosen, target.chosen)
+        corrupted = features(target.corrupted, np.arange(len(target.parents)), target.parents)
+        return fit_head(clean, corrupted)
+
+
+_EMPTY_CALIBRATION = Calibration(
+    np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int16), np.zeros(0, np.float32)
+)
+
+
+def _calibrated(model: Model, encoder: Embedder, recent: PairBatch) -> Model:
+    """The model with its own scores of recent pairs."""
+    scorer = Scorer(model, encoder)
+    reading = scorer.read(recent)
+    rows = np.arange(len(recent))
+    quality = scorer.quality(scorer.features(reading, rows)) if len(rows) else np.zeros(0, np.float32)
+    distance = scorer.distance(reading, rows) if len(rows) else np.zeros(0, np.float32)
+    return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance))

@@ -1,0 +1,163 @@
+"""The Model: an immutable version of all that scoring needs, made by the learner and read by every selector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream import codec
+from craft_stream.errors import IntegrityError
+from craft_stream.scoring.prediction import Correction, WideRegression
+from craft_stream.scoring.quality import Head
+from craft_stream.scoring.surface import Characters
+from craft_stream.scoring.translation import Lexicon
+
+MAGIC = b"CRAFTMDL"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A sample of the stream as the Model scores it: what a selector expects before it has seen anything.
+
+    Attributes:
+        domain: float32 [S], standardised domain scores.
+        quality: float32 [S], log P(clean).
+        cluster: int16 [S].
+        distance: float32 [S], CRAFT's conditional expected distance, negated.
+    """
+
+    domain: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+    distance: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version.
+
+    Attributes:
+        version: 1, 2, ...
+        learning_digest: of the learning parameters it was made under.
+        encoder: digest of the encoder.
+        target_version: digest of the reservoir.
+        target_pairs: pairs in the reservoir.
+        pairs_seen: pairs of the stream that the learner had seen.
+        clustering: number of the clustering; cluster indices mean the same while it stays.
+        mean, deviation: of the corrected raw domain score over the stream.
+        tail: first-term domain score above which a pair looks like the target (`learning.density`).
+        tail_share: pi, share of the stream above `tail`, in units of the target's own share above it.
+        domain_weights: float32 [2^NGRAM_BITS, 2], see `scoring.domain`.
+        source_weights, target_weights: float32 [2^STEM_BITS], stem weights of the hashing encoder.
+        centroids: float32 [D, K], unit columns; shares: float64 [K], of the target.
+        lexicon, characters, forward, backward, correction, head, calibration: see their classes.
+    """
+
+    version: int
+    learning_digest: str
+    encoder: str
+    target_version: str
+    target_pairs: int
+    pairs_seen: int
+    clustering: int
+    mean: float
+    deviation: float
+    tail: float
+    tail_share: float
+    domain_weights: NDArray[np.float32]
+    source_weights: NDArray[np.float32]
+    target_weights: NDArray[np.float32]
+    centroids: NDArray[np.float32]
+    shares: NDArray[np.float64]
+    lexicon: Lexicon
+    characters: Characters
+    forward: WideRegression
+    backward: WideRegression
+    correction: Correction
+    head: Head
+    calibration: Calibration
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The scalar fields, as JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array under its dotted name, such as `lexicon.joint`."""
+        found: dict[str, NDArray[Any]] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if is_dataclass(value):
+                found |= {f"{item.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
+            elif isinstance(value, np.ndarray):
+                found[item.name] = value
+        return found
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits over everything but the version number."""
+        return codec.digest(self.arrays, {**self.header, "version": 0})
+
+    @property
+    def clusters(self) -> int:
+        """K."""
+        return len(self.shares)
+
+    def renumbered(self, version: int) -> Model:
+        """The same Model under another version number."""
+        return replace(self, version=version)
+
+    def encode(self) -> bytes:
+        """As bytes, compressed and checksummed."""
+        return codec.encode(MAGIC, {**self.header, "format": FORMAT, "digest": self.digest}, self.arrays)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Model:
+        """From bytes.
+
+        Raises:
+            IntegrityError: damaged, of a newer format, or not a Model.
+        """
+        header, arrays = codec.decode(MAGIC, data)
+        if header.pop("format", None) != FORMAT:
+            raise IntegrityError(
+                f"the model is of another format than {FORMAT}: upgrade craft_stream, or pin an older version"
+            )
+        digest = header.pop("digest")
+        parts: dict[str, Any] = {}
+        for name, kind in _PARTS.items():
+            prefix = f"{name}."
+            parts[name] = kind(
+                **{
+                    key.removeprefix(prefix): arrays.pop(key)
+                    for key in list(arrays)
+                    if key.startswith(prefix)
+                }
+            )
+        try:
+            model = cls(**header, **arrays, **parts)
+        except TypeError as error:
+            raise IntegrityError(f"the model lacks a part or has one too many: {error}") from error
+        if model.digest != digest:
+            raise IntegrityError(
+                f"model {model.version} says that its digest is {digest}, but it is {model.digest}"
+            )
+        return model
+
+
+_PARTS: dict[str, Any] = {
+    "lexicon": Lexicon,
+    "characters": Characters,
+    "forward": WideRegression,
+    "backward": WideRegression,
+    "correction": Correction,
+    "head": Head,
+    "calibration": Calibration,
+}

@@ -1,0 +1,98 @@
+"""A Model at work: scores pairs. Knows no budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import IntegrityError
+from craft_stream.model import Model
+from craft_stream.scoring.domain import domain_scores
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.prediction import agreement, correct, predict, prediction_features
+from craft_stream.scoring.quality import log_probability, text_features
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import NGrams, word_ngrams
+from craft_stream.text.tokens import Tokens, tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A batch, tokenised and scored as far as every pair is.
+
+    Attributes:
+        batch: the pairs.
+        source, target: their tokens.
+        ngrams: their word n-grams.
+        domain: float32 [n], standardised domain score z.
+        ratio: float32 [n], raw score by the ratio alone.
+        cluster: int16 [n], nearest centroid of the source side.
+    """
+
+    batch: PairBatch
+    source: Tokens
+    target: Tokens
+    ngrams: NGrams
+    domain: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+
+
+class Scorer:
+    """Scores pairs with one Model.
+
+    Raises:
+        IntegrityError: the Model was made with another encoder.
+    """
+
+    def __init__(self, model: Model, embedder: Embedder) -> None:
+        if model.encoder != embedder.digest:
+            raise IntegrityError(
+                f"model {model.version} was made with the encoder {model.encoder}, this is {embedder.digest}: "
+                "set encoder.kind and its options as they were, or learn a new model"
+            )
+        self.model = model
+        self._embedder = embedder
+
+    def read(self, batch: PairBatch) -> Reading:
+        """Tokenise, score the domain, assign clusters: the part that every pair gets."""
+        model = self.model
+        source, target = tokenize(batch.source), tokenize(batch.target)
+        ngrams = word_ngrams(source, target)
+        raw = domain_scores(ngrams, model.domain_weights)
+        domain = (raw[:, 1] - np.float32(model.mean)) / np.float32(model.deviation)
+        cluster = self._embedder.nearest(batch.source, source, model.source_weights, model.centroids)
+        return Reading(batch, source, target, ngrams, domain, raw[:, 0], cluster)
+
+    def features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`."""
+        model = self.model
+        x, y, forward, corrections = self._predict(reading, rows)
+        backward = predict(reading.target, rows, model.backward)
+        variances = model.correction.variances[reading.cluster[rows]]
+        text = text_features(
+            reading.batch, reading.source, reading.target, rows, model.lexicon, model.characters
+        )
+        return np.concatenate(
+            [text, prediction_features(y, forward, corrections, x, backward, variances)], axis=1
+        )
+
+    def quality(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """log P(clean) of features [n, F], float32 [n]."""
+        return log_probability(features, self.model.head)
+
+    def distance(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """CRAFT's criterion, the squared residual of the clustered regression, negated; float32 [rows]."""
+        _, y, forward, corrections = self._predict(reading, rows)
+        return -agreement(y, forward + corrections)[1]
+
+    def _predict(
+        self, reading: Reading, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        model = self.model
+        x = self._embedder.embed(reading.batch.source, reading.source, rows, model.source_weights)
+        y = self._embedder.embed(reading.batch.target, reading.target, rows, model.target_weights)
+        forward = predict(reading.source, rows, model.forward)
+        return x, y, forward, correct(x, reading.cluster[rows], model.correction)

@@ -1,0 +1,87 @@
+"""P(clean): the probability that a pair is a translation, from features of the pair.
+
+log P = -log(1 + exp(-w . [q, q^2 / 4, 1])) with q the features standardised by the clean pairs' mean and deviation and
+clipped to [-4, 4]; the squares let a feature be wrong at both ends, as lengths are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.scoring import prediction, surface, translation
+from craft_stream.scoring.surface import Characters, surface_features
+from craft_stream.scoring.translation import Lexicon, translation_features
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokens import Tokens
+
+FEATURES = (*translation.FEATURES, *surface.FEATURES, *prediction.FEATURES)
+_LIMIT = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The logistic regression on features.
+
+    Attributes:
+        mean, deviation: float32 [F], of the clean pairs' features.
+        weights: float32 [2 F + 1].
+    """
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+def design(
+    features: NDArray[np.float32], mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The regression's inputs [q, q^2 / 4, 1], float64 [n, 2 F + 1]."""
+    q = np.clip((features.astype(np.float64) - mean) / deviation, -_LIMIT, _LIMIT)
+    return np.concatenate([q, q * q * 0.25, np.ones((len(q), 1))], axis=1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _log_probability(
+    features: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    deviation: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    count = features.shape[1]
+    for n in range(len(features)):
+        z = np.float64(weights[2 * count])
+        for j in range(count):
+            q = (np.float64(features[n, j]) - mean[j]) / deviation[j]
+            q = min(max(q, -_LIMIT), _LIMIT)
+            z += weights[j] * q + weights[count + j] * q * q * 0.25
+        out[n] = np.float32(-np.log1p(np.exp(-z)) if z > -30 else z)
+
+
+def log_probability(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+    """log P(clean), float32 [n], at most 0."""
+    out = np.empty(len(features), np.float32)
+    _log_probability(features, head.mean, head.deviation, head.weights, out)
+    return out
+
+
+def text_features(
+    batch: PairBatch,
+    source: Tokens,
+    target: Tokens,
+    rows: NDArray[np.int64],
+    lexicon: Lexicon,
+    characters: Characters,
+) -> NDArray[np.float32]:
+    """The features that need no embedding: translation and surface, float32 [rows, 22]."""
+    return np.concatenate(
+        [
+            translation_features(source, target, rows, lexicon),
+            surface_features(batch.source, source, batch.target, target, rows, characters),
+        ],
+        axis=1,
+    )

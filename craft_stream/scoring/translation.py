@@ -1,0 +1,174 @@
+"""Lexicon scores: how well the words of one side are explained by the words of the other.
+
+The lexicon holds joint expected counts c(e, f) of source stem e and target stem f (IBM Model 1, symmetric posteriors; see
+`learning.lexicon`). A target word's support is the largest ratio t(f|e)/p(f) over the source words, and a pair's score the
+mean of log(.1 + .9 ratio) over its target words; the same the other way round. The largest ratio rather than the mean, as
+one good translation is all that a word needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.text.bags import STEM_BITS
+from craft_stream.text.hashing import GOLDEN, mix
+from craft_stream.text.tokens import Tokens
+
+# Joint counts are kept as integers of 1/1024, so that adding and evicting are exact.
+JOINT_UNIT = 1 / 1024
+# Words of a side that the lexicon looks at; longer sides are judged on their head.
+LEXICON_TOKENS = 40
+# Pseudo-count that shrinks a rare word's translations towards p(f).
+SMOOTHING = 1.0
+LARGEST_RATIO = 400.0
+FEATURES = ("forward", "backward", "weaker", "coverage", "back_coverage", "tail_coverage", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Expected counts of word pairs, hashed.
+
+    Attributes:
+        joint: uint32 [4 x buckets]; a bucket is two ways of (tag, count in units of 1/1024).
+        source_mass, target_mass: float32 [2^STEM_BITS], posterior mass of a stem.
+        source_count, target_count: float32 [2^STEM_BITS], occurrences of a stem.
+        totals: float64 [2], occurrences of all stems on the source and the target side.
+    """
+
+    joint: NDArray[np.uint32]
+    source_mass: NDArray[np.float32]
+    target_mass: NDArray[np.float32]
+    source_count: NDArray[np.float32]
+    target_count: NDArray[np.float32]
+    totals: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, bucket_bits: int = 20) -> Lexicon:
+        """A lexicon that knows nothing, of 2^bucket_bits buckets (16 MB at 20)."""
+        stems = 1 << STEM_BITS
+        masses = [np.zeros(stems, np.float32) for _ in range(4)]
+        return cls(np.zeros(4 << bucket_bits, np.uint32), *masses, np.zeros(2))
+
+
+@numba.njit(cache=True, nogil=True)
+def _translation_features(
+    source: NDArray[np.uint64],
+    source_offsets: NDArray[np.int64],
+    target: NDArray[np.uint64],
+    target_offsets: NDArray[np.int64],
+    target_kinds: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    joint: NDArray[np.uint32],
+    source_mass: NDArray[np.float32],
+    target_mass: NDArray[np.float32],
+    source_count: NDArray[np.float32],
+    target_count: NDArray[np.float32],
+    totals: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    buckets = np.uint64(len(joint) // 4 - 1)
+    shift = np.uint64(64 - STEM_BITS)
+    smoothing = np.float32(SMOOTHING)
+    unit = np.float32(JOINT_UNIT)
+    largest = np.float32(LARGEST_RATIO)
+    key_base = np.empty(LEXICON_TOKENS, np.uint64)
+    per_mass = np.empty(LEXICON_TOKENS, np.float32)
+    prior = np.empty(LEXICON_TOKENS, np.float32)
+    best_back = np.empty(LEXICON_TOKENS, np.float32)
+    source_scale = np.float32(1.0 / (totals[0] + 1001.0))
+    target_scale = np.float32(1.0 / (totals[1] + 1001.0))
+    for n in range(len(rows)):
+        row = rows[n]
+        a = source_offsets[row]
+        c = target_offsets[row]
+        ns = min(source_offsets[row + 1] - a, LEXICON_TOKENS)
+        nt = min(target_offsets[row + 1] - c, LEXICON_TOKENS)
+        if ns == 0 or nt == 0:
+            out[n, :] = 0
+            continue
+        for i in range(ns):
+            stem = source[a + i]
+            v = np.int64(stem >> shift)
+            key_base[i] = stem * GOLDEN
+            per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
+            prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
+            best_back[i] = 0
+        forward = 0.0
+        covered = 0
+        words = 0
+        unknown = 0
+        for j in range(nt):
+            stem = target[c + j]
+            v = np.int64(stem >> shift)
+            pj = (target_count[v] + np.float32(0.5)) * target_scale
+            inverse_pj = np.float32(1) / pj
+            per_target = np.float32(1) / (target_mass[v] + smoothing)
+            if target_kinds[c + j] == 0:
+                words += 1
+                if target_count[v] < 3:
+                    unknown += 1
+            best = np.float32(0)
+            for i in range(ns):
+                key = mix(key_base[i] + stem)
+                s = np.int64(key & buckets) * 4
+                tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
+                count = np.float32(0)
+                if joint[s] == tag:
+                    count = np.float32(joint[s + 1]) * unit
+                elif joint[s + 2] == tag:
+                    count = np.float32(joint[s + 3]) * unit
+                x = (count + smoothing * pj) * per_mass[i] * inverse_pj
+                if x > best:
+                    best = x
+                x = (count + smoothing * prior[i]) * per_target / prior[i]
+                if x > best_back[i]:
+                    best_back[i] = x
+            if best > largest:
+                best = largest
+            forward += np.log(0.1 + 0.9 * np.float64(best))
+            if best > 3:
+                covered += 1
+        backward = 0.0
+        covered_back = 0
+        tail = 0
+        for i in range(ns):
+            x = min(best_back[i], largest)
+            backward += np.log(0.1 + 0.9 * np.float64(x))
+            if x > 3:
+                covered_back += 1
+                if i >= ns - 4:
+                    tail += 1
+        out[n, 0] = np.float32(forward / nt)
+        out[n, 1] = np.float32(backward / ns)
+        out[n, 2] = min(out[n, 0], out[n, 1])
+        out[n, 3] = np.float32(covered) / np.float32(nt)
+        out[n, 4] = np.float32(covered_back) / np.float32(ns)
+        out[n, 5] = np.float32(tail) / np.float32(min(ns, 4))
+        out[n, 6] = np.float32(unknown) / np.float32(words + 1)
+
+
+def translation_features(
+    source: Tokens, target: Tokens, rows: NDArray[np.int64], lexicon: Lexicon
+) -> NDArray[np.float32]:
+    """`FEATURES` of the pairs at `rows`, float32 [rows, 7]; zeros where a side has no tokens."""
+    out = np.empty((len(rows), len(FEATURES)), np.float32)
+    _translation_features(
+        source.stems,
+        source.offsets,
+        target.stems,
+        target.offsets,
+        target.kinds,
+        rows,
+        lexicon.joint,
+        lexicon.source_mass,
+        lexicon.target_mass,
+        lexicon.source_count,
+        lexicon.target_count,
+        lexicon.totals,
+        out,
+    )
+    return out

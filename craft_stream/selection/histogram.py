@@ -1,0 +1,37 @@
+"""Decaying histograms of scores: the distribution of the last so many pairs, in bounded memory.
+
+A histogram rather than a window of the scores themselves: 16 KB whatever the budget, and a Ledger that travels in every
+transaction. Thresholds are interpolated inside a bin of 1/32, and the pacing corrects what that leaves.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST = -16.0
+WIDTH = 1 / 32
+BINS = 2048
+
+
+@numba.njit(cache=True, nogil=True)
+def add(histogram: NDArray[np.float64], scores: NDArray[np.float32], mass: float) -> None:
+    """Add `mass` at each score, one after the other, so that the sums do not depend on how a log is cut into batches."""
+    for i in range(len(scores)):
+        place = (np.float64(scores[i]) - LOWEST) / WIDTH
+        histogram[np.int64(min(max(place, 0.0), BINS - 1.0))] += mass
+
+
+@numba.njit(cache=True, nogil=True)
+def upper_quantile(histogram: NDArray[np.float64], mass: float) -> float:
+    """The score above which `mass` lies; minus infinity if there is no more than that, infinity if mass is not positive."""
+    if mass <= 0:
+        return np.inf
+    above = 0.0
+    for k in range(BINS - 1, -1, -1):
+        if above + histogram[k] > mass:
+            inside = (mass - above) / histogram[k]
+            return LOWEST + (k + 1 - inside) * WIDTH
+        above += histogram[k]
+    return -np.inf

@@ -1,0 +1,553 @@
+"""The Ledger: what one partition has decided, and all that its next decision depends on beside the Model.
+
+Numbers live in two flat arrays so that a delta is what changed in them; seen pairs travel by the pair, and in pages once
+full. A ledger that has applied every delta equals the one that made them, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream import codec
+from craft_stream.errors import IntegrityError
+from craft_stream.model import Model
+from craft_stream.parameters import Parameters
+from craft_stream.selection import histogram
+from craft_stream.selection.decisions import Reason
+from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail_horizon, wanted_share
+from craft_stream.selection.seen import BANDS, PAGE, Page, SeenPairs
+
+MAGIC = b"CRAFTLDG"
+PAGE_MAGIC = b"CRAFTPAG"
+FORMAT = 1
+EPOCH = 1024
+# Pairs that a Model's calibration counts for in a ledger that has seen nothing.
+_PRIOR_PAIRS = 8192.0
+
+_INTEGERS = (
+    "next_offset",
+    "epoch",
+    "seen",
+    "accepted",
+    "epoch_seen",
+    "model_version",
+    "clustering",
+    "page",
+    "open",
+    "chain",
+)
+_FLOATS = (
+    "allowance",  # A(t) at the epoch's start
+    "spending",  # rho_t / rho in this epoch
+    "unspendable",  # pairs of the budget given up so far
+    "clustering_allowance",  # A(t) when the clustering began
+    "gate",
+    "threshold",
+    "gate_mass",
+    "score_mass",
+    "tail",
+    "tail_mass",
+    "largest_share",
+)
+
+
+class Ledger:
+    """State of one partition.
+
+    Attributes:
+        integers: int64; the counters named in this module, then decisions by reason.
+        floats: float64; the numbers named in this module, then accepted by cluster, duals, and the two histograms.
+        seen_pairs: accepted pairs that are remembered.
+        model: the Model in force; None before the first epoch and after a restore until `bind`.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        clusters = parameters.learning.clusters
+        self.integers = np.zeros(len(_INTEGERS) + len(Reason), np.int64)
+        self.floats = np.zeros(len(_FLOATS) + 2 * clusters + 2 * histogram.BINS)
+        self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
+        self.model: Model | None = None
+        self._clusters = clusters
+        self._set("epoch", -1)
+        self._floats_at("spending", 1.0)
+        self._mark()
+
+    # Named views of the arrays.
+
+    def _get(self, name: str) -> int:
+        return int(self.integers[_INTEGERS.index(name)])
+
+    def _set(self, name: str, value: int) -> None:
+        self.integers[_INTEGERS.index(name)] = value
+
+    def _float(self, name: str) -> float:
+        return float(self.floats[_FLOATS.index(name)])
+
+    def _floats_at(self, name: str, value: float) -> None:
+        self.floats[_FLOATS.index(name)] = value
+
+    def _part(self, start: int, size: int) -> NDArray[np.float64]:
+        base = len(_FLOATS) + start
+        return self.floats[base : base + size]
+
+    @property
+    def reasons(self) -> NDArray[np.int64]:
+        """Decisions by `Reason`, int64 [10], a view."""
+        return self.integers[len(_INTEGERS) :]
+
+    @property
+    def accepted_by_cluster(self) -> NDArray[np.float64]:
+        """Accepted since the clustering began, float64 [K at most], a view."""
+        return self._part(0, self._clusters)
+
+    @property
+    def duals(self) -> NDArray[np.float64]:
+        """nu in this epoch, float64 [K at most], a view."""
+        return self._part(self._clusters, self._clusters)
+
+    @property
+    def _gate_scores(self) -> NDArray[np.float64]:
+        return self._part(2 * self._clusters, histogram.BINS)
+
+    @property
+    def _scores(self) -> NDArray[np.float64]:
+        return self._part(2 * self._clusters + histogram.BINS, histogram.BINS)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record that was decided or skipped."""
+        return self._get("next_offset")
+
+    @property
+    def seen(self) -> int:
+        """Pairs decided."""
+        return self._get("seen")
+
+    @property
+    def accepted(self) -> int:
+        """Pairs accepted."""
+        return self._get("accepted")
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch in force; -1 before the first."""
+        return self._get("epoch")
+
+    @property
+    def model_version(self) -> int:
+        """Version of the Model in force; 0 before the first."""
+        return self._get("model_version")
+
+    @property
+    def gate(self) -> float:
+        """Domain score plus dual that a candidate needs in this epoch."""
+        return self._float("gate")
+
+    @property
+    def threshold(self) -> float:
+        """Score that an accepted pair needs in this epoch."""
+        return self._float("threshold")
+
+    @property
+    def unspendable(self) -> float:
+        """Pairs of the budget that were not spent because the stream did not hold them."""
+        return self._float("unspendable")
+
+    @property
+    def spending(self) -> float:
+        """Part of the budget that the stream can bear in this epoch, between 0 and 1."""
+        return self._float("spending")
+
+    def allowance(self) -> float:
+        """A(t): pairs that may have been accepted by now, in expectation."""
+        return self._allowance(self._get("epoch_seen"))
+
+    def room(self, arrivals: int) -> int:
+        """Pairs that may be accepted when `arrivals` more have come, the burst included."""
+        limit = self._allowance(self._get("epoch_seen") + arrivals) + self.parameters.selection.burst
+        return int(np.floor(limit)) - self.accepted
+
+    def _allowance(self, epoch_seen: int) -> float:
+        return (
+            self._float("allowance") + self.parameters.selection.rate * self._float("spending") * epoch_seen
+        )
+
+    # What happens to it, in log order.
+
+    def begin_epoch(self, epoch: int, model: Model) -> None:
+        """Enter an epoch with `model` in force: thresholds and duals are fixed from what came before."""
+        selection = self.parameters.selection
+        allowance = self.allowance()
+        shortfall = selection.rate * (1 - self._float("spending")) * self._get("epoch_seen")
+        # A debt beyond two windows is given up: those pairs never came, and paying it back later would buy junk.
+        most = self.accepted + 2 * selection.rate * selection.window + selection.burst
+        self._floats_at("unspendable", self.unspendable + shortfall + max(allowance - most, 0.0))
+        self._floats_at("allowance", min(allowance, most))
+        self._set("epoch_seen", 0)
+        self._set("epoch", epoch)
+        self._decay()
+        if model is not self.model or model.version != self.model_version:
+            self._adopt(model)
+        self._pace()
+
+    def _decay(self) -> None:
+        selection = self.parameters.selection
+        keep = 1 - min(EPOCH / selection.window, 0.5)
+        for array, mass in ((self._gate_scores, "gate_mass"), (self._scores, "score_mass")):
+            array *= keep
+            self._floats_at(mass, self._float(mass) * keep)
+        keep = 1 - min(EPOCH / tail_horizon(selection.rate), 0.5)
+        self._floats_at("tail", self._float("tail") * keep)
+        self._floats_at("tail_mass", self._float("tail_mass") * keep)
+        forget = tail_forgetting(selection.rate) ** EPOCH
+        self._floats_at("largest_share", self._float("largest_share") * forget)
+
+    def _adopt(self, model: Model) -> None:
+        """Put a Model in force: what is remembered of scores is replaced by the Model's own of the same mass."""
+        selection = self.parameters.selection
+        if model.clusters > self._clusters:
+            raise IntegrityError(
+                f"model {model.version} has {model.clusters} clusters, more than learner.clusters = {self._clusters}"
+            )
+        first = self.model_version == 0
+        if model.clustering != self._get("clustering") or first:
+            self._set("clustering", model.clustering)
+            self._floats_at("clustering_allowance", self.allowance())
+            self.accepted_by_cluster[:] = 0
+        if first or (self.model is not None and self.model.target_version != model.target_version):
+            self._floats_at("largest_share", model.tail_share)
+            self._floats_at("tail_mass", float(tail_horizon(selection.rate)))
+            self._floats_at("tail", model.tail_share * 0.2 * tail_horizon(selection.rate))
+        self.model = model
+        self._set("model_version", model.version)
+        self._set_duals(model)
+        sample = model.calibration
+        if not len(sample.domain):
+            return
+        mass = max(self._float("gate_mass"), _PRIOR_PAIRS)
+        gate_scores = self.gate_scores(sample.domain, sample.distance, sample.cluster, model)
+        self._gate_scores[:] = 0
+        histogram.add(self._gate_scores, gate_scores, mass / len(gate_scores))
+        self._floats_at("gate_mass", mass)
+        self._set_gate()
+        passed = (gate_scores >= self.gate) & (sample.quality >= selection.quality_floor)
+        if selection.method == "craft":
+            passed[:] = True
+        scores = self.scores(gate_scores[passed], sample.quality[passed])
+        self._scores[:] = 0
+        histogram.add(self._scores, scores, mass / len(gate_scores))
+        self._floats_at("score_mass", mass)
+
+    def gate_scores(
+        self,
+        domain: NDArray[np.float32],
+        distance: NDArray[np.float32],
+        cluster: NDArray[np.int16],
+        model: Model,
+    ) -> NDArray[np.float32]:
+        """What the gate looks at, float32 [n]: the domain score (method "craft": the distance) plus the cluster's dual."""
+        base = (
+            domain
+            if self.parameters.selection.method == "craft-plus"
+            else standardised(distance, cluster, model)
+        )
+        return base + self.duals.astype(np.float32)[cluster]
+
+    def scores(self, gate_scores: NDArray[np.float32], quality: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is compared with the threshold, float32 [n]."""
+        selection = self.parameters.selection
+        if selection.method == "craft":
+            return gate_scores
+        return gate_scores + np.float32(selection.quality_weight) * quality
+
+    def _set_duals(self, model: Model) -> None:
+        since = self.allowance() - self._float("clustering_allowance")
+        count = model.clusters
+        self.duals[:] = 0
+        self.duals[:count] = duals(
+            self.parameters.selection, model.shares, self.accepted_by_cluster[:count], since
+        )
+
+    def _set_gate(self) -> None:
+        selection = self.parameters.selection
+        share = min(selection.gate * selection.rate, 1.0) if selection.method == "craft-plus" else 1.0
+        gate = -np.inf
+        if share < 1:
+            gate = histogram.upper_quantile(self._gate_scores, share * self._float("gate_mass"))
+        self._floats_at("gate", gate)
+
+    def _pace(self) -> None:
+        selection = self.parameters.selection
+        assert self.model is not None
+        share = 1.0
+        if self._float("tail_mass") > 0:
+            share = self._float("tail") / self._float("tail_mass") / 0.2
+        self._floats_at("largest_share", max(self._float("largest_share"), share))
+        self._floats_at("spending", spending(selection, share, self._float("largest_share")))
+        self._set_duals(self.model)
+        self._set_gate()
+        wanted = wanted_share(selection, self._float("allowance") - self.accepted)
+        self._floats_at(
+            "threshold", histogram.upper_quantile(self._scores, wanted * self._float("score_mass"))
+        )
+
+    def record(
+        self,
+        gate_scores: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        tail: int,
+        reasons: NDArray[np.uint8],
+        clusters: NDArray[np.int16],
+        last_offset: int,
+    ) -> None:
+        """Note a run of decisions inside the epoch.
+
+        Args:
+            gate_scores: float32 [n], of all pairs.
+            scores: float32 [m], of those that could have been accepted.
+            tail: how many look like the target by the uncorrected domain score.
+            reasons: uint8 [n].
+            clusters: int16 [accepted], of the accepted.
+            last_offset: of the last pair.
+        """
+        n = len(gate_scores)
+        histogram.add(self._gate_scores, gate_scores, 1.0)
+        histogram.add(self._scores, scores, 1.0)
+        for name, amount in (("gate_mass", n), ("score_mass", n), ("tail_mass", n), ("tail", tail)):
+            self._floats_at(name, self._float(name) + amount)
+        np.add.at(self.accepted_by_cluster, clusters, 1.0)
+        self.reasons[:] += np.bincount(reasons, minlength=len(Reason))
+        self._set("accepted", self.accepted + len(clusters))
+        self._set("seen", self.seen + n)
+        self._set("epoch_seen", self._get("epoch_seen") + n)
+        self._set("next_offset", last_offset + 1)
+
+    def skip(self, offset: int) -> None:
+        """A record that was not decided (a dead letter): the next offset moves past it, nothing else does."""
+        if offset < self.next_offset:
+            raise ValueError(f"offset {offset} is before the next offset {self.next_offset}")
+        self._set("next_offset", offset + 1)
+
+    # How it travels.
+
+    def _mark(self) -> None:
+        self._count_pages()
+        self._base_integers = self.integers.copy()
+        self._base_floats = self.floats.copy()
+        self.seen_pairs.mark()
+
+    def _count_pages(self) -> None:
+        self._set("page", self.seen_pairs.page)
+        self._set("open", self.seen_pairs.open)
+        self._set("chain", int(np.int64(self.seen_pairs.chain.astype(np.int64))))
+
+    def _header(self, kind: str) -> dict[str, Any]:
+        return {"format": FORMAT, "kind": kind, "parameters": self.parameters.digest}
+
+    def delta(self) -> bytes:
+        """What has changed since the last `delta` or `snapshot`."""
+        self._count_pages()
+        pairs = self.seen_pairs.since_mark()
+        integers = np.flatnonzero(self.integers != self._base_integers)
+        floats = np.flatnonzero(self.floats.view(np.int64) != self._base_floats.view(np.int64))
+        data = codec.encode(
+            MAGIC,
+            {**self._header("delta"), "from": int(self._base_integers[0])},
+            {
+                "integer_places": integers.astype(np.uint16),
+                "integers": self.integers[integers],
+                "float_places": floats.astype(np.uint32),
+                "floats": self.floats[floats],
+                "keys": pairs.keys,
+                "bands": pairs.bands,
+            },
+        )
+        self._mark()
+        return data
+
+    def apply(self, delta: bytes) -> None:
+        """Take over what another ledger's `delta` says, made from a state equal to this one.
+
+        Raises:
+            IntegrityError: damaged, of other parameters, or not made from this state.
+        """
+        header, arrays = codec.decode(MAGIC, delta)
+        self._check(header, "delta")
+        if header["from"] != self.next_offset:
+            raise IntegrityError(
+                f"the ledger is at offset {self.next_offset}, the delta goes on from {header['from']}: one is missing"
+            )
+        self.integers[arrays["integer_places"]] = arrays["integers"]
+        self.floats[arrays["float_places"]] = arrays["floats"]
+        self.seen_pairs.replay(Page(arrays["keys"], arrays["bands"]))
+        self._mark_restored()
+
+    def snapshot(self) -> bytes:
+        """The whole of it but the closed pages of seen pairs."""
+        self._mark()
+        page = self.seen_pairs.open_page()
+        return codec.encode(
+            MAGIC,
+            self._header("whole"),
+            {"integers": self.integers, "floats": self.floats, "keys": page.keys, "bands": page.bands},
+        )
+
+    @classmethod
+    def restore(
+        cls, parameters: Parameters, snapshot: bytes, pages: dict[int, bytes] | None = None
+    ) -> Ledger:
+        """A ledger from a snapshot and the pages that it needs.
+
+        Args:
+            parameters: must be those that the ledger was made under.
+            snapshot: from `snapshot`.
+            pages: closed pages by index, from `closed_pages`; those before `first_page` are not needed.
+
+        Raises:
+            IntegrityError: damaged, of a newer format or other parameters, or a page is missing.
+        """
+        header, arrays = codec.decode(MAGIC, snapshot)
+        ledger = cls(parameters)
+        ledger._check(header, "whole")
+        if arrays["integers"].shape != ledger.integers.shape or arrays["floats"].shape != ledger.floats.shape:
+            raise IntegrityError("the ledger's arrays are of another size than these parameters give")
+        ledger.integers[:], ledger.floats[:] = arrays["integers"], arrays["floats"]
+        last = ledger._get("page")
+        ledger.seen_pairs.begin_at(cls.first_page(parameters, snapshot))
+        for index in range(ledger.seen_pairs.page, last):
+            if pages is None or index not in pages:
+                raise IntegrityError(
+                    f"page {index} of the ledger's seen pairs is missing: it needs pages to {last - 1}"
+                )
+            ledger.seen_pairs.replay(decode_page(pages[index], index))
+        ledger.seen_pairs.replay(Page(arrays["keys"], arrays["bands"]))
+        ledger.seen_pairs.chain = np.uint64(ledger.integers[_INTEGERS.index("chain")].astype(np.uint64))
+        ledger._mark_restored()
+        return ledger
+
+    @classmethod
+    def first_page(cls, parameters: Parameters, snapshot: bytes) -> int:
+        """Index of the oldest page that restoring this snapshot needs; the newest is one before its open page."""
+        _, arrays = codec.decode(MAGIC, snapshot)
+        seen = SeenPairs(parameters.selection.seen_pairs)
+        seen.page = int(arrays["integers"][_INTEGERS.index("page")])
+        return seen.first_page
+
+    def closed_pages(self) -> list[tuple[int, bytes]]:
+        """Pages that became full since the last call, encoded, with their indices: to be written once."""
+        return [
+            (
+                index,
+                codec.encode(
+                    PAGE_MAGIC, {"format": FORMAT, "index": index}, {"keys": page.keys, "bands": page.bands}
+                ),
+            )
+            for index, page in self.seen_pairs.take_closed()
+        ]
+
+    def bind(self, model: Model) -> None:
+        """Give a restored ledger the Model that was in force.
+
+        Raises:
+            IntegrityError: it is another version.
+        """
+        if model.version != self.model_version:
+            raise IntegrityError(
+                f"the ledger has model {self.model_version} in force, not {model.version}: load that version first"
+            )
+        self.model = model
+
+    def digest(self) -> str:
+        """16 hexadecimal digits of the whole state: equal states, equal digests."""
+        page = self.seen_pairs.open_page()
+        self._count_pages()
+        arrays = {"integers": self.integers, "floats": self.floats, "keys": page.keys, "bands": page.bands}
+        return codec.digest(arrays, {"parameters": self.parameters.digest})
+
+    def _mark_restored(self) -> None:
+        if (self.seen_pairs.page, self.seen_pairs.open) != (self._get("page"), self._get("open")):
+            raise IntegrityError("the ledger's seen pairs do not end where its counters say")
+        self._mark()
+
+    def _check(self, header: dict[str, Any], kind: str) -> None:
+        if header.get("format") != FORMAT:
+            raise IntegrityError(
+                f"the ledger is of format {header.get('format')}, this version reads {FORMAT}: upgrade"
+            )
+        if header.get("kind") != kind:
+            raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
+        if header.get("parameters") != self.parameters.digest:
+            raise IntegrityError(
+                f"the ledger was made under parameters {header.get('parameters')}, these are {self.parameters.digest}: "
+                "restore the old settings, or begin a new group"
+            )
+
+    # What it says.
+
+    def divergence(self) -> float:
+        """KL(target || accepted) over the clusters, in nats, since the clustering began; infinity before the first."""
+        if self.model is None:
+            return float("inf")
+        shares = self.model.shares
+        accepted = self.accepted_by_cluster[: len(shares)]
+        if not accepted.sum():
+            return float("inf")
+        found = (accepted / accepted.sum() + 1e-6) / (1 + 1e-6 * len(shares))
+        held = shares > 0
+        return float((shares[held] * np.log(shares[held] / found[held])).sum())
+
+    def summary(self) -> dict[str, Any]:
+        """What an operator wants to know, as JSON values."""
+        return {
+            "next_offset": self.next_offset,
+            "seen": self.seen,
+            "accepted": self.accepted,
+            "by_reason": {reason.label: int(self.reasons[reason]) for reason in Reason},
+            "accepted_by_cluster": [
+                int(x) for x in self.accepted_by_cluster[: self.model.clusters if self.model else 0]
+            ],
+            "kl": self.divergence(),
+            "allowance": self.allowance(),
+            "spending": self.spending,
+            "unspendable": self.unspendable
+            + self.parameters.selection.rate * (1 - self.spending) * self._get("epoch_seen"),
+            "threshold": self.threshold,
+            "gate": self.gate,
+            "model_version": self.model_version,
+            "epoch": self.epoch,
+        }
+
+
+def standardised(
+    distance: NDArray[np.float32], cluster: NDArray[np.int16], model: Model
+) -> NDArray[np.float32]:
+    """CRAFT's distances in units of their spread over the stream within each cluster, float32 [n]: larger is better."""
+    sample, count = model.calibration, model.clusters
+    sizes = np.bincount(sample.cluster, minlength=count) + 8.0
+    overall, spread = float(sample.distance.mean()), float(sample.distance.std()) + 1e-6
+    mean = (np.bincount(sample.cluster, sample.distance, count) + 8 * overall) / sizes
+    squares = (
+        np.bincount(sample.cluster, (sample.distance - mean[sample.cluster]) ** 2, count) + 8 * spread**2
+    )
+    return ((distance - mean[cluster]) / np.sqrt(squares / sizes)[cluster]).astype(np.float32)
+
+
+def decode_page(data: bytes, index: int) -> Page:
+    """A page of seen pairs from bytes.
+
+    Raises:
+        IntegrityError: damaged, or another page.
+    """
+    header, arrays = codec.decode(PAGE_MAGIC, data)
+    if header.get("format") != FORMAT or header.get("index") != index:
+        raise IntegrityError(
+            f"this is page {header.get('index')} of format {header.get('format')}, not page {index}"
+        )
+    keys, bands = arrays["keys"], arrays["bands"]
+    if keys.shape != (PAGE,) or bands.shape != (PAGE, BANDS):
+        raise IntegrityError(f"page {index} holds {len(keys)} pairs, not {PAGE}")
+    return Page(keys, bands)

@@ -1,0 +1,77 @@
+"""Pacing: how much may be accepted by now, and which score that takes.
+
+Everything here is fixed at the start of an epoch (1,024 offsets) from what came before it, so that decisions do not depend
+on how the log is cut into batches.
+
+Allowance. A(t) grows by rho_t a pair, rho_t = rho min(1, 2 pi / max pi): pi is the share of recent pairs whose uncorrected
+domain score lies in the target's own upper tail, in units of the target's share there. When the stream holds less of the
+domain than half of what it held at best, less is spent; a quantile floor could not do it, as the best pairs of other
+domains score as high as the domain's median.
+
+Threshold. credit = A - accepted; the score is taken above which (credit + rho H) / H of the pairs lie that came lately.
+One global threshold with duals for clusters: quantiles for each cluster accept 5 to 46 % too much.
+
+Duals. nu_c = clip(kappa (due_c - accepted_c) / (1 + (1 - lambda) p_c rho W), 0, 8), due_c = (1 - lambda) p_c A: a cluster that
+falls behind the target's share is helped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.parameters import SelectionParameters
+
+_DUAL_SLOPE = 2.0
+_LARGEST_DUAL = 8.0
+# pi is estimated over this many pairs: 100 expected acceptances, within bounds.
+_TAIL_ACCEPTANCES = 100
+_TAIL_HORIZON = (16_384, 65_536)
+# max pi halves in this many horizons, so that a level that never comes back does not starve the budget for ever.
+_TAIL_HALF_LIFE = 20
+
+
+def tail_horizon(rate: float) -> int:
+    """Pairs over which pi is estimated."""
+    low, high = _TAIL_HORIZON
+    return int(np.clip(_TAIL_ACCEPTANCES / max(rate, 1e-9), low, high))
+
+
+def tail_forgetting(rate: float) -> float:
+    """Factor that max pi takes in a pair."""
+    return float(0.5 ** (1 / (_TAIL_HALF_LIFE * tail_horizon(rate))))
+
+
+def spending(parameters: SelectionParameters, share: float, largest: float) -> float:
+    """rho_t / rho: the part of the budget that the stream can bear."""
+    if not parameters.abstain or largest <= 0:
+        return 1.0
+    return min(1.0, 2 * share / largest)
+
+
+def duals(
+    parameters: SelectionParameters,
+    shares: NDArray[np.float64],
+    accepted: NDArray[np.float64],
+    allowance: float,
+) -> NDArray[np.float32]:
+    """nu, float32 [K].
+
+    Args:
+        parameters: of the selector.
+        shares: float64 [K], of the target.
+        accepted: float64 [K], since the clustering began.
+        allowance: since the clustering began.
+    """
+    firm = 1 - parameters.relaxation
+    if parameters.method == "craft":
+        firm = 1.0
+    due = firm * shares * allowance
+    slack = 1 + firm * shares * parameters.rate * parameters.window
+    return np.clip(_DUAL_SLOPE * (due - accepted) / slack, 0, _LARGEST_DUAL).astype(np.float32)
+
+
+def wanted_share(parameters: SelectionParameters, credit: float) -> float:
+    """Share of coming pairs to accept, between 0 and 1."""
+    horizon = parameters.horizon
+    return min(max((credit + parameters.rate * horizon) / horizon, 0.0), 1.0)

@@ -1,0 +1,177 @@
+"""The selector: decides pairs of a partition, in log order, with the Model in force and the partition's Ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import IntegrityError
+from craft_stream.model import Model
+from craft_stream.parameters import Parameters
+from craft_stream.scorer import Reading, Scorer
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.quality import FEATURES
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.faults import MOJIBAKE, faults
+from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.text.batch import PairBatch
+
+# Models whose scorers are kept: the one in force, the next, and one more for a partition that lags.
+_SCORERS = 3
+
+
+class Selector:
+    """Decides.
+
+    Attributes:
+        parameters: of both halves; a Ledger of others is refused.
+    """
+
+    def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
+        self.parameters = parameters
+        self._encoder = encoder
+        self._scorers: dict[str, Scorer] = {}
+
+    def decide(
+        self, batch: PairBatch, ledger: Ledger, model: Model, listed: NDArray[np.bool_] | None = None
+    ) -> Decisions:
+        """Decide consecutive pairs of one partition and note it in its ledger.
+
+        Args:
+            batch: the pairs, in log order, from `ledger.next_offset` on; cut anywhere.
+            ledger: of the partition; changed.
+            model: to be put in force at the next epoch's start.
+            listed: bool [pairs], those on a decontamination or takedown list: rejected whatever their score.
+
+        Raises:
+            IntegrityError: the ledger was restored and has not been given its model, or the model is of another encoder.
+        """
+        if ledger.model is None and ledger.model_version:
+            raise IntegrityError(
+                f"the ledger has model {ledger.model_version} in force: bind it before deciding"
+            )
+        if len(batch) and batch.positions[0] < ledger.next_offset:
+            raise ValueError(
+                f"offset {batch.positions[0]} has been decided; the next is {ledger.next_offset}"
+            )
+        listed = np.zeros(len(batch), np.bool_) if listed is None else listed
+        epochs = batch.positions // EPOCH
+        bounds = [0, *(np.flatnonzero(np.diff(epochs)) + 1).tolist(), len(batch)]
+        parts = []
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            if start == stop:
+                continue
+            if epochs[start] != ledger.epoch:
+                ledger.begin_epoch(int(epochs[start]), model)
+            parts.append(self._decide(batch.slice(start, stop), ledger, listed[start:stop]))
+        return Decisions.concatenate(parts) if parts else Decisions.none()
+
+    def _decide(self, batch: PairBatch, ledger: Ledger, listed: NDArray[np.bool_]) -> Decisions:
+        selection = self.parameters.selection
+        model = ledger.model
+        assert model is not None
+        scorer = self._scorer(model)
+        n = len(batch)
+        reading = scorer.read(batch)
+        distance = np.zeros(n, np.float32)
+        if selection.method == "craft":
+            distance = scorer.distance(reading, np.arange(n))
+        gate_scores = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
+        reasons = np.full(n, Reason.OFF_DOMAIN, np.uint8)
+        scores = gate_scores.copy()
+        quality = np.full(n, np.nan, np.float32)
+        candidates = np.flatnonzero(gate_scores >= ledger.gate)
+        passed = np.ones(len(candidates), np.bool_)
+        if selection.method == "craft-plus" and len(candidates):
+            features = scorer.features(reading, candidates)
+            quality[candidates] = scorer.quality(features)
+            scores[candidates] = ledger.scores(gate_scores[candidates], quality[candidates])
+            passed = (quality[candidates] >= selection.quality_floor) & (features[:, MOJIBAKE] == 0)
+            reasons[candidates[~passed]] = faults(features[~passed])
+        passed &= ~listed[candidates]
+        reasons[candidates[passed]] = Reason.OVER_BUDGET
+        reasons[listed] = Reason.LISTED
+        able = candidates[passed]
+        accepted = self._admit(reading, able[scores[able] >= ledger.threshold], reasons, ledger)
+        ledger.record(
+            gate_scores,
+            scores[able],
+            int((reading.ratio >= model.tail).sum()),
+            reasons,
+            reading.cluster[accepted],
+            int(batch.positions[-1]),
+        )
+        return Decisions(
+            positions=batch.positions,
+            reason=reasons,
+            score=scores,
+            threshold=np.full(n, ledger.threshold, np.float32),
+            cluster=reading.cluster,
+            domain=reading.domain,
+            quality=quality,
+            quota=ledger.duals.astype(np.float32)[reading.cluster],
+            model_version=np.full(n, model.version, np.int64),
+        )
+
+    def _admit(
+        self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
+    ) -> NDArray[np.int64]:
+        """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
+        near = self.parameters.selection.near_duplicates
+        seen = ledger.seen_pairs
+        accepted: list[int] = []
+        for row in rows.tolist():
+            if len(accepted) >= ledger.room(row + 1):
+                continue
+            key = seen.key(reading.source, reading.target, row)
+            if seen.holds(key):
+                reasons[row] = Reason.DUPLICATE
+                continue
+            bands = seen.bands(reading.ngrams, row)
+            if seen.shared_bands(bands) >= near:
+                reasons[row] = Reason.NEAR_DUPLICATE
+                continue
+            seen.add(key, bands)
+            reasons[row] = Reason.ACCEPTED
+            accepted.append(row)
+        return np.array(accepted, np.int64)
+
+    def _scorer(self, model: Model) -> Scorer:
+        scorer = self._scorers.get(model.digest)
+        if scorer is None:
+            scorer = Scorer(model, self._encoder)
+            self._scorers[model.digest] = scorer
+            while len(self._scorers) > _SCORERS:
+                self._scorers.pop(next(iter(self._scorers)))
+        return scorer
+
+    def explain(self, source: str, target: str, model: Model, ledger: Ledger | None = None) -> dict[str, Any]:
+        """Every part of a pair's score under a Model, and with a Ledger the threshold that it would meet; decides nothing."""
+        scorer = self._scorer(model)
+        reading = scorer.read(PairBatch.pack([source], [target]))
+        rows = np.zeros(1, np.int64)
+        features = scorer.features(reading, rows)
+        quality = float(scorer.quality(features)[0])
+        parts: dict[str, Any] = {
+            "domain": float(reading.domain[0]),
+            "cluster": int(reading.cluster[0]),
+            "quality": quality,
+            "distance": float(-scorer.distance(reading, rows)[0]),
+            "features": dict(zip(FEATURES, features[0].astype(float).tolist(), strict=True)),
+            "model_version": model.version,
+        }
+        if quality < self.parameters.selection.quality_floor:
+            parts["fault"] = Reason(int(faults(features)[0])).label
+        if ledger is not None:
+            gate_scores = ledger.gate_scores(
+                reading.domain, scorer.distance(reading, rows), reading.cluster, model
+            )
+            parts |= {
+                "quota": float(ledger.duals[reading.cluster[0]]),
+                "score": float(ledger.scores(gate_scores, np.array([quality], np.float32))[0]),
+                "gate": ledger.gate,
+                "threshold": ledger.threshold,
+            }
+        return parts
