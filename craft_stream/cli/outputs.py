@@ -1,0 +1,111 @@
+"""What a pass writes; every file appears at its place only when all of them are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from connectors.files import open_sink
+from connectors.files.open import STANDARD, OutputFile
+from craft_stream.cli.stream import Block, location
+from craft_stream.errors import ConfigurationError
+from craft_stream.model import Model
+from craft_stream.records import decision_json
+from craft_stream.runtime.ports import Message, Sink
+from craft_stream.selection.decisions import Decisions, Reason
+
+
+class Outputs:
+    """The files that a pass writes. A context manager that discards them when an error leaves it.
+
+    Args:
+        parameters: digest of the parameters in force.
+        accepted: gets the accepted records, unchanged.
+        rejected: gets all others, a line each: the reason, a tab, the place (`path/0/line`), a tab, the record
+            as it came. `cut -f3-` gives the records back. None: they are not kept.
+        decisions: gets a JSON object for each decision; None: they are not kept.
+        model: gets the last version; None: it is not kept.
+
+    Raises:
+        ConfigurationError: two of them are the same file, or one cannot be written.
+    """
+
+    def __init__(
+        self,
+        parameters: str,
+        accepted: str,
+        rejected: str | None = None,
+        decisions: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        _distinct([accepted, rejected, decisions, model])
+        self._parameters = parameters
+        with ExitStack() as opened:
+            self._rejected = _open(rejected, opened)
+            self._decisions = _open(decisions, opened)
+            self._model = _open(model, opened)
+            self._accepted = open_sink(accepted)
+            opened.push(_leaving(self._accepted))
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
+
+    def write(self, block: Block, decisions: Decisions) -> None:
+        """Write one block, in its order."""
+        chosen = (block.messages[block.rows[index]].value for index in np.flatnonzero(decisions.accepted))
+        self._accepted.write([value for value in chosen if value is not None])
+        if self._rejected:
+            self._rejected.write(b"".join(_refusals(block, decisions)))
+        if self._decisions:
+            lines = (
+                decision_json(decisions, index, location(block.messages[row]), pair.id, self._parameters)
+                for index, (row, pair) in enumerate(zip(block.rows, block.pairs, strict=True))
+            )
+            self._decisions.write(b"\n".join([*lines, b""]))
+
+    def save(self, model: Model | None) -> None:
+        """Keep the version that decided last, where that was asked for."""
+        if self._model and model:
+            self._model.write(model.encode())
+
+
+def _open(path: str | None, stack: ExitStack) -> OutputFile | None:
+    return stack.enter_context(OutputFile(path)) if path else None
+
+
+def _leaving(sink: Sink) -> Any:
+    def leave(kind: object, *_: object) -> None:
+        if kind is not None and hasattr(sink, "discard"):
+            sink.discard()
+        else:
+            sink.close()
+
+    return leave
+
+
+def _distinct(paths: Iterable[str | None]) -> None:
+    places = [path if path == STANDARD else str(Path(path).resolve()) for path in paths if path]
+    if len(set(places)) < len(places):
+        raise ConfigurationError("two outputs are the same file")
+
+
+def _refusals(block: Block, decisions: Decisions) -> list[bytes]:
+    reasons = {row: str(error.reason) for row, error in block.errors}
+    for index in np.flatnonzero(~decisions.accepted):
+        reasons[block.rows[index]] = Reason(int(decisions.reason[index])).label
+    return [_refusal(reasons[row], block.messages[row]) for row in sorted(reasons)]
+
+
+def _refusal(reason: str, message: Message) -> bytes:
+    place = location(message).encode("utf-8", "surrogateescape")
+    # lines of a file have no newline; what another connector could not read may, and a line must stay a line
+    record = (message.value or b"").replace(b"\n", b"\\n")
+    return b"%s\t%s\t%s\n" % (reason.encode(), place, record)

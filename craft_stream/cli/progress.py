@@ -1,0 +1,37 @@
+"""How far a pass is, on standard error, for a person who watches."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import Self
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """A line with counts; nothing is written where standard error is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("priming on the head of the stream", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, read: int, accepted: int) -> None:
+        """Records read and accepted so far."""
+        self._bar.update(self._task, description=f"{read:,} read, {accepted:,} accepted")

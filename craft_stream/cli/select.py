@@ -1,0 +1,176 @@
+"""`craft-stream select`: files in, files out, no broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+import typer.core
+
+from connectors.files import open_source
+from connectors.files.open import STANDARD
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.outputs import Outputs
+from craft_stream.cli.progress import Progress
+from craft_stream.cli.stream import BLOCK, Pass, blocks, location
+from craft_stream.cli.summary import Summary
+from craft_stream.errors import ConfigurationError, DataError, TargetError
+from craft_stream.model import Model
+from craft_stream.runtime.ports import Message
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.settings import RecordSettings, Settings
+
+
+class ManyValues(typer.core.TyperCommand):
+    """A command whose list options take all values that follow, as shells expand `--input *.jsonl`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option's name before each of its values."""
+        many = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        spelt: list[str] = []
+        current = ""
+        for index, arg in enumerate(args):
+            if arg.startswith("-") and arg != STANDARD:
+                current = arg if arg in many else ""
+            elif current and args[index - 1] != current:
+                spelt.append(current)
+            spelt.append(arg)
+        return super().parse_args(ctx, spelt)
+
+
+app = typer.Typer()
+
+
+@app.command(cls=ManyValues)
+def select(
+    inputs: Annotated[
+        list[str], typer.Option("--input", metavar="FILE...", help="The stream; `-` is standard input.")
+    ],
+    output: Annotated[str, typer.Option(metavar="FILE", help="Accepted records, unchanged and in order.")],
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="FILE...", help="Pairs that describe the domain.")
+    ] = None,
+    rejected: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="All other records: reason, tab, place, tab, the record as it came."
+        ),
+    ] = None,
+    decisions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Every decision, one JSON object a line.")
+    ] = None,
+    budget_rate: Annotated[float | None, typer.Option(help="Share of the stream to accept.")] = None,
+    budget_count: Annotated[int | None, typer.Option(help="Pairs to accept, at most.")] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(min=1, help="Records in the stream, for --budget-count; else they are counted."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Decide by this version instead of learning.")
+    ] = None,
+    save_model: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep the last version that decided.")
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(help="Of every hash and random number.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Select from files into files.
+
+    Formats are told by the files' names: .jsonl (also compressed as .gz or .zst, and on standard input), and
+    those of other connectors. Exit codes: 0; 2 usage or configuration; 1 unreadable input, or more
+    undecidable records than errors.dead_letter_limit allows (the outputs are written all the same).
+    """
+    if not target and not model:
+        raise ConfigurationError("nothing says what to select: give --target FILE, or --model FILE")
+    settings = load_settings(
+        config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
+    )
+    settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
+    progress = Progress()
+    selection = Pass(settings, _pinned(model))
+    if model is None:
+        _read_target(selection, target or [], settings.record)
+    summary = Summary()
+    with Outputs(settings.parameters().digest, output, rejected, decisions, save_model) as outputs, progress:
+        began = time.perf_counter()
+        for block, decided in selection.decide(blocks(read(inputs, settings.record), settings.record)):
+            decided = _capped(decided, settings.budget.count, summary.accepted)
+            outputs.write(block, decided)
+            summary.add(block, decided)
+            progress.show(summary.read, summary.accepted)
+        outputs.save(selection.model)
+        summary.finish(selection, time.perf_counter() - began)
+    summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
+    summary.check(settings.errors.dead_letter_limit)
+
+
+def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Message]]:
+    """Messages of all files, one after the other, in runs of `BLOCK` across their borders."""
+    run: list[Message] = []
+    for path in paths:
+        source = open_source(path, record)
+        try:
+            while messages := source.read(BLOCK - len(run)):
+                run.extend(messages)
+                if len(run) == BLOCK:
+                    yield run
+                    run = []
+        finally:
+            source.close()
+    if run:
+        yield run
+
+
+def _pinned(path: Path | None) -> Model | None:
+    if path is None:
+        return None
+    try:
+        return Model.decode(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read the model {path}: {error.strerror}") from None
+
+
+def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given: bool) -> Settings:
+    """Settings whose rate spends `budget.count` over the stream's length."""
+    count = settings.budget.count
+    if count is None or (rate_given and length is None):
+        return settings
+    if length is None:
+        if STANDARD in inputs:
+            raise ConfigurationError(
+                "--budget-count on standard input needs --length or --budget-rate: its length is not known"
+            )
+        length = sum(len(run) for run in read(inputs, settings.record))
+    budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
+    return settings.model_copy(update={"budget": budget})
+
+
+def _read_target(selection: Pass, paths: list[str], record: RecordSettings) -> None:
+    pairs = 0
+    for block in blocks(read(paths, record), record):
+        for row, error in block.errors:
+            typer.echo(
+                f"craft-stream: target {location(block.messages[row])}: {error.reason}: {error}", err=True
+            )
+        selection.observe_target(block)
+        pairs += len(block.pairs)
+    if not pairs:
+        raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
+    if pairs == 1:
+        typer.echo("craft-stream: the target is one pair: it says next to nothing about a domain", err=True)
+
+
+def _capped(decisions: Decisions, count: int | None, before: int) -> Decisions:
+    """Decisions of which, with those before, no more than `count` are accepted: the rest is over budget."""
+    if count is None or before + int(decisions.accepted.sum()) <= count:
+        return decisions
+    reason = decisions.reason.copy()
+    reason[np.flatnonzero(decisions.accepted)[count - before :]] = Reason.OVER_BUDGET
+    return replace(decisions, reason=reason)

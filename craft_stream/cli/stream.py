@@ -1,0 +1,152 @@
+"""One pass over a stream in one thread: prime on its head, then decide, learn and publish in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import RecordError
+from craft_stream.learning.learner import Learner
+from craft_stream.model import Model
+from craft_stream.records import Pair, decode
+from craft_stream.runtime.ports import Message
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import RecordSettings, Settings
+from craft_stream.text.batch import PairBatch
+
+# Blocks of one epoch: a version published after a block is in force from the next one on.
+BLOCK = 1024
+# Priming keeps the head of the stream in memory; sentences take ~200 bytes, so this cuts only absurd input.
+_PRIMING_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive messages, decoded.
+
+    Attributes:
+        messages: as they came.
+        rows: index in `messages` of each pair.
+        pairs: what could be decoded.
+        errors: (index in `messages`, why) of what could not.
+        batch: the pairs at their positions in the stream.
+        end: position in the stream after the last message.
+    """
+
+    messages: Sequence[Message]
+    rows: list[int]
+    pairs: list[Pair]
+    errors: list[tuple[int, RecordError]]
+    batch: PairBatch
+    end: int
+
+    @classmethod
+    def decode(cls, messages: Sequence[Message], start: int, record: RecordSettings) -> Block:
+        """Decode messages, the first of which stands at `start` in the stream."""
+        rows: list[int] = []
+        pairs: list[Pair] = []
+        errors: list[tuple[int, RecordError]] = []
+        for row, message in enumerate(messages):
+            try:
+                pairs.append(decode(message.value, record, location(message), message.problem))
+                rows.append(row)
+            except RecordError as error:
+                errors.append((row, error))
+        positions = [start + row for row in rows]
+        batch = PairBatch.pack([pair.source for pair in pairs], [pair.target for pair in pairs], positions)
+        return cls(messages, rows, pairs, errors, batch, start + len(messages))
+
+
+def location(message: Message) -> str:
+    """Where a message was, which is also its decision's id: `topic/partition/offset`."""
+    return f"{message.topic}/{message.partition}/{message.offset}"
+
+
+def blocks(messages: Iterable[Sequence[Message]], record: RecordSettings) -> Iterator[Block]:
+    """Decode runs of at most `BLOCK` messages; positions count all messages, whatever file they come from."""
+    start = 0
+    for run in messages:
+        yield Block.decode(run, start, record)
+        start += len(run)
+
+
+class Pass:
+    """Learner and selector over one stream.
+
+    Args:
+        settings: its parameters and encoder are used.
+        model: a pinned version; None: learn while deciding.
+
+    Attributes:
+        model: the version in force.
+        ledger: what was decided.
+        versions: published so far.
+    """
+
+    def __init__(self, settings: Settings, model: Model | None = None) -> None:
+        parameters = settings.parameters()
+        encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+        self.model = model
+        self.ledger = Ledger(parameters)
+        self.versions = 0
+        self._learning = parameters.learning
+        self._selector = Selector(parameters, encoder)
+        self._learner = Learner(parameters, encoder) if model is None else None
+
+    def observe_target(self, block: Block) -> None:
+        """Add pairs of the target; without effect where a version is pinned."""
+        if self._learner is not None:
+            self._learner.observe_target([pair.id for pair in block.pairs], block.batch)
+
+    def decide(self, stream: Iterable[Block]) -> Iterator[tuple[Block, Decisions]]:
+        """Decide every block, in order, with decisions aligned to its `pairs`.
+
+        Raises:
+            TargetError: nothing was pinned and the target is empty.
+        """
+        stream = iter(stream)
+        head = self._prime(stream)
+        primed = len(head)
+        for number, block in enumerate(chain(_drain(head), stream)):
+            assert self.model is not None  # noqa: S101  # primed, or pinned
+            decisions = self._selector.decide(block.batch, self.ledger, self.model)
+            if self.ledger.next_offset < block.end:
+                self.ledger.skip(block.end - 1)
+            yield block, decisions
+            if self._learner is None:
+                continue
+            if number >= primed:
+                self._learner.observe(block.batch, decisions.accepted)
+            if self._learner.due:
+                self._publish(self._learner)
+
+    def _prime(self, stream: Iterator[Block]) -> list[Block]:
+        """Read ahead and learn from what will be decided afterwards."""
+        head: list[Block] = []
+        if self._learner is None:
+            return head
+        size = 0
+        while self._learner.pairs_seen < self._learning.prime_pairs and size < _PRIMING_BYTES:
+            block = next(stream, None)
+            if block is None:
+                break
+            self._learner.observe(block.batch)
+            head.append(block)
+            size += sum(len(message.value or b"") for message in block.messages)
+        self._publish(self._learner)
+        return head
+
+    def _publish(self, learner: Learner) -> None:
+        self.model = learner.publish()
+        self.versions += 1
+
+
+def _drain(head: list[Block]) -> Iterator[Block]:
+    """The blocks of the head, each forgotten as it is handed on."""
+    head.reverse()
+    while head:
+        yield head.pop()

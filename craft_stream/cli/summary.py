@@ -1,0 +1,125 @@
+"""What a pass came to: counted while it runs, printed at its end for a person or a machine."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from craft_stream.cli.stream import Block, Pass
+from craft_stream.errors import DataError
+from craft_stream.selection.decisions import Decisions, Reason
+
+
+class Summary:
+    """Counts of a pass.
+
+    Attributes:
+        read: records.
+        undecidable: records by why they could not be decoded.
+        reasons: decisions by `Reason`, int64 [10].
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.undecidable: Counter[str] = Counter()
+        self.reasons = np.zeros(len(Reason), np.int64)
+        self._end: dict[str, Any] = {}
+
+    @property
+    def accepted(self) -> int:
+        """Accepted pairs."""
+        return int(self.reasons[Reason.ACCEPTED])
+
+    def add(self, block: Block, decisions: Decisions) -> None:
+        """Count one block."""
+        self.read += len(block.messages)
+        self.undecidable.update(str(error.reason) for _, error in block.errors)
+        self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
+
+    def finish(self, selection: Pass, seconds: float) -> None:
+        """Note how the pass stands at its end, `seconds` after it began."""
+        state = selection.ledger.summary()
+        self._end = {
+            "kl": state["kl"] if math.isfinite(state["kl"]) else None,
+            "unspendable": round(state["unspendable"]),
+            "rate": selection.ledger.parameters.selection.rate,
+            "model_version": state["model_version"],
+            "model_digest": selection.model.digest if selection.model else None,
+            "parameters": selection.ledger.parameters.digest,
+            "seconds": round(seconds, 3),
+            "pairs_per_second": round(self.read / max(seconds, 1e-9)),
+        }
+
+    def values(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        rejected = {r.label: int(self.reasons[r]) for r in Reason if r is not Reason.ACCEPTED}
+        return {
+            "read": self.read,
+            "accepted": self.accepted,
+            "rejected": sum(rejected.values()),
+            "rejected_by_reason": rejected,
+            "undecidable": self.undecidable.total(),
+            "undecidable_by_reason": dict(sorted(self.undecidable.items())),
+            **self._end,
+        }
+
+    def print(self, as_json: bool, to_stderr: bool) -> None:
+        """Print it; to standard error where standard output carries records."""
+        console = Console(stderr=to_stderr, highlight=False)
+        if as_json:
+            console.print(orjson.dumps(self.values()).decode(), soft_wrap=True, markup=False)
+            return
+        console.print(self._table())
+        short = self._end["unspendable"]
+        if short > 0:
+            console.print(
+                f"{short:,} pairs of the budget were not spendable: the stream held less of the target's "
+                "domain than it did at its best (selection.abstain)."
+            )
+
+    def _table(self) -> Table:
+        values = self.values()
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_column()
+        table.add_row("read", f"{self.read:,}")
+        table.add_row(
+            "accepted",
+            f"{self.accepted:,}",
+            f"{_share(self.accepted, self.read)}, budget {values['rate']:.4g}",
+        )
+        table.add_row("rejected", f"{values['rejected']:,}")
+        for reason, count in values["rejected_by_reason"].items():
+            if count:
+                table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
+        if values["undecidable"]:
+            table.add_row("undecidable", f"{values['undecidable']:,}")
+            for reason, count in values["undecidable_by_reason"].items():
+                table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
+        kl = values["kl"]
+        table.add_row(
+            "KL(target || accepted)", "-" if kl is None else f"{kl:.4f}", "nats over the target's clusters"
+        )
+        table.add_row("pairs/s", f"{values['pairs_per_second']:,}", f"{values['seconds']:.1f} s")
+        table.add_row("model", f"{values['model_version']}", values["model_digest"] or "")
+        return table
+
+    def check(self, limit: float) -> None:
+        """Raise DataError when more of the records could not be decided than the limit allows."""
+        count = self.undecidable.total()
+        if count > limit * self.read:
+            raise DataError(
+                f"{count:,} of {self.read:,} records are undecidable, more than errors.dead_letter_limit = "
+                f"{limit}; --rejected keeps them with their reasons"
+            )
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{count / max(whole, 1):.2%}"
