@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def measure(
         "domain": setting.domain,
         "scenario": setting.name,
         "method": method,
+        "budget": setting.budget,
         **({"set": dict(overrides)} if overrides else {}),
         **quality(
             selection.chosen, labels, setting.domain, setting.budget, (assigned[setting.order], shares)
@@ -105,7 +107,7 @@ def _rounded(value: Any) -> Any:
 def _line(row: Mapping[str, Any]) -> str:
     """A row for reading: what was run, then the figures."""
     what = f"{row['domain']:9s} {row['scenario']:10s} {row['method']:22s} {row.get('set') or ''}"
-    skipped = ("domain", "scenario", "method", "set", "us", "segments", "summary")
+    skipped = ("domain", "scenario", "method", "set", "us", "segments", "summary", "command")
     figures = [f"{key}={_rounded(value)}" for key, value in row.items() if key not in skipped]
     spent = " ".join(f"{stage} {value:.2f}" for stage, value in row["us"].items())
     lines = [f"{what}\n    {' '.join(figures)}\n    us a pair: {spent}"]
@@ -133,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="append the JSON lines to this file too")
     chosen = parser.parse_args(arguments)
     corpus, rows = Corpus(chosen.corpus, chosen.cache), []
+    command = _command(arguments if arguments is not None else sys.argv[1:])
     runs = itertools.product(
         chosen.domain.split(","),
         chosen.scenario.split(","),
@@ -142,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for domain, name, method, overrides in runs:
         setting = scenario(corpus, name, domain, chosen.budget)
         row = measure(corpus, setting, method, overrides, not chosen.no_near, chosen.downstream)
+        row["command"] = command
         rows.append(row)
         text = json.dumps(_rounded(row), default=str)
         print(text if chosen.json else _line(row), flush=True)
@@ -151,6 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen.json:
         _means(rows)
     return 0
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command as written into the results: without this machine's paths."""
+    shown = list(arguments)
+    for flag, name in (("--corpus", "CORPUS"), ("--cache", "CACHE"), ("--output", "ROWS.jsonl")):
+        shown = [name if index and arguments[index - 1] == flag else text for index, text in enumerate(shown)]
+    return shlex.join(["python", "-m", "bench.quality", *shown])
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> None:

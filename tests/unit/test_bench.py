@@ -46,7 +46,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def test_stream_is_read_back_from_the_cache(corpus: Corpus) -> None:
-    """What a second reader takes from the cache is what the first one prepared, labels apart from the pairs."""
+    """A second reader takes from the cache what the first one prepared, labels apart from the pairs."""
     assert corpus.pairs.source.text(3) == "The balance and the bank number 3"
     again = Corpus(corpus.folder, corpus.cache.parent)
     assert again.pairs.target.texts() == corpus.pairs.target.texts()
@@ -55,7 +55,7 @@ def test_stream_is_read_back_from_the_cache(corpus: Corpus) -> None:
 
 
 def test_quality_counts_first_clean_copies_only() -> None:
-    """Good is in-domain, clean and the first copy selected; each other fault is counted under its own name."""
+    """Good is in-domain, clean and the first copy selected; each fault is counted under its own name."""
     labels = Labels(
         domain=("a", "b"),
         domains=np.array([0, 0, 0, 1, 0], np.uint8),
@@ -104,7 +104,7 @@ def test_minhash_sees_copies_and_passes_strangers() -> None:
 
 
 def test_thinned_stream_holds_the_share_asked_for(corpus: Corpus) -> None:
-    """Thinning removes in-domain records only, down to their share; `scarce` still asks for the plain rate."""
+    """Thinning removes in-domain records only, down to their share; `scarce` still asks the plain rate."""
     thin, scarce = (scenario(corpus, f"{kind}:0.05", "sea") for kind in ("thin", "scarce"))
     inside = corpus.labels.take(thin.order).of("sea")
     assert inside.mean() == pytest.approx(0.05, abs=0.003)
@@ -158,7 +158,7 @@ def test_dsir_prefers_the_domain(corpus: Corpus) -> None:
 
 
 def test_bits_per_token_by_hand() -> None:
-    """Trained on one word pair, the test's cost is that of the fitted mixture, and unknown words are counted."""
+    """Trained on one word pair, the cost is that of the fitted mixture, and unknown words are counted."""
     from bench.downstream import bits_per_token
 
     one = Texts(["sea"], ["mer"])
