@@ -142,7 +142,7 @@ class Model:
                 }
             )
         try:
-            model = cls(**header, **arrays, **parts)
+            model = cls(**(header | arrays | parts))
         except TypeError as error:
             raise IntegrityError(f"the model lacks a part or has one too many: {error}") from error
         if model.digest != digest:

@@ -67,7 +67,8 @@ class SelectionParameters:
         quality_floor: pairs with log P(clean) below are rejected.
         horizon: pairs over which a debt of the budget is paid back.
         window: pairs over which the distribution of scores is remembered.
-        near_duplicates: shared min-hash bands of 16 from which a pair is a near duplicate (6: Jaccard about .6); 17 turns it off.
+        near_duplicates: shared min-hash bands of 16 from which a pair is a near duplicate (6: Jaccard about .6);
+            17 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
     """

@@ -80,7 +80,7 @@ class Scorer:
         )
 
     def quality(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """log P(clean) of features [n, F], float32 [n]."""
+        """Log P(clean) of features [n, F], float32 [n]."""
         return log_probability(features, self.model.head)
 
     def distance(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:

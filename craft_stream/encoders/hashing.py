@@ -42,7 +42,7 @@ class HashingEncoder:
                 "the hashing encoder only gives unit vectors: leave normalize_embeddings at True"
             )
         if isinstance(inputs, str):
-            return self.encode([inputs], batch_size)[0]
+            return np.asarray(self.encode([inputs], batch_size)[0])
         out = np.zeros((len(inputs), self.dimensions), np.float32)
         for start in range(0, len(inputs), batch_size):
             texts = TextBatch.pack(inputs[start : start + batch_size])

@@ -103,7 +103,7 @@ class Centroids:
             means.train(x)
         finally:
             faiss.omp_set_num_threads(threads)
-        self.columns = np.ascontiguousarray(means.centroids.T)
+        self.columns = np.ascontiguousarray(np.asarray(means.centroids, np.float32).T)
         self._sums = np.zeros((clusters, x.shape[1]), np.int64)
         assigned = nearest(x, self.columns)
         self._members = {}

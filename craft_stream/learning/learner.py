@@ -25,7 +25,7 @@ from craft_stream.scorer import Scorer
 from craft_stream.scoring.domain import domain_scores
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.prediction import WideRegression, predict, prediction_features
-from craft_stream.scoring.quality import FEATURES, Head, text_features
+from craft_stream.scoring.quality import Head, text_features
 from craft_stream.scoring.surface import Characters
 from craft_stream.scoring.translation import Lexicon
 from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
@@ -241,7 +241,7 @@ class Learner:
         )
         fit = fit_correction(x, y, predict(clean.source, rows, forward), clusters, centroids.shape[1])
         characters = self._characters.freeze()
-        lexicon = self._frozen_lexicon()
+        lexicon = self._lexicon.copy()
         model = Model(
             version=1,
             learning_digest=digest(learning),
@@ -268,17 +268,6 @@ class Learner:
             calibration=_EMPTY_CALIBRATION,
         )
         return _calibrated(model, self._encoder, recent.batch)
-
-    def _frozen_lexicon(self) -> Lexicon:
-        live = self._lexicon
-        return Lexicon(
-            live.joint.copy(),
-            live.source_mass.copy(),
-            live.target_mass.copy(),
-            live.source_count.copy(),
-            live.target_count.copy(),
-            live.totals.copy(),
-        )
 
     def _fit_head(
         self,

@@ -63,7 +63,7 @@ def _log_probability(
 
 
 def log_probability(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """log P(clean), float32 [n], at most 0."""
+    """Log P(clean), float32 [n], at most 0."""
     out = np.empty(len(features), np.float32)
     _log_probability(features, head.mean, head.deviation, head.weights, out)
     return out

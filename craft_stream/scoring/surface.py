@@ -51,8 +51,8 @@ class Characters:
         """Smoothed by .3 a 4-gram; counts float32 [2^CHARACTER_BITS] each."""
 
         def log_probability(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-            counts = counts.astype(np.float64)
-            return (np.log(counts + 0.3) - np.log(counts.sum() + 0.3 * len(counts))).astype(np.float32)
+            smoothed = counts.astype(np.float64) + 0.3
+            return np.asarray(np.log(smoothed) - np.log(smoothed.sum()), np.float32)
 
         return cls(log_probability(source), log_probability(target))
 

@@ -8,7 +8,7 @@ one good translation is all that a word needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numba
 import numpy as np
@@ -50,8 +50,18 @@ class Lexicon:
     def empty(cls, bucket_bits: int = 20) -> Lexicon:
         """A lexicon that knows nothing, of 2^bucket_bits buckets (16 MB at 20)."""
         stems = 1 << STEM_BITS
-        masses = [np.zeros(stems, np.float32) for _ in range(4)]
-        return cls(np.zeros(4 << bucket_bits, np.uint32), *masses, np.zeros(2))
+        return cls(
+            joint=np.zeros(4 << bucket_bits, np.uint32),
+            source_mass=np.zeros(stems, np.float32),
+            target_mass=np.zeros(stems, np.float32),
+            source_count=np.zeros(stems, np.float32),
+            target_count=np.zeros(stems, np.float32),
+            totals=np.zeros(2),
+        )
+
+    def copy(self) -> Lexicon:
+        """A lexicon of its own arrays."""
+        return Lexicon(**{item.name: getattr(self, item.name).copy() for item in fields(self)})
 
 
 @numba.njit(cache=True, nogil=True)

@@ -60,8 +60,8 @@ class Decisions:
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """bool [n]."""
-        return self.reason == Reason.ACCEPTED
+        """Bool [n]."""
+        return np.equal(self.reason, Reason.ACCEPTED)
 
     @classmethod
     def none(cls) -> Decisions:

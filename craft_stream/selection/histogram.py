@@ -32,6 +32,6 @@ def upper_quantile(histogram: NDArray[np.float64], mass: float) -> float:
     for k in range(BINS - 1, -1, -1):
         if above + histogram[k] > mass:
             inside = (mass - above) / histogram[k]
-            return LOWEST + (k + 1 - inside) * WIDTH
+            return float(LOWEST + (k + 1 - inside) * WIDTH)
         above += histogram[k]
     return -np.inf

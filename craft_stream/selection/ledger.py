@@ -106,7 +106,7 @@ class Ledger:
 
     @property
     def duals(self) -> NDArray[np.float64]:
-        """nu in this epoch, float64 [K at most], a view."""
+        """Nu in this epoch, float64 [K at most], a view."""
         return self._part(self._clusters, self._clusters)
 
     @property
@@ -192,7 +192,7 @@ class Ledger:
         self._decay()
         if model is not self.model or model.version != self.model_version:
             self._adopt(model)
-        self._pace()
+        self._pace(model)
 
     def _decay(self) -> None:
         selection = self.parameters.selection
@@ -280,15 +280,14 @@ class Ledger:
             gate = histogram.upper_quantile(self._gate_scores, share * self._float("gate_mass"))
         self._floats_at("gate", gate)
 
-    def _pace(self) -> None:
+    def _pace(self, model: Model) -> None:
         selection = self.parameters.selection
-        assert self.model is not None
         share = 1.0
         if self._float("tail_mass") > 0:
             share = self._float("tail") / self._float("tail_mass") / 0.2
         self._floats_at("largest_share", max(self._float("largest_share"), share))
         self._floats_at("spending", spending(selection, share, self._float("largest_share")))
-        self._set_duals(self.model)
+        self._set_duals(model)
         self._set_gate()
         wanted = wanted_share(selection, self._float("allowance") - self.accepted)
         self._floats_at(
@@ -465,7 +464,12 @@ class Ledger:
         """16 hexadecimal digits of the whole state: equal states, equal digests."""
         page = self.seen_pairs.open_page()
         self._count_pages()
-        arrays = {"integers": self.integers, "floats": self.floats, "keys": page.keys, "bands": page.bands}
+        arrays: codec.Arrays = {
+            "integers": self.integers,
+            "floats": self.floats,
+            "keys": page.keys,
+            "bands": page.bands,
+        }
         return codec.digest(arrays, {"parameters": self.parameters.digest})
 
     def _mark_restored(self) -> None:

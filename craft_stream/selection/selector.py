@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,18 +61,18 @@ class Selector:
         epochs = batch.positions // EPOCH
         bounds = [0, *(np.flatnonzero(np.diff(epochs)) + 1).tolist(), len(batch)]
         parts = []
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             if start == stop:
                 continue
             if epochs[start] != ledger.epoch:
                 ledger.begin_epoch(int(epochs[start]), model)
-            parts.append(self._decide(batch.slice(start, stop), ledger, listed[start:stop]))
+            parts.append(
+                self._decide(batch.slice(start, stop), ledger, ledger.model or model, listed[start:stop])
+            )
         return Decisions.concatenate(parts) if parts else Decisions.none()
 
-    def _decide(self, batch: PairBatch, ledger: Ledger, listed: NDArray[np.bool_]) -> Decisions:
+    def _decide(self, batch: PairBatch, ledger: Ledger, model: Model, listed: NDArray[np.bool_]) -> Decisions:
         selection = self.parameters.selection
-        model = ledger.model
-        assert model is not None
         scorer = self._scorer(model)
         n = len(batch)
         reading = scorer.read(batch)

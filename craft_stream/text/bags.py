@@ -40,12 +40,12 @@ def _bags(
                 else:
                     row[j] -= w
         squares = np.float32(0)
-        for j in range(out.shape[1]):
-            squares += row[j] * row[j]
+        for d in range(out.shape[1]):
+            squares += row[d] * row[d]
         if squares > 0:
             scale = np.float32(1) / np.sqrt(squares)
-            for j in range(out.shape[1]):
-                row[j] *= scale
+            for d in range(out.shape[1]):
+                row[d] *= scale
 
 
 @numba.njit(cache=True, nogil=True)

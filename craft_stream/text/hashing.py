@@ -1,4 +1,4 @@
-"""The integer hash functions that everything hashed here is built on; written down, seeded by constants, never Python's `hash`."""
+"""Integer hash functions, written down: everything hashed here is built on them, never on Python's `hash`."""
 
 from __future__ import annotations
 

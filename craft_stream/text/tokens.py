@@ -57,7 +57,7 @@ class Tokens:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _is_word_byte(c: np.uint8) -> bool:
+def _is_word_byte(c: int) -> bool:
     return (97 <= c <= 122) or (48 <= c <= 57) or c == 95 or c >= 128 or (65 <= c <= 90)
 
 
