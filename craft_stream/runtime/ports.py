@@ -1,7 +1,7 @@
 """What the runtime asks of the outside: messages in, records out. Connectors implement these protocols.
 
-A record travels as the bytes of one JSON object with a source and a target side; every format is converted to and from
-that at the edge, so that nothing inside knows where a pair came from.
+A record travels as the bytes of one JSON object with a source and a target side; every format is converted to
+and from that at the edge, so that nothing inside knows where a pair came from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Message:
         offset: its position in the partition, strictly increasing.
         key, headers, timestamp_ms: as in Kafka; empty for files.
         topic, partition: where it was; for files the path and 0.
-        problem: why a connector could not turn its input into a record (then `value` is the raw input); None when it could.
+        problem: why a connector could not turn its input into a record (then `value` is the raw input); None
+        when it could.
     """
 
     value: bytes | None

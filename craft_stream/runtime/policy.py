@@ -1,0 +1,84 @@
+"""What becomes of records that cannot be decided: a dead letter, and a breaker when there are too many."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from craft_stream.errors import DataError
+from craft_stream.runtime.observer import Stage
+from craft_stream.runtime.ports import Message
+from craft_stream.settings import ErrorsSettings
+
+MESSAGE_BYTES = 1_000  # of an error's message: it may quote input
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be decided.
+
+    Attributes:
+        message: as it came.
+        stage: where it failed.
+        reason: a `DecodeReason`, or the class of the error.
+        error: what the error said.
+    """
+
+    message: Message
+    stage: Stage
+    reason: str
+    error: str
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The record's own headers and what happened to it."""
+        message = self.message
+        added = {
+            "craft-error-stage": self.stage.value,
+            "craft-error-class": self.reason,
+            "craft-error-message": self.error[:MESSAGE_BYTES],
+            "craft-error-topic": message.topic,
+            "craft-error-partition": str(message.partition),
+            "craft-error-offset": str(message.offset),
+        }
+        kept = [(name, value) for name, value in message.headers if name not in added]
+        return kept + [(name, value.encode("utf-8", "replace")) for name, value in added.items()]
+
+
+class Breaker:
+    """Stops the work when too many of the latest records are dead letters: then the input or a setting is
+    wrong.
+
+    Attributes:
+        share: of dead letters among the records remembered.
+    """
+
+    def __init__(self, settings: ErrorsSettings) -> None:
+        self._limit = settings.dead_letter_limit
+        self._window = settings.dead_letter_window
+        self._counts: deque[tuple[int, int]] = deque()
+        self._records = self._dead = 0
+
+    @property
+    def share(self) -> float:
+        """Share of dead letters among the latest records."""
+        return self._dead / self._records if self._records else 0.0
+
+    def count(self, records: int, dead: int) -> None:
+        """Take note of a transaction that is committed.
+
+        Raises:
+            DataError: the share is above the limit.
+        """
+        self._counts.append((records, dead))
+        self._records += records
+        self._dead += dead
+        while self._counts and self._records - self._counts[0][0] >= self._window:
+            gone, dead_gone = self._counts.popleft()
+            self._records -= gone
+            self._dead -= dead_gone
+        # A few bad records at the very start say nothing: judged from a tenth of the window on.
+        if self._records >= self._window // 10 and self.share > self._limit:
+            raise DataError(
+                f"{self._dead} of the last {self._records} records could not be decided, more than "
+                f"errors.dead_letter_limit = {self._limit} allows: `craft-stream dlq ls` shows why"
+            )

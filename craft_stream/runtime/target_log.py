@@ -1,0 +1,76 @@
+"""The target topic: pairs that describe the domain; key = id, value = the pair, a tombstone withdraws it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from craft_stream.errors import ConfigurationError, RecordError
+from craft_stream.learning.learner import Learner
+from craft_stream.records import Pair, decode
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.transport import Reader
+from craft_stream.settings import RecordSettings
+from craft_stream.text.batch import PairBatch
+
+log = logging.getLogger(__name__)
+
+
+class TargetFollower:
+    """Feeds the target topic to a learner: to its end at first, then what is new.
+
+    Attributes:
+        bad: records that are no pairs, passed over.
+    """
+
+    def __init__(self, reader: Reader, topic: str, record: RecordSettings) -> None:
+        self.bad = 0
+        self._reader = reader
+        self._topic = topic
+        self._record = record
+        self._positions: dict[int, int] = {}
+
+    def refresh(self, learner: Learner) -> int:
+        """Read to the end as of now; how many records that brought.
+
+        Raises:
+            ConfigurationError: there is no such topic.
+        """
+        partitions = self._reader.partitions(self._topic)
+        if not partitions:
+            raise ConfigurationError(f"there is no topic {self._topic}: type `craft-stream topics create`")
+        count = 0
+        for partition, (first, end) in self._reader.bounds(self._topic, partitions).items():
+            start = max(first, self._positions.get(partition, first))
+            if start >= end:
+                continue
+            for messages in self._reader.read(self._topic, partition, start, end):
+                count += len(messages)
+                self._feed(messages, learner)
+            self._positions[partition] = end
+        return count
+
+    def _feed(self, messages: Iterable[Message], learner: Learner) -> None:
+        """Upserts and withdrawals in their order, as few calls as that allows."""
+        pairs: list[Pair] = []
+        for message in messages:
+            identifier = (message.key or b"").decode("utf-8", "replace")
+            if message.value is None:
+                _upsert(pairs, learner)
+                pairs = []
+                learner.withdraw_target([identifier])
+                continue
+            try:
+                pair = decode(message.value, self._record, identifier, message.problem)
+            except RecordError as error:
+                self.bad += 1
+                log.warning("%s/%d/%d: %s", self._topic, message.partition, message.offset, error)
+                continue
+            pairs.append(pair._replace(id=identifier or pair.id))
+        _upsert(pairs, learner)
+
+
+def _upsert(pairs: Sequence[Pair], learner: Learner) -> None:
+    if pairs:
+        texts = PairBatch.pack([pair.source for pair in pairs], [pair.target for pair in pairs])
+        learner.observe_target([pair.id for pair in pairs], texts)
