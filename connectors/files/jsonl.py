@@ -29,7 +29,11 @@ class JsonlSource:
         self._file = open_input(path)
         self._line = self._byte = 0
         if resume is not None:
-            self._resume(resume)
+            try:
+                self._resume(resume)
+            except DataError:
+                self.close()
+                raise
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next lines, and at most 64 MiB of them; empty at the end."""

@@ -17,7 +17,7 @@ import zstandard
 from craft_stream.errors import ConfigurationError, DataError
 
 STANDARD = "-"
-_GZIP = b"\x1f\x8b"
+_GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BLOCK = 1 << 17
 # zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
@@ -125,7 +125,7 @@ class OutputFile:
         if path.endswith(".gz"):
             self._file = cast(IO[bytes], gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0))
         elif path.endswith(".zst"):
-            self._file = zstandard.ZstdCompressor().stream_writer(self._raw, closefd=False)
+            self._file = zstandard.ZstdCompressor(write_checksum=True).stream_writer(self._raw, closefd=False)
 
     def _open(self, path: str) -> IO[bytes]:
         if path == STANDARD:

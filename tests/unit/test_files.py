@@ -1,0 +1,230 @@
+"""Files: compressed or not, whole or damaged, and outputs that appear only when they are whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.files import ending, open_sink, open_source
+from connectors.files.jsonl import JsonlSink, JsonlSource
+from connectors.files.open import OutputFile, open_input
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.runtime.ports import Sink, Source
+from craft_stream.settings import RecordSettings
+
+RECORD = RecordSettings()
+LINES = [b'{"src": "a"}', b"", b"\xff\xfe", b"crlf\r", b"last"]
+CHECKED = zstandard.ZstdCompressor(write_checksum=True)
+PACK = {
+    "plain": lambda data: data,
+    "gzip": gzip.compress,
+    "zstd": CHECKED.compress,
+    "gzip members": lambda data: gzip.compress(data[:7]) + gzip.compress(data[7:]),
+    "zstd frames": lambda data: CHECKED.compress(data[:7]) + CHECKED.compress(data[7:]),
+}
+
+
+def read_all(source: Source, limit: int = 2) -> list[bytes | None]:
+    values = []
+    while messages := source.read(limit):
+        assert len(messages) <= limit
+        values.extend(message.value for message in messages)
+    return values
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_lines_come_as_they_are(tmp_path: Path, packing: str) -> None:
+    """Every line is a message with its number, whatever bytes it holds and however the file is packed."""
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(PACK[packing](b"\n".join(LINES)))
+    with JsonlSource(str(path), RECORD) as source:
+        messages = [*source.read(3), *source.read(3)]
+        assert [message.value for message in messages] == LINES
+        assert [message.offset for message in messages] == [0, 1, 2, 3, 4]
+        assert messages[0].topic == str(path)
+        assert source.read(3) == []
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("before", range(6))
+def test_a_source_goes_on_from_its_position(tmp_path: Path, packing: str, before: int) -> None:
+    """A source opened with a position reads what the first one had not read."""
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(PACK[packing](b"\n".join(LINES) + b"\n"))
+    with JsonlSource(str(path), RECORD) as source:
+        source.read(before)
+        position = source.position()
+    with JsonlSource(str(path), RECORD, position) as resumed:
+        messages = resumed.read(10)
+        assert [message.value for message in messages] == LINES[before:]
+        assert [message.offset for message in messages] == list(range(before, 5))
+
+
+@pytest.mark.parametrize("token", ["9:1000", "x", "1", ""])
+def test_a_position_of_another_file_is_refused(tmp_path: Path, token: str) -> None:
+    """A position that the file cannot have is an error."""
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(b"a\n")
+    with pytest.raises(DataError):
+        JsonlSource(str(path), RECORD, token)
+
+
+@pytest.mark.parametrize("packing", [name for name in PACK if name != "plain"])
+def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, packing: str) -> None:
+    """The end of a compressed file is not the end of the data unless it is whole."""
+    path = tmp_path / "stream.jsonl.x"
+    path.write_bytes(PACK[packing](b"line\n" * 100)[:-3])
+    with JsonlSource(str(path), RECORD) as source, pytest.raises(DataError, match="damaged or cut off"):
+        read_all(source, 1000)
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_a_damaged_file_is_an_error(tmp_path: Path, packing: str) -> None:
+    """Compressed data that was changed is one clear error."""
+    data = bytearray(PACK[packing](os.urandom(5000).hex().encode()))
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(data)
+    with JsonlSource(str(path), RECORD) as source, pytest.raises(DataError, match="damaged or cut off"):
+        read_all(source, 1000)
+
+
+def test_a_long_line_is_cut_and_the_next_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by the longest line that is kept, and what follows it is not lost."""
+    monkeypatch.setattr("connectors.files.jsonl.LONGEST_LINE", 10)
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(b"x" * 1000 + b"\n" + b"123456789\n" + b"1234567890\n" + b"y" * 11)
+    with JsonlSource(str(path), RECORD) as source:
+        assert read_all(source) == [b"x" * 10, b"123456789", b"1234567890", b"y" * 10]
+        end = source.position()
+    assert end == f"4:{path.stat().st_size}"
+
+
+def test_zstd_expands_in_bounded_steps(tmp_path: Path) -> None:
+    """A file that unpacks to 30,000 times its size is read without holding it whole."""
+    path = tmp_path / "zeros.zst"
+    compressor = zstandard.ZstdCompressor().compressobj()
+    with path.open("wb") as file:
+        for _ in range(256):
+            file.write(compressor.compress(bytes(1 << 20)))
+        file.write(compressor.flush())
+    assert path.stat().st_size < 20_000
+    with open_input(str(path)) as opened:
+        assert len(opened.read(1000)) == 1000
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is an error of the input."""
+    with pytest.raises(DataError, match="cannot read"):
+        JsonlSource(str(tmp_path / "none.jsonl"), RECORD)
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads standard input, packed or not, and leaves it open."""
+    raw = io.BufferedReader(io.BytesIO(zstandard.compress(b"a\nb\n")))  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
+    source = open_source("-", RECORD)
+    assert read_all(source) == [b"a", b"b"]
+    source.close()
+    assert not raw.closed
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda line: b"{" + line.replace(b"\n", b""))))
+def test_what_is_written_is_read_back(lines: list[bytes]) -> None:
+    """Lines survive a sink and a source, byte for byte."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst"):
+            path = os.path.join(folder, name)
+            with JsonlSink(path) as sink:
+                sink.write(lines[:2])
+                sink.write(lines[2:])
+            with JsonlSource(path, RECORD) as source:
+                assert read_all(source) == lines
+
+
+def test_an_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Until it is closed the old file stands; an error leaves it, and no temporary file."""
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with OutputFile(str(path)) as file:
+            file.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_bytes() == b"old"
+    with OutputFile(str(path)) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_an_output_has_ordinary_permissions(tmp_path: Path) -> None:
+    """An output can be read by whom the umask allows."""
+    before = os.umask(0o022)
+    try:
+        OutputFile(str(tmp_path / "out")).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_output_follows_links_and_spares_devices(tmp_path: Path) -> None:
+    """A symbolic link stays one, and a device is written, not replaced."""
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with OutputFile(str(tmp_path / "link")) as file:
+        file.write(b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"x"
+    with OutputFile(os.devnull) as file:
+        file.write(b"x")
+    assert not os.path.isfile(os.devnull)
+
+
+def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A folder that does not exist is an error of usage."""
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        OutputFile(str(tmp_path / "none" / "out"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a.jsonl", "jsonl"), ("a.b.TSV", "tsv"), ("a.tmx.gz", "tmx"), ("a.jsonl.zst", "jsonl"), ("-", "jsonl"),
+     ("a", "jsonl"), ("a.gz", "jsonl"), ("/d.x/a", "jsonl")],
+)  # fmt: skip
+def test_ending(path: str, expected: str) -> None:
+    """The format is the last suffix that is no compression."""
+    assert ending(path) == expected
+
+
+def test_unknown_format_names_the_known(tmp_path: Path) -> None:
+    """An ending that nothing reads is refused with those that are."""
+    with pytest.raises(ConfigurationError, match="jsonl"):
+        open_source("a.docx", RECORD)
+    with pytest.raises(ConfigurationError, match="jsonl"):
+        open_sink(str(tmp_path / "a.docx"))
+
+
+def test_protocols(tmp_path: Path) -> None:
+    """What files open as are the runtime's ports."""
+    sink = open_sink(str(tmp_path / "a.jsonl"))
+    sink.close()
+    sink.close()
+    assert isinstance(sink, Sink)
+    source = open_source(str(tmp_path / "a.jsonl"), RECORD)
+    source.close()
+    source.close()
+    assert isinstance(source, Source)

@@ -1,0 +1,141 @@
+"""Records: what is a pair, what is refused and why, and how a decision is written."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_stream.errors import RecordError
+from craft_stream.records import DecodeReason, Pair, decision_json, decode
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.settings import RecordSettings
+
+RECORD = RecordSettings()
+
+POISON: dict[str, tuple[bytes | None, DecodeReason]] = {
+    "tombstone": (None, DecodeReason.TOMBSTONE),
+    "empty": (b"", DecodeReason.NOT_JSON),
+    "blank": (b"  \r", DecodeReason.NOT_JSON),
+    "text": (b"hello", DecodeReason.NOT_JSON),
+    "cut off": (b'{"src": "a", "tg', DecodeReason.NOT_JSON),
+    "two objects": (b'{"src": "a", "tgt": "b"} {}', DecodeReason.NOT_JSON),
+    "lone surrogate": (rb'{"src": "\ud800", "tgt": "b"}', DecodeReason.NOT_JSON),
+    "nested arrays": (b"[" * 100_000, DecodeReason.NOT_JSON),
+    "nested objects": (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, DecodeReason.NOT_JSON),
+    "array": (b'["a", "b"]', DecodeReason.NOT_OBJECT),
+    "number": (b"17", DecodeReason.NOT_OBJECT),
+    "null": (b"null", DecodeReason.NOT_OBJECT),
+    "no source": (b'{"tgt": "b"}', DecodeReason.MISSING_SIDE),
+    "no target": (b'{"src": "a"}', DecodeReason.MISSING_SIDE),
+    "number as side": (b'{"src": 1, "tgt": "b"}', DecodeReason.NOT_TEXT),
+    "null as side": (b'{"src": "a", "tgt": null}', DecodeReason.NOT_TEXT),
+    "list as side": (b'{"src": ["a"], "tgt": "b"}', DecodeReason.NOT_TEXT),
+    "empty side": (b'{"src": "", "tgt": "b"}', DecodeReason.EMPTY_SIDE),
+    "blank side": ('{"src": "a", "tgt": " \u00a0\u3000 "}'.encode(), DecodeReason.EMPTY_SIDE),
+    "latin-1": ('{"src": "a", "tgt": "é"}'.encode("latin-1"), DecodeReason.INVALID_UTF8),
+    "binary": (bytes(range(256)), DecodeReason.INVALID_UTF8),
+    "too large": (b'{"src": "' + b"a" * (1 << 20) + b'", "tgt": "b"}', DecodeReason.TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize("kind", POISON)
+def test_poison_is_refused_with_its_reason(kind: str) -> None:
+    """Each kind of bad record has one reason of the closed list, and a message."""
+    value, reason = POISON[kind]
+    with pytest.raises(RecordError) as error:
+        decode(value, RECORD, "t/0/1")
+    assert error.value.reason == reason
+    assert str(error.value)
+
+
+def test_unreadable_input_of_a_connector() -> None:
+    """What a connector could not turn into a record is refused with what it said."""
+    with pytest.raises(RecordError, match="three columns") as error:
+        decode(b'{"src": "a", "tgt": "b"}', RECORD, "t/0/1", problem="three columns")
+    assert error.value.reason == DecodeReason.UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("id_json", "expected"),
+    [('"x"', "x"), ("7", "7"), ('""', "t/0/1"), ("null", "t/0/1"), ("[1]", "t/0/1"), ("true", "t/0/1")],
+)
+def test_id(id_json: str, expected: str) -> None:
+    """An id is a string or a whole number; a record without one is known by its place."""
+    assert decode(f'{{"id": {id_json}, "src": "a", "tgt": "b"}}'.encode(), RECORD, "t/0/1").id == expected
+    assert decode(b'{"src": "a", "tgt": "b"}', RECORD, "t/0/1").id == "t/0/1"
+
+
+def test_field_names_are_settings() -> None:
+    """The sides stand where the settings say, and the message of a missing one names it."""
+    record = RecordSettings(source_field="en", target_field="fr", id_field="key")
+    assert decode(b'{"en": "a", "fr": "b", "key": "k"}', record, "") == Pair("k", "a", "b")
+    with pytest.raises(RecordError, match='"fr" is missing'):
+        decode(b'{"en": "a"}', record, "")
+
+
+def test_size_limit_is_exact() -> None:
+    """A record of exactly the limit is decoded, one byte more is not."""
+    record = RecordSettings(max_bytes=1024)
+    value = b'{"src": "a", "tgt": "%s"}' % (b"b" * (1024 - 23))
+    assert len(value) == 1024
+    decode(value, record, "")
+    with pytest.raises(RecordError, match="1025 bytes"):
+        decode(value + b" ", record, "")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_pair_or_a_reason(value: bytes) -> None:
+    """No bytes raise anything but RecordError with a reason of the list."""
+    reason = ""
+    try:
+        decode(value, RECORD, "t/0/1")
+    except RecordError as error:
+        reason = error.reason
+    assert not reason or reason in list(DecodeReason)
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda value: not value.isspace())
+
+
+@given(
+    text, text, st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.booleans())
+)
+def test_texts_come_through_unchanged(source: str, target: str, rest: dict[str, object]) -> None:
+    """Whatever else a record holds, its two texts are read as they were written."""
+    value = json.dumps({**rest, "src": source, "tgt": target, "id": "i"}).encode()
+    assert decode(value, RECORD, "") == Pair("i", source, target)
+
+
+def _decisions() -> Decisions:
+    one = np.ones(2, np.float32)
+    return Decisions(
+        positions=np.array([5, 6]),
+        reason=np.array([Reason.ACCEPTED, Reason.OFF_DOMAIN], np.uint8),
+        score=np.array([2.1, -0.3], np.float32),
+        threshold=np.array([1.5, -np.inf], np.float32),
+        cluster=np.array([3, 0], np.int16),
+        domain=one,
+        quality=np.array([-0.1, np.nan], np.float32),
+        quota=one,
+        model_version=np.array([4, 4]),
+    )
+
+
+def test_decision_json() -> None:
+    """A decision has every part of its score; float32 values survive, what is not finite is null."""
+    accepted, rejected = (
+        orjson.loads(decision_json(_decisions(), i, f"t/0/{5 + i}", "x", "d")) for i in (0, 1)
+    )
+    assert accepted["outcome"] == accepted["reason"] == "accepted"
+    assert (rejected["outcome"], rejected["reason"]) == ("rejected", "off_domain")
+    assert np.float32(accepted["score"]) == np.float32(2.1)
+    assert rejected["quality"] is None
+    assert rejected["threshold"] is None
+    assert accepted["cluster"] == 3
+    assert accepted["model_version"] == 4
+    assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
