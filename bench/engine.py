@@ -7,8 +7,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.selector import Selector
 
 from bench.corpus import Corpus
 from bench.methods import Selection
@@ -16,6 +14,8 @@ from bench.scenarios import Scenario
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
 
 EPOCH = 1024
 
@@ -51,10 +51,11 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
     result = Selection()
     with result.stage("target"):
         _observe_target(learner, corpus, scenario.domain)
-    primed = min(settings.learning.prime_pairs, len(pairs)) // EPOCH * EPOCH
-    with result.stage("learn"):
-        for start in range(0, primed, EPOCH):
-            learner.observe(pairs.slice(start, start + EPOCH))
+    primed = 0
+    with result.stage("prime"):
+        while primed < min(settings.learning.prime_pairs, len(pairs)):
+            learner.observe(pairs.slice(primed, min(primed + EPOCH, len(pairs))))
+            primed += EPOCH
         model = learner.publish()
     parts, versions = [], 1
     for start in range(0, len(pairs), EPOCH):

@@ -9,6 +9,7 @@ each: that is the ablation runner.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import shlex
@@ -80,10 +81,10 @@ def _segments(
 
 
 def _value(text: str) -> Any:
-    try:
-        return json.loads(text if not text.startswith(".") else "0" + text)
-    except json.JSONDecodeError:
-        return text
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _variants(settings: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -166,7 +166,7 @@ def written(frame: str, rows: Iterable[Row]) -> str:
         begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         text = f"{begin}\n\n{table(list(last.values()))}\n\n{end}"
-        frame = pattern.sub(lambda _, text=text: text, frame)
+        frame = pattern.sub(text.replace("\\", r"\\"), frame)
     return frame
 
 
