@@ -1,0 +1,109 @@
+"""The one port that a worker listens on: /metrics, /livez, /readyz and /state, read only.
+
+    recorder = Recorder()
+    server = Server(recorder, settings.observe.host, settings.observe.port)
+    ...
+    server.close()
+
+/livez asks whether the worker's loop turns (restart it if not), /readyz whether it has joined its group and
+restored what it holds; both answer 200 or 503 with a line of text. /state is a JSON object: `Recorder.state`.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
+from typing import Final
+
+import orjson
+from prometheus_client.exposition import choose_encoder
+
+from craft_stream.errors import ConfigurationError
+from craft_stream.observe.recorder import Recorder
+
+# A scraper sends its request at once; who does not, holds a thread for so long and no longer.
+REQUEST_SECONDS: Final = 5.0
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, recorder: Recorder, host: str, port: int) -> None:
+        self.recorder = recorder
+        self.address_family = AF_INET6 if ":" in host else AF_INET
+        super().__init__((host, port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = REQUEST_SECONDS
+    server: _Listener
+    server_version = "craft-stream"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        recorder = self.server.recorder
+        match self.path.partition("?")[0]:
+            case "/metrics":
+                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+                recorder.refresh()
+                self._answer(200, content_type, encode(recorder.metrics.registry))
+            case "/livez":
+                self._probe(recorder.alive())
+            case "/readyz":
+                self._probe(recorder.ready())
+            case "/state":
+                body = orjson.dumps(
+                    recorder.state(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+                )
+                self._answer(200, "application/json", body)
+            case _:
+                self._answer(404, "text/plain; charset=utf-8", b"/metrics, /livez, /readyz or /state\n")
+
+    do_HEAD = do_GET  # noqa: N815 (the base class's name)
+
+    def _probe(self, problem: str | None) -> None:
+        self._answer(503 if problem else 200, "text/plain; charset=utf-8", f"{problem or 'ok'}\n".encode())
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+        """Probes every few seconds would drown the worker's own log."""
+
+
+class Server:
+    """Serves a Recorder in threads of its own until closed."""
+
+    def __init__(self, recorder: Recorder, host: str, port: int) -> None:
+        """Bind and begin to serve; port 0 takes a free one.
+
+        Raises:
+            ConfigurationError: the address cannot be bound.
+        """
+        try:
+            self._listener = _Listener(recorder, host, port)
+        except OSError as error:
+            raise ConfigurationError(
+                f"observe: cannot listen on {host}:{port}: {error.strerror or error}"
+            ) from None
+        self._thread = threading.Thread(target=self._listener.serve_forever, name="observe", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listener.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening; safe to call twice."""
+        self._listener.shutdown()
+        self._listener.server_close()
+        self._thread.join()

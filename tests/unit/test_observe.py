@@ -1,0 +1,271 @@
+"""The recorder and its HTTP endpoints, fed with events by hand."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from craft_stream.errors import ConfigurationError
+from craft_stream.observe.http import Server
+from craft_stream.observe.match import divergence
+from craft_stream.observe.recorder import MOST_LABEL_VALUES, STALL_SECONDS, START_SECONDS, Recorder
+from craft_stream.runtime.observer import Observer, PartitionState, Stage, TransactionResult
+from craft_stream.selection.decisions import Decisions, Reason
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """The time that was set."""
+        return self.now
+
+
+def decisions(*reasons: Reason) -> Decisions:
+    n = len(reasons)
+    zeros = np.zeros(n, np.float32)
+    return Decisions(
+        np.arange(n), np.array(reasons, np.uint8), zeros, zeros + 1.5, zeros.astype(np.int16),
+        zeros, zeros, zeros, np.ones(n, np.int64),
+    )  # fmt: skip
+
+
+def value(recorder: Recorder, name: str, **labels: str) -> float | None:
+    return recorder.metrics.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(clock: Clock) -> Recorder:
+    return Recorder(clock=clock)
+
+
+@pytest.fixture
+def server(recorder: Recorder) -> Iterator[Server]:
+    served = Server(recorder, "127.0.0.1", 0)
+    yield served
+    served.close()
+
+
+def get(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=5)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"] or "", answer.read()
+    finally:
+        connection.close()
+
+
+def test_decisions_count_when_their_transaction_commits(recorder: Recorder) -> None:
+    """What an aborted transaction carried is decided again, so it counts once, with the commit."""
+    batch = decisions(Reason.ACCEPTED, Reason.OFF_DOMAIN, Reason.OFF_DOMAIN)
+    recorder.decided(0, batch, 1)
+    recorder.dead_letter(0, Stage.DECODE, "not_json")
+    recorder.transaction(TransactionResult.ABORTED, 0.1, 3)
+    assert value(recorder, "craft_decisions_total", outcome="accepted", reason="accepted") == 0
+    recorder.decided(0, batch, 1)
+    recorder.dead_letter(0, Stage.DECODE, "not_json")
+    recorder.transaction(TransactionResult.COMMITTED, 0.1, 3)
+    assert value(recorder, "craft_decisions_total", outcome="accepted", reason="accepted") == 1
+    assert value(recorder, "craft_decisions_total", outcome="rejected", reason="off_domain") == 2
+    assert value(recorder, "craft_dead_letters_total", stage="decode", reason="not_json") == 1
+    assert value(recorder, "craft_rejected_kept_total") == 1
+    assert value(recorder, "craft_transactions_total", result="aborted") == 1
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from(Reason), max_size=5), st.sampled_from(TransactionResult))))
+def test_counts_are_those_of_the_committed_transactions(
+    runs: list[tuple[list[Reason], TransactionResult]],
+) -> None:
+    """For every sequence of transactions the counters equal a recount of the committed ones."""
+    recorder = Recorder()
+    for reasons, result in runs:
+        recorder.decided(0, decisions(*reasons), 0)
+        recorder.transaction(result, 0.0, len(reasons))
+    committed = [r for reasons, result in runs if result is TransactionResult.COMMITTED for r in reasons]
+    for reason in Reason:
+        outcome = "accepted" if reason is Reason.ACCEPTED else "rejected"
+        counted = value(recorder, "craft_decisions_total", outcome=outcome, reason=reason.label)
+        assert counted == committed.count(reason)
+
+
+def test_liveness_follows_the_loop(recorder: Recorder, clock: Clock) -> None:
+    """A worker may take its time to start; afterwards a loop that stands still is reported."""
+    assert recorder.alive() is None
+    clock.now += START_SECONDS + 1
+    assert "not begun" in str(recorder.alive())
+    recorder.beat()
+    assert recorder.alive() is None
+    clock.now += STALL_SECONDS + 1
+    assert f"{STALL_SECONDS + 1:.0f} s" in str(recorder.alive())
+    recorder.stopped()
+    assert recorder.alive() is None
+
+
+def test_readiness_needs_the_group_and_the_restores(recorder: Recorder) -> None:
+    """Not ready before the join, while a partition restores, with an open breaker, and after the end."""
+    assert "joined" in str(recorder.ready())
+    recorder.partition_state(3, PartitionState.RESTORING)
+    recorder.joined(frozenset({3}))
+    assert recorder.ready() == "restoring partitions 3"
+    recorder.partition_state(3, PartitionState.ACTIVE)
+    assert recorder.ready() is None
+    recorder.breaker(True, 0.2)
+    assert "breaker" in str(recorder.ready())
+    recorder.breaker(False, 0.0)
+    recorder.joined(frozenset())
+    assert recorder.ready() is None, "a member without partitions stands by"
+    recorder.stopped()
+    assert "stopped" in str(recorder.ready())
+
+
+def test_a_partition_that_left_leaves_no_series(recorder: Recorder) -> None:
+    """Another worker reports a lost partition; a stale series here would count its lag twice."""
+    recorder.partition_state(7, PartitionState.ACTIVE)
+    recorder.lag(7, 10, 2.0)
+    recorder.decided(7, decisions(Reason.ACCEPTED), 0)
+    recorder.ledger_written(7, "whole", 100)
+    assert value(recorder, "craft_lag_records", partition="7") == 10
+    recorder.partition_state(7, PartitionState.LOST)
+    recorder.lag(7, 11, 2.0)
+    text = get_text(recorder)
+    assert 'partition="7"' not in text
+    assert value(recorder, "craft_partitions", state="active") == 0
+
+
+def get_text(recorder: Recorder) -> str:
+    from prometheus_client import generate_latest
+
+    recorder.refresh()
+    return generate_latest(recorder.metrics.registry).decode()
+
+
+def summary(accepted: list[int], **more: Any) -> dict[str, Any]:
+    return {
+        "seen": 1000, "accepted": sum(accepted), "accepted_by_cluster": accepted, "embedded": 300,
+        "target_shares": [0.5, 0.25, 0.25], "model_version": 2, "next_offset": 1000, **more,
+    }  # fmt: skip
+
+
+def test_partitions_are_put_together(recorder: Recorder) -> None:
+    """Two partitions that are skewed in opposite ways match the target together, and are reported so."""
+    for partition, accepted in ((0, [40, 0, 10]), (1, [10, 25, 15])):
+        recorder.partition_state(partition, PartitionState.ACTIVE)
+        recorder.ledger(partition, summary(accepted))
+    recorder.refresh()
+    assert value(recorder, "craft_cluster_accepted_pairs", cluster="0") == 50
+    assert value(recorder, "craft_budget_realised_ratio") == pytest.approx(100 / 2000)
+    assert value(recorder, "craft_embedded_ratio") == pytest.approx(0.3)
+    together = value(recorder, "craft_divergence_nats")
+    assert together is not None
+    assert together < 1e-4
+    assert together < divergence(np.array([0.5, 0.25, 0.25]), np.array([40.0, 0, 10]))
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=64))
+def test_divergence_is_never_negative(counts: list[int]) -> None:
+    """KL is 0 or more, and finite although clusters are empty."""
+    target = np.arange(1.0, len(counts) + 1)
+    result = divergence(target, np.array(counts, float))
+    assert -1e-12 <= result < np.inf
+
+
+def test_error_classes_are_bounded(recorder: Recorder) -> None:
+    """However many names of errors come, the label has at most so many values and loses no count."""
+    for k in range(2 * MOST_LABEL_VALUES):
+        recorder.error(f"Error{k}")
+    family = next(f for f in recorder.metrics.registry.collect() if f.name == "craft_errors")
+    samples = [s for s in family.samples if s.name == "craft_errors_total"]
+    assert len(samples) == MOST_LABEL_VALUES + 1
+    assert sum(s.value for s in samples) == 2 * MOST_LABEL_VALUES
+
+
+def test_target_versions_compare_as_numbers(recorder: Recorder) -> None:
+    """Equal targets give equal numbers, different ones different numbers, each exact in a float64."""
+    seen = []
+    for target in ("a1b2", "a1b2", "c3d4"):
+        recorder.model({"version": 1, "target_version": target, "published_at_ms": 5_000}, 10)
+        seen.append(value(recorder, "craft_target_version"))
+    assert seen[0] == seen[1] != seen[2]
+    assert all(v is not None and v < 2**48 and v == int(v) for v in seen)
+    assert value(recorder, "craft_model_published_timestamp_seconds") == 5
+
+
+def test_every_event_is_recorded() -> None:
+    """No event of the protocol is dropped for want of an implementation."""
+    events = {name for name in vars(Observer) if not name.startswith("_")}
+    assert events == {name for name in events if name in vars(Recorder)}
+
+
+def test_endpoints(recorder: Recorder, server: Server) -> None:
+    """Metrics parse as Prometheus reads them; probes answer 200 or 503 with the reason; state is JSON."""
+    recorder.started("craft", "crawl.pairs", "abcd", 0.05)
+    recorder.partition_state(0, PartitionState.ACTIVE)
+    recorder.ledger(0, summary([5, 5, 5]))
+    recorder.model_in_force(0, 4)
+    status, kind, body = get(server, "/metrics")
+    assert status == 200
+    assert kind.startswith("text/plain")
+    families = {family.name for family in text_string_to_metric_families(body.decode())}
+    assert {"craft_decisions", "craft_divergence_nats", "process_resident_memory_bytes"} <= families
+    assert get(server, "/readyz")[0] == 503
+    assert b"joined" in get(server, "/readyz")[2]
+    recorder.joined(frozenset({0}))
+    assert get(server, "/readyz")[0] == 200
+    assert get(server, "/livez")[0] == 200
+    state = json.loads(get(server, "/state")[2])
+    assert state["partitions"][0] == {
+        "partition": 0, "state": "active", "model_version": 4,
+        "seen": 1000, "accepted": 15, "next_offset": 1000,
+    }  # fmt: skip
+    assert state["worker"]["group"] == "craft"
+    assert state["certificate"]["accepted_by_cluster"] == [5, 5, 5]
+
+
+def test_openmetrics_for_those_who_ask(server: Server) -> None:
+    """A scraper that prefers OpenMetrics gets it."""
+    _, kind, body = get(server, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed(server: Server, method: str) -> None:
+    """Only GET and HEAD are served."""
+    assert get(server, "/state", method)[0] == 501
+
+
+def test_unknown_paths_and_head(server: Server) -> None:
+    """An unknown path is 404; HEAD answers without a body."""
+    assert get(server, "/../etc/passwd")[0] == 404
+    status, _, body = get(server, "/livez", "HEAD")
+    assert (status, body) == (200, b"")
+
+
+def test_a_silent_client_does_not_block_the_probes(server: Server) -> None:
+    """A connection that sends nothing leaves the other requests alone."""
+    with socket.create_connection(("127.0.0.1", server.port)):
+        assert get(server, "/livez")[0] == 200
+
+
+def test_a_taken_port_is_a_configuration_error(recorder: Recorder, server: Server) -> None:
+    """The message names the address that cannot be bound."""
+    with pytest.raises(ConfigurationError, match=f"127.0.0.1:{server.port}"):
+        Server(recorder, "127.0.0.1", server.port)
