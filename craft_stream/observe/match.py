@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.observe.metrics import Metrics
+
+# Spending falls with the domain's share of the stream, and jitters by a few percent on a steady one.
+DRIFT: Final = 0.9
 
 
 class Match:
@@ -17,43 +20,45 @@ class Match:
     def __init__(self) -> None:
         self._summaries: dict[int, Mapping[str, Any]] = {}
 
-    def update(self, partition: int, summary: Mapping[str, Any]) -> int:
-        """Take a partition's new summary; the detections of drift since its last one."""
+    def update(self, partition: int, summary: Mapping[str, Any]) -> bool:
+        """Take a partition's new summary; whether the stream came to hold less of the domain with it."""
         before = self._summaries.get(partition)
         self._summaries[partition] = summary
-        now = int(summary.get("drift_detections", 0))
-        return max(0, now - int(before.get("drift_detections", 0))) if before is not None else 0
+        return before is not None and summary["spending"] < DRIFT <= before["spending"]
 
     def forget(self, partition: int) -> None:
         """The partition is someone else's now."""
         self._summaries.pop(partition, None)
 
     def partition(self, partition: int) -> dict[str, Any]:
-        """A partition's counts, for the status page."""
+        """What the partition's ledger says but for its clusters, for the status page."""
         summary = self._summaries.get(partition, {})
-        return {
-            key: summary[key] for key in ("next_offset", "seen", "accepted", "by_reason") if key in summary
-        }
+        return {key: value for key, value in summary.items() if not isinstance(value, list)}
 
     def certificate(self) -> dict[str, Any]:
         """Counts, divergence and its bound, both distributions over the clusters; empty before a commit."""
-        shares, accepted = self._target_shares(), self._accepted_by_cluster()
-        seen, taken = self._total("seen"), self._total("accepted")
+        summaries = list(self._summaries.values())
+        seen = sum(summary["seen"] for summary in summaries)
         if not seen:
             return {}
+        accepted = sum(summary["accepted"] for summary in summaries)
+        spending = sum(summary["spending"] for summary in summaries) / len(summaries)
         result: dict[str, Any] = {
             "seen": seen,
-            "accepted": taken,
-            "realised_rate": taken / seen,
-            "embedded": self._total("embedded") / seen,
-            "unspendable": self._mean("unspendable"),
+            "accepted": accepted,
+            "realised_rate": accepted / seen,
+            "unspendable": max(0.0, 1.0 - spending),
         }
-        if shares is not None and len(shares) == len(accepted) and accepted.sum():
+        # A new clustering renumbers the clusters; partitions take it over within an epoch of one another.
+        newest = max(summaries, key=lambda summary: int(summary["clustering"]))
+        alike = [s["accepted_by_cluster"] for s in summaries if s["clustering"] == newest["clustering"]]
+        by_cluster = np.asarray(alike, np.float64).sum(axis=0)
+        if by_cluster.sum():
             result |= {
-                "divergence_nats": divergence(shares, accepted),
-                "divergence_bound_nats": self._mean("divergence_bound"),
-                "target_shares": shares.tolist(),
-                "accepted_by_cluster": accepted.astype(int).tolist(),
+                "divergence_nats": divergence(np.asarray(newest["target_shares"]), by_cluster),
+                "divergence_bound_nats": newest["kl_bound"],
+                "target_shares": newest["target_shares"],
+                "accepted_by_cluster": by_cluster.astype(int).tolist(),
             }
         return result
 
@@ -63,7 +68,6 @@ class Match:
         if not certificate:
             return
         metrics.budget_realised.set(certificate["realised_rate"])
-        metrics.embedded.set(certificate["embedded"])
         metrics.budget_unspendable.set(certificate["unspendable"])
         if "divergence_nats" in certificate:
             metrics.divergence.set(certificate["divergence_nats"])
@@ -71,28 +75,6 @@ class Match:
             for cluster, share in enumerate(certificate["target_shares"]):
                 metrics.cluster_target_share.labels(cluster).set(share)
                 metrics.cluster_accepted.labels(cluster).set(certificate["accepted_by_cluster"][cluster])
-
-    def _total(self, key: str) -> int:
-        return int(sum(summary.get(key, 0) for summary in self._summaries.values()))
-
-    def _mean(self, key: str) -> float:
-        values = [float(summary[key]) for summary in self._summaries.values() if key in summary]
-        return sum(values) / len(values) if values else 0.0
-
-    def _target_shares(self) -> NDArray[np.float64] | None:
-        """Of the newest model among the partitions; they differ only while a version is being taken over."""
-        known = [s for s in self._summaries.values() if len(s.get("target_shares", ()))]
-        if not known:
-            return None
-        newest = max(known, key=lambda summary: int(summary.get("model_version", 0)))
-        return np.asarray(newest["target_shares"], np.float64)
-
-    def _accepted_by_cluster(self) -> NDArray[np.float64]:
-        counts = [np.asarray(s.get("accepted_by_cluster", ()), np.float64) for s in self._summaries.values()]
-        total = np.zeros(max((len(c) for c in counts), default=0))
-        for count in counts:
-            total[: len(count)] += count
-        return total
 
 
 def divergence(target: NDArray[np.float64], accepted: NDArray[np.float64]) -> float:

@@ -92,7 +92,13 @@ class Metrics:
             "craft_parameters", "Digest of the parameters in force, in a label.", registry=self.registry
         )
         ProcessCollector(registry=self.registry)
-        self.by_partition = (self.lag_records, self.lag_seconds, self.snapshot_timestamp, self.threshold)
+        self.by_partition = (
+            self.lag_records,
+            self.lag_seconds,
+            self.snapshot_timestamp,
+            self.pending_deltas,
+            self.threshold,
+        )
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         return Counter(name, help_, labels, registry=self.registry)
@@ -216,6 +222,11 @@ class Metrics:
             "When the partition's last whole ledger was written, or the partition restored.",
             "partition",
         )
+        self.pending_deltas = self._gauge(
+            "craft_ledger_pending_deltas",
+            "Deltas written since the partition's last whole ledger, which a restore replays.",
+            "partition",
+        )
         self.restore_duration = self._histogram(
             "craft_restore_duration_seconds", "Time to restore a partition's ledger.", REBALANCE_BUCKETS
         )
@@ -258,7 +269,8 @@ class Metrics:
             "KL(target || accepted) over the clusters, of the partitions held together.",
         )
         self.divergence_bound = self._gauge(
-            "craft_divergence_bound_nats", "What the quotas guarantee of it once every cluster has its floor."
+            "craft_divergence_bound_nats",
+            "What the quotas guarantee: log 1/(1 - relaxation), once all clusters have their floors.",
         )
         self.cluster_target_share = self._gauge(
             "craft_cluster_target_share_ratio", "Share of the target in a cluster.", "cluster"
@@ -279,13 +291,15 @@ class Metrics:
         )
         self.budget_unspendable = self._gauge(
             "craft_budget_unspendable_ratio",
-            "Share of the budget withheld as the stream now holds less of the domain.",
+            "Share of the budget withheld now, since the stream holds less of the domain than it did.",
         )
-        self.embedded = self._gauge(
-            "craft_embedded_ratio", "Share of the pairs that passed the gate and were judged for quality."
+        self.judged = self._counter(
+            "craft_judged_total",
+            "Pairs decided and committed that passed the gate, so that their quality was judged.",
         )
         self.drift_detections = self._counter(
-            "craft_drift_detections_total", "Changes detected in the stream's distribution of scores."
+            "craft_drift_detections_total",
+            "Times that the stream came to hold less of the domain than it had.",
         )
 
 

@@ -36,6 +36,7 @@ class _Pending:
     reasons: np.ndarray[Any, np.dtype[np.int64]] = field(
         default_factory=lambda: np.zeros(len(Reason), np.int64)
     )
+    judged: int = 0
     rejected_kept: int = 0
     dead_letters: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -185,6 +186,7 @@ class Recorder(Observer):
     def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
         """Keep the counts until the transaction ends; the threshold shows at once."""
         self._pending.reasons += np.bincount(decisions.reason, minlength=len(Reason))
+        self._pending.judged += int(np.isfinite(decisions.quality).sum())
         self._pending.rejected_kept += rejected_kept
         if len(decisions) and np.isfinite(decisions.threshold[-1]):
             with self._lock:
@@ -217,6 +219,7 @@ class Recorder(Observer):
         for reason in Reason:
             if count := pending.reasons[reason]:
                 self.metrics.decisions.labels(outcome(reason), reason.label).inc(int(count))
+        self.metrics.judged.inc(pending.judged)
         self.metrics.rejected_kept.inc(pending.rejected_kept)
         for (stage, reason_label), count in pending.dead_letters.items():
             self.metrics.dead_letters.labels(stage, reason_label).inc(count)
@@ -231,7 +234,7 @@ class Recorder(Observer):
         self.metrics.recoveries.inc()
 
     def restored(self, partition: int, seconds: float, size: int, attempts: int) -> None:
-        """Count and time; a restored ledger is as good as a fresh snapshot."""
+        """Count and time; the snapshot's own age is not known, so it is taken as new."""
         self.metrics.restore_duration.observe(seconds)
         self.metrics.restore_bytes.inc(size)
         self.metrics.restore_retries.inc(max(0, attempts - 1))
@@ -240,14 +243,19 @@ class Recorder(Observer):
                 self.metrics.snapshot_timestamp.labels(partition).set(self._clock())
 
     def ledger_written(self, partition: int, kind: str, size: int) -> None:
-        """Count; a whole ledger also sets its size and time."""
+        """Count; a whole ledger also sets its size and time, and the deltas before it are no longer needed."""
         self.metrics.ledger_written.labels(kind).inc(size)
         if kind == "whole":
             self.metrics.snapshots.inc()
             self.metrics.snapshot_bytes.set(size)
-            with self._lock:
-                if partition in self._states:
-                    self.metrics.snapshot_timestamp.labels(partition).set(self._clock())
+        with self._lock:
+            if partition not in self._states:
+                return
+            if kind == "whole":
+                self.metrics.snapshot_timestamp.labels(partition).set(self._clock())
+                self.metrics.pending_deltas.labels(partition).set(0)
+            elif kind == "delta":
+                self.metrics.pending_deltas.labels(partition).inc()
 
     def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
         """Keep it; `refresh` puts the partitions together."""
@@ -262,6 +270,7 @@ class Recorder(Observer):
         self.metrics.model_loaded_version.set(header.get("version", 0))
         self.metrics.model_published.set(header.get("published_at_ms", 0) / 1000)
         self.metrics.model_bytes.set(size)
+        self.metrics.target_pairs.set(header.get("target_pairs", 0))
         self.metrics.target_version.set(_number(str(header.get("target_version", ""))))
 
     def model_in_force(self, partition: int, version: int) -> None:
@@ -274,7 +283,6 @@ class Recorder(Observer):
         """Keep the target as read, which may be ahead of the model's."""
         with self._lock:
             self._target = {"version": version, "pairs": pairs}
-        self.metrics.target_pairs.set(pairs)
 
     def learner(self, active: bool, pairs_seen: int) -> None:
         """Set."""
@@ -317,13 +325,12 @@ class Recorder(Observer):
             family.remove_by_labels({"partition": str(partition)})
 
     def _bounded(self, label: str, value: str) -> str:
-        known = self._label_values.setdefault(label, set())
-        if value in known:
+        with self._lock:
+            known = self._label_values.setdefault(label, set())
+            if value not in known and len(known) >= MOST_LABEL_VALUES:
+                return "other"
+            known.add(value)
             return value
-        if len(known) >= MOST_LABEL_VALUES:
-            return "other"
-        known.add(value)
-        return value
 
 
 def _number(target_version: str) -> int:

@@ -514,7 +514,10 @@ class Ledger:
             "accepted_by_cluster": [
                 int(x) for x in self.accepted_by_cluster[: self.model.clusters if self.model else 0]
             ],
+            "clustering": self.model.clustering if self.model else 0,
+            "target_shares": self.model.shares.tolist() if self.model else [],
             "kl": self.divergence(),
+            "kl_bound": -float(np.log1p(-min(self.parameters.selection.relaxation, 1 - 1e-9))),
             "allowance": self.allowance(),
             "spending": self.spending,
             "unspendable": self.unspendable
