@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,22 +93,43 @@ def select(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
-    progress = Progress()
     selection = Pass(settings, _pinned(model))
     if model is None:
-        _read_target(selection, target or [], settings.record)
+        read_target(selection, target or [], settings.record)
+    outputs = Outputs(settings.parameters().digest, output, rejected, decisions, save_model)
+    summary = decide(selection, inputs, settings, outputs)
+    summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
+    summary.check(settings.errors.dead_letter_limit)
+
+
+def decide(
+    selection: Pass,
+    inputs: Sequence[str],
+    settings: Settings,
+    outputs: Outputs,
+    keep: Callable[[Decisions], None] = lambda decisions: None,
+) -> Summary:
+    """Decide all records of files and write the outputs.
+
+    Args:
+        selection: with its target, or a pinned version.
+        inputs: paths, read one after the other as one stream.
+        settings: `record`, and `budget.count`, above which nothing is accepted.
+        outputs: are finished.
+        keep: is given the decisions of each block.
+    """
     summary = Summary()
-    with Outputs(settings.parameters().digest, output, rejected, decisions, save_model) as outputs, progress:
+    with outputs, Progress() as progress:
         began = time.perf_counter()
         for block, decided in selection.decide(blocks(read(inputs, settings.record), settings.record)):
             decided = _capped(decided, settings.budget.count, summary.accepted)
             outputs.write(block, decided)
             summary.add(block, decided)
+            keep(decided)
             progress.show(summary.read, summary.accepted)
         outputs.save(selection.model)
         summary.finish(selection, time.perf_counter() - began)
-    summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
-    summary.check(settings.errors.dead_letter_limit)
+    return summary
 
 
 def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Message]]:
@@ -152,7 +173,12 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
     return settings.model_copy(update={"budget": budget})
 
 
-def _read_target(selection: Pass, paths: list[str], record: RecordSettings) -> None:
+def read_target(selection: Pass, paths: list[str], record: RecordSettings) -> None:
+    """Give the pairs of files to the learner; what is no pair is named on standard error.
+
+    Raises:
+        TargetError: they hold no pair.
+    """
     pairs = 0
     for block in blocks(read(paths, record), record):
         for row, error in block.errors:
