@@ -5,7 +5,8 @@ With e = y - yhat the residual of the wide regression and z = [1, x - xbar_c], f
     Theta_c = (Z'Z + diag(1, lam, ..., lam))^-1 Z'E,   lam = 5,
 
 a ridge towards no correction, intercept included, so that a cluster of one pair is safe (plain leave-one-out would choose
-lam of .3 to 1, which is too small on unseen text; 3 to 10 is flat). Where reservoir pairs train the head their own residuals
+lam of .3 to 1, which is too small on unseen text; 3 to 10 is flat). It is solved in its dual form, R^-1 Z' (I + Z R^-1 Z')^-1 E,
+a matrix as wide as the cluster has pairs (30) instead of D + 1 (129); the inverse's diagonal is 1 - h_i. Where reservoir pairs train the head their own residuals
 are leave-one-out, r_i / (1 - h_i) with h_i the leverage, and a corruption of pair p is predicted without p: else the head
 learns that a tiny residual means the reservoir, and rejects the stream.
 """
@@ -78,7 +79,7 @@ def fit_correction(
     gains = np.zeros((n, 1 + dimensions), np.float32)
     residuals = np.zeros((n, dimensions), np.float32)
     squared = np.zeros(n)
-    ridge = np.diag(np.r_[1.0, np.full(dimensions, _RIDGE)])
+    ridge = np.r_[1.0, np.full(dimensions, _RIDGE)]
     errors = (y - predicted).astype(np.float64)
     for cluster in range(count):
         members = np.flatnonzero(clusters == cluster)
@@ -86,13 +87,13 @@ def fit_correction(
             continue
         means[cluster] = x[members].mean(axis=0)
         z = np.concatenate([np.ones((len(members), 1)), x[members] - means[cluster]], axis=1)
-        inverse = np.linalg.inv(z.T @ z + ridge)
-        theta = inverse @ (z.T @ errors[members])
-        hat = z @ inverse
-        keep = 1 - np.einsum("ij,ij->i", hat, z)
-        rest = errors[members] - z @ theta
-        weights[cluster], residuals[members] = theta, rest
-        gains[members] = hat / keep[:, None]
+        scaled = z / ridge
+        inverse = np.linalg.inv(np.eye(len(members)) + scaled @ z.T)
+        gain = inverse @ scaled
+        rest = inverse @ errors[members]
+        keep = np.diagonal(inverse)
+        weights[cluster], residuals[members] = gain.T @ errors[members], rest
+        gains[members] = gain / keep[:, None]
         squared[members] = (rest * rest).sum(axis=1) / (keep * keep)
     overall = float(squared.mean())
     sums = np.bincount(clusters, squared, count)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from craft_stream.errors import TargetError
 from craft_stream.learning.centroids import Centroids
@@ -209,6 +210,12 @@ class Learner:
         return self._target
 
     def _build(self) -> Model:
+        # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
+        # one does in 4, and the sums inside BLAS and k-means then have one order.
+        with threadpool_limits(1):
+            return self._build_model()
+
+    def _build_model(self) -> Model:
         target = self._current_target()
         learning = self._parameters.learning
         if self._version == 0:

@@ -28,6 +28,9 @@ def mojibake_signs(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
             if follow and buffer[p + 3] in (0xA0, 0xAB, 0xBB):
                 # a no-break space or a guillemet may follow à in French; only Â and Ã before it tell
                 follow = c in (0x82, 0x83)
+            if follow and buffer[p + 3] <= 0x9F:
+                # a control character of U+0080..U+009F after any letter: no writing holds these
+                lead = True
             if not follow and p + 4 < stop and c in (0x82, 0x83, 0x85, 0x90, 0x91, 0xA2):
                 # € ‚ … ™: what Windows-1252 makes of 80..9F
                 follow = buffer[p + 2] == 0xE2 and buffer[p + 3] in (0x80, 0x82, 0x84)

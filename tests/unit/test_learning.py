@@ -1,0 +1,286 @@
+"""The learner's parts: what adds up adds up, what is taken back is gone, what is left out is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy import Toy, stream, target
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import IntegrityError, TargetError
+from craft_stream.learning.centroids import Centroids
+from craft_stream.learning.correction import fit_correction
+from craft_stream.learning.corruption import corrupt
+from craft_stream.learning.density import NGramCounts
+from craft_stream.learning.learner import Learner
+from craft_stream.learning.quality import fit_head
+from craft_stream.learning.reservoir import Reservoir
+from craft_stream.model import Model
+from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scoring.quality import log_probability
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import NGrams, word_ngrams
+from craft_stream.text.tokens import tokenize
+
+identifiers = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=40, unique=True)
+
+
+@given(identifiers, st.randoms(use_true_random=False), st.integers(1, 12))
+def test_the_reservoir_does_not_depend_on_order(names: list[str], random: object, size: int) -> None:
+    """The same target log in any order gives the same sample and version."""
+    one, two = Reservoir(size), Reservoir(size)
+    shuffled = list(names)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for name in names:
+        one.insert(name, f"s {name}", f"t {name}")
+    for name in shuffled:
+        two.insert(name, f"s {name}", f"t {name}")
+    assert one.sample().pairs == two.sample().pairs
+    assert one.sample().version == two.sample().version
+    assert len(one.sample()) == min(size, len(names))
+
+
+@given(identifiers, identifiers, st.integers(4, 12))
+def test_deleting_undoes_inserting(kept: list[str], gone: list[str], size: int) -> None:
+    """delete(insert(R)) is R, while fewer are withdrawn than there are spares."""
+    gone = [name for name in gone if name not in kept][:size]
+    plain, changed = Reservoir(size), Reservoir(size)
+    for name in kept:
+        plain.insert(name, name, name)
+    for name in kept + gone:
+        changed.insert(name, name, name)
+    for name in gone:
+        changed.delete(name)
+    assert changed.incomplete or plain.sample().version == changed.sample().version
+
+
+def test_heavier_pairs_stay_more_often() -> None:
+    """A pair of weight 10 is kept about as often as the exponential order statistics say."""
+    kept = 0
+    for seed in range(300):
+        reservoir = Reservoir(1, seed)
+        reservoir.insert("light", "", "")
+        reservoir.insert("heavy", "", "", weight=10.0)
+        kept += reservoir.sample().pairs[0].identifier == "heavy"
+    assert abs(kept / 300 - 10 / 11) < 0.06
+
+
+def _ngrams(indices: list[list[int]]) -> NGrams:
+    flat = np.array([i for row in indices for i in row], np.uint32)
+    return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in indices])].astype(np.int64))
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=9), min_size=2, max_size=20),
+    st.integers(1, 19),
+)
+def test_counts_merge_to_the_whole(rows: list[list[int]], cut: int) -> None:
+    """Two learners' counts merged equal one learner's, exactly, and so do the weights."""
+    cut = min(cut, len(rows) - 1)
+    whole, left, right = NGramCounts(), NGramCounts(), NGramCounts()
+    for counts in (whole, left, right):
+        counts.set_target(_ngrams(rows[:1]))
+    whole.add_stream(_ngrams(rows))
+    whole.add_selected(_ngrams(rows[:2]))
+    left.add_stream(_ngrams(rows[:cut]))
+    left.add_selected(_ngrams(rows[:1]))
+    right.add_stream(_ngrams(rows[cut:]))
+    right.add_selected(_ngrams(rows[1:2]))
+    left.merge(right)
+    assert np.array_equal(whole.stream, left.stream)
+    assert np.array_equal(whole.weights(), left.weights())
+
+
+def test_block_scores_are_the_scores_without_the_block() -> None:
+    """Each target pair's block-out score equals a recount of the target without its block."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 200, 8).tolist() for _ in range(30)]
+    counts = NGramCounts()
+    counts.set_target(_ngrams(rows))
+    counts.add_stream(_ngrams([rng.integers(0, 400, 2000).tolist()]))
+    scores = counts.block_scores(_ngrams(rows))
+    without = NGramCounts()
+    without.stream, without._totals["stream"] = counts.stream, counts._totals["stream"]
+    without.set_target(_ngrams(rows[3:]))  # the first of ten blocks holds three pairs
+    weights = without.weights()[:, 0].astype(np.float64)
+    expected = [weights[row].sum() / 8**0.4 for row in rows[:3]]
+    assert np.allclose(scores[:3], expected, rtol=1e-5)
+
+
+def _vectors(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    x = rng.standard_normal((count, 16)).astype(np.float32)
+    return {f"v{i}": row / np.linalg.norm(row) for i, row in enumerate(x)}
+
+
+def test_centroids_forget_exactly() -> None:
+    """After pairs came and went the sums are, to the bit, those of the pairs that stayed."""
+    rng = np.random.default_rng(0)
+    first = _vectors(rng, 200)
+    centroids = Centroids(16, 8)
+    centroids.update(first)
+    sums, columns = centroids._sums.copy(), centroids.columns.copy()
+    more = {f"w{i}": v for i, v in enumerate(_vectors(rng, 10).values())}
+    centroids.update(first | more)
+    assert not np.array_equal(sums, centroids._sums)
+    centroids.update(first)
+    assert centroids.clustering == 1
+    assert np.array_equal(sums, centroids._sums)
+    assert np.allclose(columns, centroids.columns, atol=1e-7)
+
+
+def test_centroids_are_refitted_when_the_target_changes() -> None:
+    """A quarter of new pairs makes a new clustering; shares always sum to one."""
+    rng = np.random.default_rng(1)
+    first, second = _vectors(rng, 80), {f"x{k}": v for k, v in _vectors(rng, 80).items()}
+    centroids = Centroids(16, 64)
+    centroids.update(first)
+    assert centroids.columns.shape[1] == 10
+    centroids.update(second)
+    assert centroids.clustering == 2
+    assert centroids.shares().sum() == pytest.approx(1)
+    assert np.allclose(np.linalg.norm(centroids.columns, axis=0), 1, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.integers(1, 12))
+def test_leaving_a_pair_out_is_refitting_without_it(seed: int, size: int) -> None:
+    """The leave-one-out correction equals the correction fitted without that pair."""
+    rng = np.random.default_rng(seed)
+    x, y, predicted = rng.standard_normal((3, size + 1, 6)).astype(np.float32)
+    clusters = np.zeros(size + 1, np.int16)
+    fit = fit_correction(x, y, predicted, clusters, 1)
+    out = fit.without(x[:1], clusters[:1], np.zeros(1, np.int64))
+    # The refit must use the same mean for z; a constant shift of z is absorbed only without a ridge.
+    mean = fit.correction.means[0].astype(np.float64)
+    z = np.c_[np.ones(size + 1), x - mean]
+    ridge = np.diag(np.r_[1.0, np.full(6, 5.0)])
+    e = (y - predicted).astype(np.float64)
+    theta = np.linalg.solve(z[1:].T @ z[1:] + ridge, z[1:].T @ e[1:])
+    assert np.allclose(out[0], z[0] @ theta, atol=1e-4)
+
+
+def test_corruptions_are_no_clean_pairs() -> None:
+    """No corruption equals a pair of the target, every one has a parent, every kind occurs."""
+    toy = Toy()
+    _, batch = target(toy, 60)
+    sources, targets = batch.source.texts(), batch.target.texts()
+    made = corrupt(sources, targets, np.random.default_rng(0))
+    clean = set(zip(sources, targets, strict=True))
+    assert not clean & set(zip(made.sources, made.targets, strict=True))
+    assert len(made.parents) == len(made.sources) > 5 * len(sources)
+    assert set(made.parents) == set(range(60))
+    assert any(s == t for s, t in zip(made.sources, made.targets, strict=True))
+
+
+def test_the_head_tells_the_classes_apart() -> None:
+    """Fitted on two shifted normal classes, P(clean) is above a half for most of one and below for most of the other."""
+    rng = np.random.default_rng(0)
+    clean = rng.normal(1, 1, (500, 28)).astype(np.float32)
+    bad = rng.normal(0, 1, (2000, 28)).astype(np.float32)
+    head = fit_head(clean, bad)
+    assert (log_probability(clean, head) > np.log(0.5)).mean() > 0.95
+    assert (log_probability(bad, head) < np.log(0.5)).mean() > 0.95
+
+
+def test_one_constant_feature_and_one_pair_do_not_break_the_head() -> None:
+    """A single clean pair and constant features give finite probabilities."""
+    head = fit_head(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
+    assert np.isfinite(log_probability(np.ones((2, 28), np.float32), head)).all()
+
+
+@pytest.fixture(scope="module")
+def learner() -> Learner:
+    toy = Toy()
+    made = Learner(Parameters(LearningParameters(publish_pairs=4096)), load_encoder())
+    made.observe_target(*target(toy))
+    made.observe(stream(toy, 3000).batch)
+    return made
+
+
+def test_an_empty_target_is_refused() -> None:
+    """Publishing without a target says what to do."""
+    with pytest.raises(TargetError, match="publish"):
+        Learner(Parameters(), load_encoder()).publish()
+
+
+def test_a_model_travels_bit_for_bit(learner: Learner) -> None:
+    """Encode and decode keep every array and number, and the digest."""
+    model = learner.publish()
+    again = Model.decode(model.encode())
+    assert again.header == model.header
+    assert again.digest == model.digest
+    assert all(np.array_equal(again.arrays[name], array) for name, array in model.arrays.items())
+
+
+@pytest.mark.parametrize("place", [0, 9, 200, -1])
+def test_a_damaged_model_is_refused(learner: Learner, place: int) -> None:
+    """One flipped bit anywhere is noticed."""
+    data = bytearray(learner.publish().encode())
+    data[place] ^= 1
+    with pytest.raises(IntegrityError):
+        Model.decode(bytes(data))
+
+
+def test_equal_learners_publish_equal_models() -> None:
+    """The same log through two learners gives the same digest."""
+    toy, models = Toy(), []
+    for _ in range(2):
+        made = Learner(Parameters(), load_encoder())
+        made.observe_target(*target(toy))
+        made.observe(stream(toy, 2500).batch)
+        models.append(made.publish())
+    assert models[0].digest == models[1].digest
+
+
+def test_versions_are_due_at_doublings_then_at_intervals() -> None:
+    """Due at once, then when the pairs have doubled, then every publish_pairs."""
+    toy = Toy()
+    learner = Learner(Parameters(LearningParameters(publish_pairs=4096)), load_encoder())
+    learner.observe_target(*target(toy))
+    pairs = stream(toy, 1024).batch
+    due = []
+    for _ in range(14):
+        learner.observe(pairs)
+        if learner.due:
+            learner.publish()
+            due.append(learner.pairs_seen // 1024)
+    assert due == [1, 3, 6, 10, 14]
+
+
+def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
+    """In-domain pairs score above others, clean pairs above noise."""
+    from craft_stream.scorer import Scorer
+
+    toy = Toy()
+    fresh = stream(toy, 1500, seed=9)
+    scorer = Scorer(learner.publish(), load_encoder())
+    reading = scorer.read(fresh.batch)
+    quality = scorer.quality(scorer.features(reading, np.arange(1500)))
+    inside = fresh.in_domain & fresh.clean
+    assert np.median(reading.domain[inside]) > np.quantile(reading.domain[~fresh.in_domain], 0.95)
+    assert np.median(quality[fresh.clean]) > -0.5 > np.quantile(quality[~fresh.clean], 0.8)
+
+
+def test_withdrawing_the_target_changes_its_version(learner: Learner) -> None:
+    """Target pairs that are withdrawn and published again leave the model's target version as it was."""
+    toy = Toy()
+    before = learner.publish().target_version
+    names, batch = target(toy)
+    learner.withdraw_target(names[:5])
+    assert learner.publish().target_version != before
+    learner.observe_target(names[:5], batch.slice(0, 5))
+    assert learner.publish().target_version == before
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=30))
+def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
+    """Any text is learned from without a NaN in what is kept."""
+    batch = PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs])
+    source, target_tokens = tokenize(batch.source), tokenize(batch.target)
+    counts = NGramCounts()
+    counts.set_target(word_ngrams(source, target_tokens))
+    counts.add_stream(word_ngrams(source, target_tokens))
+    assert np.isfinite(counts.weights()).all()

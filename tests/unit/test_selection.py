@@ -1,0 +1,344 @@
+"""The selector and its ledger: decisions depend on the log alone, and the ledger travels bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy import Stream, Toy, stream, target
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import IntegrityError
+from craft_stream.learning.learner import Learner
+from craft_stream.model import Model
+from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.selection import histogram
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.seen import PAGE, SeenPairs, min_hash_bands
+from craft_stream.selection.selector import Selector
+from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.ngrams import word_ngrams
+from craft_stream.text.tokens import tokenize
+
+SIZE = 6000
+
+
+def parameters(**selection: object) -> Parameters:
+    return Parameters(LearningParameters(), SelectionParameters(**{"rate": 0.05, **selection}))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def toy() -> Toy:
+    return Toy()
+
+
+@pytest.fixture(scope="module")
+def models(toy: Toy) -> list[Model]:
+    """Two versions, the second after more of the stream."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy))
+    learner.observe(stream(toy, 3000, seed=5).batch)
+    first = learner.publish()
+    learner.observe(stream(toy, 3000, seed=6).batch)
+    return [first, learner.publish()]
+
+
+@pytest.fixture(scope="module")
+def crawl(toy: Toy) -> Stream:
+    return stream(toy, SIZE)
+
+
+def run(batch: PairBatch, settings_: Parameters, models: list[Model], size: int) -> tuple[Decisions, Ledger]:
+    """Decide a batch in pieces; the second model is offered from half of it on."""
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    parts = []
+    for start in range(0, len(batch), size):
+        # Offered by offset, not by piece: what is in force must not depend on the cut.
+        piece = batch.slice(start, min(start + size, len(batch)))
+        split = int(np.searchsorted(piece.positions, 3072))
+        for part, model in ((piece.slice(0, split), models[0]), (piece.slice(split, len(piece)), models[-1])):
+            parts.append(selector.decide(part, ledger, model))
+    return Decisions.concatenate(parts), ledger
+
+
+def test_selection_finds_the_domain_and_leaves_the_noise(crawl: Stream, models: list[Model]) -> None:
+    """Most accepted pairs are in the domain and clean, few are noise, and the budget is spent."""
+    decisions, _ = run(crawl.batch, parameters(), models, 1024)
+    accepted = decisions.accepted
+    assert 0.95 * 0.05 * SIZE <= accepted.sum() <= 0.05 * SIZE + 50
+    assert (crawl.in_domain & crawl.clean)[accepted].mean() > 0.9
+    assert (~crawl.clean[accepted]).mean() < 0.03
+
+
+@pytest.mark.parametrize("size", [7, 512, 4096])
+@pytest.mark.parametrize("method", ["craft-plus", "craft"])
+def test_decisions_do_not_depend_on_the_batches(
+    crawl: Stream, models: list[Model], size: int, method: str
+) -> None:
+    """Pieces of 7, 512 and 4,096 pairs give the decisions and the ledger that pieces of 1,024 give, to the bit."""
+    settings_ = parameters(method=method)
+    expected, ledger = run(crawl.batch, settings_, models, 1024)
+    found, other = run(crawl.batch, settings_, models, size)
+    for name in Decisions.__slots__:
+        assert np.array_equal(getattr(expected, name), getattr(found, name), equal_nan=name == "quality"), (
+            name
+        )
+    assert ledger.digest() == other.digest()
+
+
+def test_decisions_do_not_depend_on_single_pairs(crawl: Stream, models: list[Model]) -> None:
+    """Pairs that come one by one are decided as in batches."""
+    part = crawl.batch.slice(0, 1500)
+    expected, ledger = run(part, parameters(), models, 1024)
+    found, other = run(part, parameters(), models, 1)
+    assert np.array_equal(expected.reason, found.reason)
+    assert np.array_equal(expected.score, found.score)
+    assert ledger.digest() == other.digest()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("method", ["craft-plus", "craft"])
+def test_the_budget_is_never_overrun(crawl: Stream, models: list[Model], rate: float, method: str) -> None:
+    """At every pair, accepted so far is at most rate x seen + burst; a budget of 0 accepts nothing."""
+    settings_ = parameters(rate=rate, method=method)
+    decisions, ledger = run(crawl.batch, settings_, models, 1024)
+    so_far = np.cumsum(decisions.accepted)
+    assert (so_far <= rate * np.arange(1, SIZE + 1) + settings_.selection.burst).all()
+    assert ledger.accepted == so_far[-1]
+    assert rate > 0 or so_far[-1] == 0
+
+
+def test_every_pair_has_one_reason_and_they_add_up(crawl: Stream, models: list[Model]) -> None:
+    """The ledger's counts by reason are those of the decisions, and their sum is what was seen."""
+    decisions, ledger = run(crawl.batch, parameters(), models, 1024)
+    counted = np.bincount(decisions.reason, minlength=len(Reason))
+    assert np.array_equal(counted, ledger.reasons)
+    assert counted.sum() == ledger.seen == SIZE
+    assert ledger.next_offset == SIZE
+    assert ledger.accepted_by_cluster.sum() == ledger.accepted == counted[Reason.ACCEPTED]
+
+
+def test_accepted_pairs_meet_what_their_decision_says(crawl: Stream, models: list[Model]) -> None:
+    """Score and threshold explain the outcome, and the score is the sum of its parts."""
+    settings_ = parameters()
+    decisions, _ = run(crawl.batch, settings_, models, 1024)
+    accepted = decisions.accepted
+    assert (decisions.score[accepted] >= decisions.threshold[accepted]).all()
+    parts = decisions.domain + decisions.quota + np.float32(2) * decisions.quality
+    assert np.allclose(parts[accepted], decisions.score[accepted], atol=1e-5)
+
+
+def test_listed_pairs_are_rejected(crawl: Stream, models: list[Model]) -> None:
+    """A listed pair is rejected with that reason, whatever its score."""
+    selector, ledger = Selector(parameters(), load_encoder()), Ledger(parameters())
+    everything = np.ones(SIZE, np.bool_)
+    decisions = selector.decide(crawl.batch, ledger, models[0], everything)
+    assert (decisions.reason == Reason.LISTED).all()
+
+
+def test_duplicates_are_accepted_once(crawl: Stream, models: list[Model]) -> None:
+    """The stream twice over: no accepted pair equals another but for case and spaces, and near twins are refused."""
+    sources, targets = crawl.batch.source.texts(), crawl.batch.target.texts()
+    again = PairBatch.pack(
+        sources + [s.upper() for s in sources] + [s + " ba" for s in sources],
+        targets + [t.upper() for t in targets] + [t + " ab" for t in targets],
+    )
+    decisions, ledger = run(again, parameters(rate=0.2), models, 4096)
+    kept = [(s.lower(), t.lower()) for s, t in zip(again.source.texts(), again.target.texts(), strict=True)]
+    accepted = [kept[i] for i in np.flatnonzero(decisions.accepted)]
+    assert len(accepted) == len(set(accepted))
+    assert ledger.reasons[Reason.DUPLICATE] > 0
+    assert ledger.reasons[Reason.NEAR_DUPLICATE] > 0
+
+
+HARD = [
+    "", "a", ".", " ", "\u0000", "a" * 100_000, "word " * 20_000, "?!" * 50_000, "שלום עולם", "👩‍👩‍👧‍👦 🎉", "\u202eabc", "Ã©Ã¨",
+    "1" * 5000, "日本" * 3000, "\ufffd", "a\u0301" * 100, "<b>" * 500, "\t\n\r",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["craft-plus", "craft"])
+def test_hard_texts_get_finite_scores(models: list[Model], method: str) -> None:
+    """Empty, enormous, right-to-left and broken texts are decided with finite scores, in either side."""
+    pairs = [(a, b) for a in HARD for b in HARD]
+    batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs])
+    decisions, _ = run(batch, parameters(rate=1.0, method=method), models, 64)
+    assert np.isfinite(decisions.score).all()
+    assert np.isfinite(decisions.domain).all()
+    assert np.isfinite(decisions.quality[~np.isnan(decisions.quality)]).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_a_tiny_target_works(toy: Toy, crawl: Stream, size: int) -> None:
+    """A target of one pair, or one with fewer pairs than clusters, selects something or nothing, and never fails."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy, size))
+    learner.observe(crawl.batch.slice(0, 2500))
+    model = Model.decode(learner.publish().encode())
+    decisions, _ = run(crawl.batch, parameters(), [model], 1024)
+    assert np.isfinite(decisions.score).all()
+
+
+def test_a_target_of_equal_pairs_works(crawl: Stream) -> None:
+    """Target pairs that are all the same, and a stream that is all the same, give finite scores."""
+    learner = Learner(Parameters(), load_encoder())
+    same = PairBatch.pack(["ba ko ri"] * 50, ["ab ok ir"] * 50)
+    learner.observe_target([str(i) for i in range(50)], same)
+    learner.observe(PairBatch.pack(["tu me sa"] * 2500, ["ut em as"] * 2500))
+    decisions, _ = run(crawl.batch, parameters(), [learner.publish()], 1024)
+    assert np.isfinite(decisions.score).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(cuts=st.lists(st.integers(1, SIZE - 1), max_size=6, unique=True))
+def test_deltas_rebuild_the_ledger(cuts: list[int], crawl: Stream, models: list[Model]) -> None:
+    """Snapshot plus deltas, made at any cuts, give the ledger to the bit, and it goes on deciding the same."""
+    settings_ = parameters()
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    copy = Ledger.restore(settings_, ledger.snapshot())
+    bounds = [0, *sorted(cuts), SIZE - 1000]
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        selector.decide(crawl.batch.slice(start, max(start, stop)), ledger, models[0])
+        copy.apply(ledger.delta())
+        assert copy.digest() == ledger.digest()
+    copy.bind(models[0])
+    rest = crawl.batch.slice(max(bounds), SIZE) if max(bounds) < SIZE else crawl.batch.slice(SIZE, SIZE)
+    expected, found = (selector.decide(rest, state, models[0]) for state in (ledger, copy))
+    assert np.array_equal(expected.reason, found.reason)
+    assert copy.digest() == ledger.digest()
+
+
+def test_a_snapshot_with_pages_rebuilds_the_ledger(toy: Toy, models: list[Model]) -> None:
+    """Across full pages and generations of seen pairs, snapshot and pages give the ledger to the bit."""
+    settings_ = parameters(rate=1.0, seen_pairs=PAGE, near_duplicates=17, quality_floor=-50.0)
+    selector, ledger, pages = Selector(settings_, load_encoder()), Ledger(settings_), {}
+    batch = stream(toy, 4 * PAGE, noise=0.0, seed=8).batch
+    for start in range(0, 4 * PAGE, 1000):
+        selector.decide(batch.slice(start, min(start + 1000, 4 * PAGE)), ledger, models[0])
+        pages |= dict(ledger.closed_pages())
+    assert len(pages) >= 2
+    snapshot = ledger.snapshot()
+    needed = {i: p for i, p in pages.items() if i >= Ledger.first_page(settings_, snapshot)}
+    copy = Ledger.restore(settings_, snapshot, needed)
+    assert copy.digest() == ledger.digest()
+    if needed:
+        with pytest.raises(IntegrityError, match="missing"):
+            Ledger.restore(settings_, snapshot, {})
+
+
+def test_a_delta_only_fits_its_base(crawl: Stream, models: list[Model]) -> None:
+    """A delta that skips one is refused, as is one of other parameters, a damaged one, and a snapshot in its place."""
+    settings_ = parameters()
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    fresh = Ledger.restore(settings_, ledger.snapshot())
+    selector.decide(crawl.batch.slice(0, 100), ledger, models[0])
+    first = ledger.delta()
+    selector.decide(crawl.batch.slice(100, 200), ledger, models[0])
+    second = ledger.delta()
+    with pytest.raises(IntegrityError, match="missing"):
+        fresh.apply(second)
+    with pytest.raises(IntegrityError, match="parameters"):
+        Ledger(parameters(rate=0.06)).apply(first)
+    with pytest.raises(IntegrityError, match="damaged"):
+        fresh.apply(first[:-1] + bytes([first[-1] ^ 1]))
+    with pytest.raises(IntegrityError, match="not a delta"):
+        fresh.apply(ledger.snapshot())
+
+
+def test_a_restored_ledger_needs_its_model(crawl: Stream, models: list[Model]) -> None:
+    """Deciding without the model in force, or binding another version, is refused."""
+    settings_ = parameters()
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    selector.decide(crawl.batch.slice(0, 100), ledger, models[0])
+    copy = Ledger.restore(settings_, ledger.snapshot())
+    with pytest.raises(IntegrityError, match="bind"):
+        selector.decide(crawl.batch.slice(100, 200), copy, models[0])
+    with pytest.raises(IntegrityError, match="load that version"):
+        copy.bind(models[1])
+
+
+def test_skipping_moves_the_offset_only() -> None:
+    """A dead letter moves the next offset and nothing else; going back is refused."""
+    ledger = Ledger(parameters())
+    before = ledger.floats.copy()
+    ledger.skip(41)
+    assert ledger.next_offset == 42
+    assert np.array_equal(before, ledger.floats)
+    with pytest.raises(ValueError, match="before"):
+        ledger.skip(3)
+
+
+def test_less_is_spent_when_the_domain_leaves(toy: Toy, models: list[Model]) -> None:
+    """A stream that loses the domain spends less than half of the budget on the rest and says so; it recovers after."""
+    settings_ = parameters(rate=0.02)
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    size = 40_000
+    spent = []
+    for share, seed in ((0.1, 11), (0.0, 12), (0.1, 13)):
+        part = stream(toy, size, share=share, seed=seed).batch
+        moved = PairBatch(part.source, part.target, part.positions + ledger.next_offset)
+        spent.append(selector.decide(moved, ledger, models[1]).accepted.sum() / (0.02 * size))
+    assert spent[0] > 0.95
+    assert spent[1] < 0.5
+    assert spent[2] > 0.8
+    assert ledger.unspendable > 0.3 * 0.02 * size
+
+
+@given(st.lists(st.floats(-20, 60, allow_nan=False), min_size=1, max_size=300), st.floats(0.01, 0.99))
+def test_the_histogram_quantile_is_a_quantile(scores: list[float], share: float) -> None:
+    """Above the quantile lies the mass asked for, but for what falls into one bin."""
+    counted = np.zeros(histogram.BINS)
+    values = np.array(scores, np.float32)
+    histogram.add(counted, values, 1.0)
+    quantile = histogram.upper_quantile(counted, share * len(scores))
+    clipped = np.clip(values, histogram.LOWEST, histogram.LOWEST + (histogram.BINS - 0.5) * histogram.WIDTH)
+    assert (clipped > quantile + histogram.WIDTH).sum() <= share * len(scores) + 1e-6
+    assert (clipped >= quantile - histogram.WIDTH).sum() >= share * len(scores) - 1e-6
+
+
+def _bands(text: str) -> np.ndarray:
+    tokens = tokenize(TextBatch.pack([text]))
+    out = np.empty(16, np.uint32)
+    min_hash_bands(word_ngrams(tokens, tokens).indices, out)
+    return out
+
+
+def test_similar_texts_share_bands() -> None:
+    """A long text with one word changed shares six bands of 16; another text shares none."""
+    rng = np.random.default_rng(0)
+    words = [f"w{rng.integers(0, 9999)}" for _ in range(40)]
+    changed = [*words[:20], "other", *words[21:]]
+    unlike = [f"v{rng.integers(0, 9999)}" for _ in range(40)]
+    seen = SeenPairs(PAGE)
+    seen.add(np.uint64(1), _bands(" ".join(words)))
+    assert seen.shared_bands(_bands(" ".join(words))) == 16
+    assert seen.shared_bands(_bands(" ".join(changed))) >= 6
+    assert seen.shared_bands(_bands(" ".join(unlike))) == 0
+
+
+def test_false_near_duplicates_are_rare_when_full() -> None:
+    """With a full generation, a random pair's single band is found under 1 % of the time, and six never in 10,000."""
+    rng = np.random.default_rng(0)
+    seen = SeenPairs(PAGE)
+    bands = rng.integers(0, 1 << 32, (PAGE, 16), dtype=np.uint64).astype(np.uint32)
+    for i in range(PAGE - 1):
+        seen.add(np.uint64(2 * i + 1), bands[i])
+    strangers = rng.integers(0, 1 << 32, (10_000, 16), dtype=np.uint64).astype(np.uint32)
+    shared = np.array([seen.shared_bands(row) for row in strangers])
+    assert shared.mean() / 16 < 0.01
+    assert shared.max() < 6
+    assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(PAGE - 1))
+    assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, PAGE))
+
+
+def test_the_oldest_pairs_are_forgotten() -> None:
+    """After two generations the first pairs are gone and the last are held."""
+    seen = SeenPairs(PAGE)
+    bands = np.zeros(16, np.uint32)
+    for i in range(3 * PAGE):
+        seen.add(np.uint64(2 * i + 1), bands)
+    assert not seen.holds(np.uint64(1))
+    assert seen.holds(np.uint64(2 * (2 * PAGE) + 1))
+    assert seen.first_page == 2

@@ -1,0 +1,67 @@
+"""A toy language pair: words of two domains, translated word by word; and streams of it with labelled noise."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_stream.text.batch import PairBatch
+
+_SYLLABLES = ["ba", "ko", "ri", "tu", "me", "sa", "lo", "ni", "ve", "pa", "du", "ge"]
+
+
+def _word(rng: random.Random, syllables: int) -> str:
+    return "".join(rng.choices(_SYLLABLES, k=syllables))
+
+
+class Toy:
+    """Words of a domain and of everything else, with their translations."""
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = random.Random(seed)
+        self.common = [_word(rng, 2) for _ in range(60)]
+        self.domain = [_word(rng, 4) for _ in range(80)]
+        self.other = [_word(rng, 3) for _ in range(300)]
+        self.translation = {w: w[::-1] + "x" for w in (*self.common, *self.domain, *self.other)}
+
+    def pair(self, rng: random.Random, in_domain: bool) -> tuple[str, str]:
+        """A sentence of 5 to 12 words and its translation."""
+        words = [
+            rng.choice(self.common if rng.random() < 0.4 else self.domain if in_domain else self.other)
+            for _ in range(rng.randint(5, 12))
+        ]
+        return " ".join(words) + ".", " ".join(self.translation[w] for w in words) + "."
+
+
+@dataclass
+class Stream:
+    """A stream with its labels.
+
+    Attributes:
+        batch: the pairs; in_domain, clean: bool [n].
+    """
+
+    batch: PairBatch
+    in_domain: np.ndarray
+    clean: np.ndarray
+
+
+def stream(toy: Toy, size: int, share: float = 0.1, noise: float = 0.2, seed: int = 1) -> Stream:
+    """`size` pairs, `share` of them in the domain, `noise` of all misaligned or copied."""
+    rng = random.Random(seed)
+    in_domain = np.array([rng.random() < share for _ in range(size)])
+    clean = np.array([rng.random() >= noise for _ in range(size)])
+    pairs = [toy.pair(rng, bool(d)) for d in in_domain]
+    for i in np.flatnonzero(~clean):
+        source, _ = pairs[i]
+        pairs[i] = (source, source if rng.random() < 0.3 else toy.pair(rng, bool(in_domain[i]))[1])
+    return Stream(PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs]), in_domain, clean)
+
+
+def target(toy: Toy, size: int = 400, seed: int = 2) -> tuple[list[str], PairBatch]:
+    """Identifiers and clean pairs of the domain."""
+    rng = random.Random(seed)
+    pairs = [toy.pair(rng, True) for _ in range(size)]
+    return [f"t{i:05d}" for i in range(size)], PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs])
