@@ -291,7 +291,7 @@ class LedgerRecords:
             sequence=number + 1,
             wholes=[self._written(n, parameters) for n in kept],
             pages={index: entry.at for index, entry in self.pages.items()},
-            model_version=self.models[max(self.models)] if self.models else 0,
+            model_version=ledger.model_version,
         )
         writer._deltas, writer._delta_bytes, writer._whole_bytes = number - sequence, size, len(whole.payload)
         return ledger, writer

@@ -140,7 +140,12 @@ class ModelStore:
         self._topic = topic
         self._position: int | None = None
         self._loaded: OrderedDict[int, Model] = OrderedDict()
+        self._given: dict[int, Model] = {}
         self._lock = threading.Lock()
+
+    def give(self, model: Model) -> None:
+        """Make a version known that is not on the topic (one from a file)."""
+        self._given[model.version] = model
 
     def refresh(self) -> None:
         """Read what is new."""
@@ -186,6 +191,8 @@ class ModelStore:
             IntegrityError: it is not there, or damaged.
         """
         with self._lock:
+            if version in self._given:
+                return self._given[version]
             if version in self._loaded:
                 self._loaded.move_to_end(version)
                 return self._loaded[version]

@@ -45,8 +45,7 @@ class DeadLetter:
 
 
 class Breaker:
-    """Stops the work when too many of the latest records are dead letters: then the input or a setting is
-    wrong.
+    """Stops the work when too many of the latest records are dead letters: input or settings are wrong.
 
     Attributes:
         share: of dead letters among the records remembered.

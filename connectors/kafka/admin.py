@@ -1,0 +1,165 @@
+"""Topics: what they must be like, what there is, and making them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka import errors as client_errors
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from connectors.kafka.clients import SafeClient, common, explain
+from craft_stream.errors import ConfigurationError
+from craft_stream.settings import KafkaSettings, RecordSettings
+
+DAY_MS = 86_400_000
+COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """What a topic must be like.
+
+    Attributes:
+        role: what it is for, as the setting is called.
+        name: of the topic.
+        partitions: how many it needs at least.
+        configs: its settings when it is made.
+        required: those without which records would be lost or the topic would grow for ever.
+    """
+
+    role: str
+    name: str
+    partitions: int
+    configs: Mapping[str, str]
+    required: Mapping[str, str]
+
+
+def plans(kafka: KafkaSettings, record: RecordSettings, partitions: int) -> list[TopicPlan]:
+    """All topics of a configuration, for an input topic with so many partitions."""
+    compact = {"cleanup.policy": "compact"}
+    largest = {"max.message.bytes": str(record.max_bytes + (64 << 10))}  # headers included
+    ledger = {**COMPACTED, "segment.bytes": str(16 << 20), "max.compaction.lag.ms": str(DAY_MS // 24)}
+    return [
+        TopicPlan("input_topic", kafka.input_topic, partitions, {}, {}),
+        TopicPlan("target_topic", kafka.target_topic, 1, COMPACTED, compact),
+        TopicPlan("accepted_topic", kafka.accepted_topic, partitions, {"retention.ms": "-1", **largest}, {}),
+        TopicPlan(
+            "decisions_topic", kafka.decisions_topic, partitions, {"retention.ms": str(30 * DAY_MS)}, {}
+        ),
+        TopicPlan(
+            "dead_letter_topic", kafka.dead_letter_topic, partitions, {"retention.ms": str(30 * DAY_MS)}, {}
+        ),
+        TopicPlan(
+            "model_topic", kafka.model_topic, 2, {**COMPACTED, "segment.bytes": str(128 << 20)}, compact
+        ),
+        TopicPlan("ledger_topic", kafka.ledger_topic, partitions, ledger, compact),
+    ]
+
+
+class Admin:
+    """Asks and changes brokers."""
+
+    def __init__(self, settings: KafkaSettings, client: Any) -> None:
+        self._settings = settings
+        self._client = client
+
+    def cluster(self) -> dict[str, Any]:
+        """Identity and brokers of the cluster."""
+        return dict(self._client.describe_cluster())
+
+    def partitions(self) -> dict[str, int]:
+        """Every topic that may be seen, and how many partitions it has."""
+        return {
+            topic["name"]: len(topic["partitions"])
+            for topic in self._client.describe_topics()
+            if not topic["error_code"]
+        }
+
+    def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """Settings in force of topics."""
+        if not names:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        found = self._client.describe_configs(resources, config_filter="all")
+        topics = found.get("topic", {})
+        return {
+            name: {key: str(value.get("value")) for key, value in configs.items()}
+            for name, configs in topics.items()
+        }
+
+    def create(self, plans_: list[TopicPlan], replication: int) -> None:
+        """Make topics.
+
+        Raises:
+            ConfigurationError: one could not be made.
+        """
+        wanted = {
+            plan.name: {
+                "num_partitions": plan.partitions,
+                "replication_factor": replication,
+                "configs": dict(plan.configs),
+            }
+            for plan in plans_
+        }
+        answer = self._client.create_topics(wanted, raise_errors=False)
+        for topic in answer["topics"]:
+            error = client_errors.for_code(topic["error_code"])
+            if error not in (client_errors.NoError, client_errors.TopicAlreadyExistsError):
+                reason = topic.get("error_message") or error.__name__
+                raise ConfigurationError(f"topic {topic['name']} could not be made: {reason}")
+        self._client.wait_for_topics(list(wanted), timeout_ms=30_000)
+
+
+@contextmanager
+def connect(settings: KafkaSettings) -> Iterator[Admin]:
+    """An Admin, closed afterwards; the client's errors become ours."""
+    client = None
+    try:
+        client = KafkaAdminClient(**common(settings), kafka_client=SafeClient, request_timeout_ms=15_000)
+        yield Admin(settings, client)
+    except client_errors.KafkaError as error:
+        raise explain(error, settings) from error
+    finally:
+        if client is not None:
+            client.close()
+
+
+def check(admin: Admin, kafka: KafkaSettings, record: RecordSettings) -> None:
+    """That all topics are there and fit to run on.
+
+    Raises:
+        ConfigurationError: with the command to type.
+    """
+    present = admin.partitions()
+    partitions = present.get(kafka.input_topic, 1)
+    wanted = plans(kafka, record, partitions)
+    missing = [plan.name for plan in wanted if plan.name not in present]
+    if missing:
+        raise ConfigurationError(
+            f"topics are missing: {', '.join(missing)}; `craft-stream topics create` with the same --config makes them"
+        )
+    needed = {"ledger_topic", "model_topic"}
+    small = [plan for plan in wanted if plan.role in needed and present[plan.name] < plan.partitions]
+    if small:
+        raise ConfigurationError(
+            "; ".join(
+                f"{plan.name} has {present[plan.name]} partitions and needs {plan.partitions}"
+                for plan in small
+            )
+            + ": add partitions, or delete it and type `craft-stream topics create`"
+        )
+    configs = admin.configs([plan.name for plan in wanted if plan.required])
+    wrong = [
+        f"{plan.name} has {key} = {configs[plan.name].get(key)}, not {value}"
+        for plan in wanted
+        for key, value in plan.required.items()
+        if plan.name in configs and value not in configs[plan.name].get(key, "").split(",")
+    ]
+    if wrong:
+        raise ConfigurationError(
+            f"{'; '.join(wrong)}: alter the topics, what they hold would be deleted by age"
+        )

@@ -1,0 +1,53 @@
+"""`craft-stream topics`: the topics, made and checked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from connectors.kafka import admin as kafka_admin
+from craft_stream.cli.options import Config, Overrides, load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Create and check the topics.")
+
+
+@app.command()
+def create(
+    config: Config = None,
+    overrides: Overrides = None,
+    partitions: Annotated[
+        int,
+        typer.Option(
+            min=1, max=10_000, help="Of the input topic, if it is to be made, and what belongs to it."
+        ),
+    ] = 6,
+    replication_factor: Annotated[
+        int, typer.Option(min=-1, max=16, help="Copies of each partition; -1: the brokers' default.")
+    ] = -1,
+) -> None:
+    """Make the topics that are missing, with the settings that they need; what is there stays as it is."""
+    settings = load_settings(config, overrides)
+    with kafka_admin.connect(settings.kafka) as admin:
+        present = admin.partitions()
+        count = present.get(settings.kafka.input_topic, partitions)
+        missing = [
+            plan
+            for plan in kafka_admin.plans(settings.kafka, settings.record, count)
+            if plan.name not in present
+        ]
+        if missing:
+            admin.create(missing, replication_factor)
+        for plan in kafka_admin.plans(settings.kafka, settings.record, count):
+            made = any(plan.name == other.name for other in missing)
+            size = plan.partitions if made else present[plan.name]
+            print(f"{'created' if made else 'exists '}  {plan.name}  ({plan.role}, {size} partitions)")
+
+
+@app.command()
+def check(config: Config = None, overrides: Overrides = None) -> None:
+    """Say whether `craft-stream run` can work on the topics as they are; exit code 2 if not."""
+    settings = load_settings(config, overrides)
+    with kafka_admin.connect(settings.kafka) as admin:
+        kafka_admin.check(admin, settings.kafka, settings.record)
+    print("all topics are there and fit")

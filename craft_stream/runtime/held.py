@@ -1,0 +1,48 @@
+"""An input partition of this worker, as its loop sees it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from craft_stream.runtime.observer import PartitionState
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.restore import Restored
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition and what has been read of it.
+
+    Attributes:
+        state: where in its life it is.
+        since: when it was assigned, by the monotonic clock.
+        buffer: records that wait for the next transaction.
+        size: bytes of their values.
+        restored: its ledger, until the processor takes it.
+        summarised: when its ledger was last reported.
+    """
+
+    state: PartitionState = PartitionState.ASSIGNED
+    since: float = field(default_factory=time.monotonic)
+    buffer: deque[Message] = field(default_factory=deque)
+    size: int = 0
+    restored: Restored | None = None
+    summarised: float = 0.0
+
+    def add(self, message: Message) -> None:
+        """Buffer a record."""
+        self.buffer.append(message)
+        self.size += len(message.value or b"")
+
+    def take(self, limit: int) -> list[Message]:
+        """The oldest records, at most `limit`."""
+        taken = [self.buffer.popleft() for _ in range(min(limit, len(self.buffer)))]
+        self.size -= sum(len(message.value or b"") for message in taken)
+        return taken
+
+    def clear(self) -> None:
+        """Forget what is buffered: it will be read again."""
+        self.buffer.clear()
+        self.size = 0

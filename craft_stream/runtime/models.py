@@ -1,0 +1,89 @@
+"""Which Model ought to be in force: followed on the model topic, or fixed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from craft_stream.errors import CraftError
+from craft_stream.model import Model
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.observer import Observer
+
+log = logging.getLogger(__name__)
+
+
+class ModelFollower:
+    """Looks at the model topic now and then, in its own thread, and loads what ought to be in force.
+
+    A version that cannot be loaded is named, counted and passed over: the selectors go on with the one
+    before.
+
+    Attributes:
+        current: the Model; None before there is any.
+        store: all versions.
+    """
+
+    def __init__(self, store: ModelStore, observer: Observer, seconds: float = 1.0) -> None:
+        self.current: Model | None = None
+        self.store = store
+        self._observer = observer
+        self._seconds = seconds
+        self._bad: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def look(self) -> None:
+        """Take note of what is new on the topic, now."""
+        self.store.refresh()
+        wanted = self.store.newest
+        if wanted in self._bad:
+            wanted = max((v for v in self.store.manifests if v not in self._bad and v < wanted), default=0)
+        if not wanted or (self.current is not None and self.current.version == wanted):
+            return
+        try:
+            model = self.store.load(wanted)
+        except CraftError as error:
+            if wanted in self.store.manifests or self.store.pinned == wanted:
+                self._bad.add(wanted)
+            log.error("model %d is passed over: %s", wanted, error)
+            self._observer.error(type(error).__name__)
+            return
+        self.current = model
+        manifest = self.store.manifests[wanted]
+        self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self.look()
+            except CraftError as error:  # brokers away: the version in force stays
+                log.warning("the model topic cannot be read: %s", error)
+                self._observer.error(type(error).__name__)
+            except Exception:
+                log.exception("following the model topic failed")
+                self._observer.error("ModelFollower")
+
+
+class FixedModel(ModelFollower):
+    """A Model from a file, in force for ever."""
+
+    def __init__(self, store: ModelStore, observer: Observer, model: Model, size: int) -> None:
+        super().__init__(store, observer)
+        store.give(model)
+        self.current = model
+        observer.model(model.header, size)
+
+    def start(self) -> None:
+        """Nothing to follow."""
+
+    def look(self) -> None:
+        """Nothing to look at."""
