@@ -1,0 +1,349 @@
+"""The Grafana dashboard as code: `python deploy/grafana/dashboard.py` writes dashboards/craft-stream.json.
+
+Needs the extra `deploy-dev` (grafana-foundation-sdk). tests/deploy holds the committed JSON to this file, its metrics
+to craft_stream/observe/metrics.py and, over a live worker, every expression to a result that is not empty.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+
+OUTPUT: Final = Path(__file__).parent / "dashboards" / "craft-stream.json"
+SELECTOR: Final = 'environment=~"$environment",group=~"$group",topic=~"$topic"'
+SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+RATE: Final = "$__rate_interval"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel: `targets` are pairs of expression (with `@` for the selector) and legend."""
+
+    title: str
+    description: str
+    unit: str
+    targets: tuple[tuple[str, str], ...]
+    alert: str | None = None
+    kind: Literal["lines", "stack", "number"] = "lines"
+    width: int = 8
+    limit: float | None = None
+
+
+def rate(metric: str, labels: str = "", by: str = "") -> str:
+    """Sum of the rates of a counter, by some labels."""
+    grouping = f" by ({by})" if by else ""
+    return f"sum{grouping} (rate({metric}{{{labels + ',' if labels else ''}@}}[{RATE}]))"
+
+
+def quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
+    """Median and 99th percentile of a histogram."""
+    inner = rate(f"{metric}_bucket", by=f"{by}, le" if by else "le")
+    legend = f"{{{{{by}}}}} " if by else ""
+    shares = ((0.99, "p99"),) if by else ((0.5, "p50"), (0.99, "p99"))
+    return tuple((f"histogram_quantile({share}, {inner})", f"{legend}{name}") for share, name in shares)
+
+
+ROWS: Final[dict[str, tuple[Panel, ...]]] = {
+    "What comes in and what goes out": (
+        Panel(
+            "Records in", "Records of the crawl read per second.", "cps",
+            ((rate("craft_records_consumed_total"), "records"),), kind="number", width=4,
+        ),
+        Panel(
+            "Pairs accepted", "Pairs accepted and committed per second.", "cps",
+            ((rate("craft_decisions_total", 'outcome="accepted"'), "accepted"),), kind="number", width=4,
+        ),
+        Panel(
+            "Share accepted", "Accepted over decided, of the last 30 minutes.", "percentunit",
+            (("avg (craft:accepted:ratio_rate30m{@})", "accepted"),),
+            "CraftAcceptanceCollapsed", "number", 4,
+        ),
+        Panel(
+            "Behind", "Age of the newest record decided in the slowest partition.", "s",
+            (("max (craft_lag_seconds{@})", "behind"),), "CraftLagging", "number", 4, 600,
+        ),
+        Panel(
+            "KL(target || accepted)", "Over the clusters, of all workers together.", "none",
+            (("max (craft:divergence:nats{@})", "nats"),), "CraftDistributionMismatch", "number", 4,
+        ),
+        Panel(
+            "Workers up", "Scraped successfully.", "none",
+            (('count (up{job="craft-stream",@} == 1)', "workers"),), "CraftDown", "number", 4,
+        ),
+        Panel(
+            "Throughput", "Records read and pairs decided per second.", "cps",
+            (
+                (rate("craft_records_consumed_total"), "records read"),
+                (rate("craft_decisions_total"), "pairs decided"),
+                (rate("craft_decisions_total", 'outcome="accepted"'), "pairs accepted"),
+            ),
+        ),
+        Panel("Bytes in", "Bytes of record values read per second.", "Bps", ((rate("craft_consumed_bytes_total"), "in"),)),
+        Panel(
+            "From record to commit", "From the record's timestamp to the commit of its decision; the mean of a transaction.",
+            "s", quantiles("craft_end_to_end_latency_seconds"),
+        ),
+    ),
+    "Why pairs are rejected": (
+        Panel(
+            "Decisions by reason", "Every pair decided, by the reason of its decision.", "cps",
+            ((rate("craft_decisions_total", by="reason"), "{{reason}}"),), kind="stack", width=12,
+        ),
+        Panel(
+            "Dead letters", "Records that could not be decided, by stage and reason.", "cps",
+            ((rate("craft_dead_letters_total", by="stage, reason"), "{{stage}} {{reason}}"),),
+            "CraftDeadLetters", width=6,
+        ),
+        Panel(
+            "Share that cannot be decided", "As the circuit breaker sees it; it opens at errors.dead_letter_limit.",
+            "percentunit", (("max by (instance) (craft_dead_letter_ratio{@})", "{{instance}}"),), "CraftDeadLetters", width=6,
+        ),
+        Panel(
+            "Threshold", "Score that a pair must reach, by partition.", "none",
+            (("max by (partition) (craft_threshold_score{@})", "partition {{partition}}"),),
+        ),
+        Panel(
+            "Judged for quality", "Share of the pairs that passed the gate, so that their quality was judged.", "percentunit",
+            ((f"{rate('craft_judged_total')} / {rate('craft_decisions_total')}", "judged"),),
+        ),
+        Panel(
+            "Rejected pairs written down", "The sample of rejected pairs in the decisions topic.", "cps",
+            ((rate("craft_rejected_kept_total"), "kept"),),
+        ),
+    ),
+    "Does what is accepted match the target": (
+        Panel(
+            "KL(target || accepted)", "Over the clusters; the bound is what the quotas guarantee.", "none",
+            (("craft:divergence:nats{@}", "{{group}}"), ("max by (group) (craft_divergence_bound_nats{@})", "bound {{group}}")),
+            "CraftDistributionMismatch",
+        ),
+        Panel(
+            "Cluster shares, target less accepted", "By cluster; 0 is a perfect match, above 0 too little was accepted.",
+            "percentunit",
+            (("craft:cluster_target:ratio{@} - craft:cluster_accepted:ratio{@}", "cluster {{cluster}}"),),
+        ),
+        Panel(
+            "Pairs accepted by cluster", "Of all workers together.", "short",
+            (("sum by (cluster) (craft_cluster_accepted_pairs{@})", "cluster {{cluster}}"),), kind="stack",
+        ),
+        Panel(
+            "Budget", "Share of the stream to accept, and the share accepted.", "percentunit",
+            (
+                ("avg (craft_budget_wanted_ratio{@})", "wanted"),
+                ("avg (craft_budget_realised_ratio{@})", "realised"),
+                ("avg (craft:accepted:ratio_rate30m{@})", "realised, 30 min"),
+            ),
+            "CraftAcceptanceCollapsed",
+        ),
+        Panel(
+            "Budget withheld", "Since the stream holds less of the domain than it did.", "percentunit",
+            (("avg by (instance) (craft_budget_unspendable_ratio{@})", "{{instance}}"),), "CraftBudgetNotSpendable",
+        ),
+        Panel(
+            "Drift", "Times an hour that the stream came to hold less of the domain than it had.", "none",
+            (("sum (increase(craft_drift_detections_total{@}[1h]))", "detections"),), "CraftBudgetNotSpendable",
+        ),
+    ),
+    "Kafka": (
+        Panel(
+            "Behind, seconds", "Age of the newest record decided while there are more, by partition.", "s",
+            (("max by (partition) (craft_lag_seconds{@})", "partition {{partition}}"),), "CraftLagging", limit=600,
+        ),
+        Panel(
+            "Behind, offsets", "Commit markers count too.", "short",
+            (("max by (partition) (craft_lag_records{@})", "partition {{partition}}"),), "CraftLagging",
+        ),
+        Panel(
+            "Partitions", "Held, by state.", "none",
+            (("sum by (state) (craft_partitions{@})", "{{state}}"),), "CraftRestoreSlow", "stack",
+        ),
+        Panel(
+            "Transactions", "Per second, by result.", "cps",
+            ((rate("craft_transactions_total", by="result"), "{{result}}"),), "CraftStalled",
+        ),
+        Panel("Length of a transaction", "From begin to commit.", "s", quantiles("craft_transaction_duration_seconds")),
+        Panel(
+            "Since the last commit", "An idle worker commits nothing; alarming while there is lag.", "s",
+            (("time() - craft_last_commit_timestamp_seconds{@}", "{{instance}}"),), "CraftStalled",
+        ),
+        Panel(
+            "Rebalances", "Changes of the assignment in 15 minutes, by kind.", "none",
+            (("sum by (kind) (increase(craft_rebalances_total{@}[15m]))", "{{kind}}"),), "CraftRebalanceStorm",
+        ),
+        Panel(
+            "Duration of a rebalance", "Until the partitions were drained, dropped or restored.", "s",
+            quantiles("craft_rebalance_duration_seconds", "kind"),
+        ),
+        Panel(
+            "Poll interval used", "Time between polls over max.poll.interval.ms; past 1 the group throws the worker out.",
+            "percentunit", quantiles("craft_poll_interval_used_ratio"), "CraftPollBudget", limit=0.5,
+        ),
+    ),
+    "State: ledgers, models, target": (
+        Panel(
+            "Deltas since the whole ledger", "What a restore must replay, by partition.", "none",
+            (("max by (partition) (craft_ledger_pending_deltas{@})", "partition {{partition}}"),), "CraftSnapshotStale",
+        ),
+        Panel(
+            "Ledger bytes written", "Per second, by kind.", "Bps",
+            ((rate("craft_ledger_written_bytes_total", by="kind"), "{{kind}}"),), kind="stack",
+        ),
+        Panel(
+            "Size of the whole ledger", "The last one written.", "bytes",
+            (("max by (instance) (craft_ledger_snapshot_bytes{@})", "{{instance}}"),),
+        ),
+        Panel(
+            "Age of the whole ledger", "Since it was written, or the partition restored.", "s",
+            (("time() - min by (instance) (craft_ledger_snapshot_timestamp_seconds{@})", "{{instance}}"),),
+            "CraftSnapshotStale",
+        ),
+        Panel(
+            "Restores", "Time from assignment to a restored ledger.", "s",
+            quantiles("craft_restore_duration_seconds"), "CraftRestoreSlow",
+        ),
+        Panel(
+            "Ledger bytes read back", "Per second, by restores.", "Bps",
+            ((rate("craft_restored_bytes_total"), "restored"), (rate("craft_restore_retries_total"), "readings repeated")),
+            "CraftRestoreSlow",
+        ),
+        Panel(
+            "Model version", "In force (the oldest of a worker's partitions) and loaded.", "none",
+            (
+                ("craft_model_version{@}", "in force {{instance}}"),
+                ("max by (group) (craft_model_loaded_version{@})", "newest {{group}}"),
+            ),
+            "CraftTargetSkew",
+        ),
+        Panel(
+            "Age of the model", "Since the newest version loaded was published.", "s",
+            (("time() - (craft_model_published_timestamp_seconds{@} > 0)", "{{instance}}"),), "CraftModelStale",
+        ),
+        Panel(
+            "Targets in use", "Workers by target version: one line unless a swap is under way.", "none",
+            (('count_values ("target", craft_target_version{@})', "{{target}}"),), "CraftTargetSkew",
+        ),
+        Panel(
+            "Target", "Pairs in the target's reservoir.", "short",
+            (("max by (group) (craft_target_pairs{@})", "{{group}}"),),
+        ),
+        Panel(
+            "Learner", "Pairs of the stream that the learner has seen, and the versions that it published.", "short",
+            (
+                ("sum (craft_learner_pairs{@})", "pairs seen"),
+                ("sum (craft_models_published_total{@})", "versions published"),
+                ("sum (craft_learner_active{@})", "learners"),
+            ),
+            "CraftModelStale",
+        ),
+        Panel(
+            "Publishing a model", "Time to make and write a version.", "s", quantiles("craft_model_publish_duration_seconds"),
+        ),
+    ),
+    "Process": (
+        Panel(
+            "Memory", "Resident.", "bytes",
+            (('process_resident_memory_bytes{job="craft-stream",@}', "{{instance}}"),), "CraftMemoryGrowth",
+        ),
+        Panel(
+            "CPU", "Cores in use.", "none",
+            ((f'rate(process_cpu_seconds_total{{job="craft-stream",@}}[{RATE}])', "{{instance}}"),),
+        ),
+        Panel(
+            "Time by stage", "Seconds a second spent in each stage.", "percentunit",
+            ((rate("craft_stage_duration_seconds_sum", by="stage"), "{{stage}}"),), kind="stack",
+        ),
+        Panel("Duration of a stage", "99th percentile of a batch.", "s", quantiles("craft_stage_duration_seconds", "stage")),
+        Panel(
+            "In flight", "Bytes read and not yet committed.", "bytes",
+            (("craft_in_flight_bytes{@}", "{{instance}}"),),
+        ),
+        Panel(
+            "Errors survived", "Per second, by class; and producers thrown away after an ambiguous error.", "cps",
+            ((rate("craft_recoveries_total"), "recoveries"), (rate("craft_errors_total", by="kind"), "{{kind}}")),
+            "CraftStalled",
+        ),
+    ),
+}  # fmt: skip
+
+
+def links(alert: str) -> list[Builder[model.DashboardLink]]:
+    """A panel's links to its alert and to the runbook's paragraph on it."""
+    return [
+        dashboard.DashboardLink(f"Alert {alert}").url(f"/alerting/list?search={alert}"),
+        dashboard.DashboardLink("Runbook").url(f"${{runbooks}}#{alert.lower()}"),
+    ]
+
+
+def build_panel(panel: Panel) -> timeseries.Panel | stat.Panel:
+    """One panel, with the ids of its queries, which the library leaves empty."""
+    built: timeseries.Panel | stat.Panel
+    if panel.kind == "number":
+        built = stat.Panel().height(4).reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        built = built.color_mode(common_model.BigValueColorMode.NONE).graph_mode(common_model.BigValueGraphMode.AREA)
+    else:
+        lines = timeseries.Panel().height(8).line_width(1).show_points(common_model.VisibilityMode.NEVER)
+        legend = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
+        lines = lines.legend(legend.display_mode(common_model.LegendDisplayMode.LIST).calcs([]))
+        lines = lines.tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
+        if panel.kind == "stack":
+            stacking = common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A")
+            lines = lines.fill_opacity(60).stacking(stacking)
+        if panel.limit is not None:
+            style = common.GraphThresholdsStyleConfig().mode(common_model.GraphTresholdsStyleMode.DASHED)
+            lines = lines.thresholds_style(style)
+        built = lines
+    steps = [model.Threshold(value=None, color="green")]
+    if panel.limit is not None:
+        steps.append(model.Threshold(value=panel.limit, color="red"))
+    built.title(panel.title).description(panel.description).unit(panel.unit).span(panel.width).datasource(SOURCE)
+    built.thresholds(dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps))
+    if panel.alert:
+        built.links(links(panel.alert))
+    for index, (expression, legend_format) in enumerate(panel.targets):
+        query = prometheus.Dataquery().ref_id(chr(ord("A") + index)).range()
+        query.expr(expression.replace("@", SELECTOR)).legend_format(legend_format).datasource(SOURCE)
+        built.with_target(query)
+    return built
+
+
+def variables() -> Iterable[dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable]:
+    """Data source, deployment, and where the runbook is served."""
+    yield dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
+    for name in ("environment", "group", "topic"):
+        query = dashboard.QueryVariable(name).label(name.capitalize()).datasource(SOURCE)
+        query.query(f"label_values(craft_build_info, {name})").refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        query.current(model.VariableOption(selected=True, text="All", value="$__all"))
+        yield query.include_all(True).all_value(".*").multi(True).sort(model.VariableSort.ALPHABETICAL_ASC)
+    yield dashboard.TextBoxVariable("runbooks").label("Runbook").default_value("docs/operations.md")
+
+
+def build() -> str:
+    """The dashboard as JSON."""
+    board = dashboard.Dashboard("craft_stream").uid("craft-stream").tags(["craft-stream", "kafka"]).readonly()
+    board.description("Selects, from a crawl's pairs, the training data that matches a target domain.")
+    board.refresh("30s").time("now-3h", "now").timezone("browser").tooltip(model.DashboardCursorSync.CROSSHAIR)
+    for variable in variables():
+        board.with_variable(variable)
+    for title, panels in ROWS.items():
+        board.with_row(dashboard.Row(title))
+        for panel in panels:
+            board.with_panel(build_panel(panel))
+    content = json.loads(json.dumps(board.build(), cls=JSONEncoder))
+    for number, panel in enumerate(content["panels"], start=1):
+        panel["id"] = number
+    for variable in content["templating"]["list"]:
+        del variable["id"]  # the library gives every variable the same
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(build(), "utf-8")
