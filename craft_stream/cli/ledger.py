@@ -1,0 +1,122 @@
+"""`craft-stream ledger`: what each partition has done, as its topic tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import orjson
+import typer
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.errors import ConfigurationError, DataError, IntegrityError
+from craft_stream.runtime.ledger_log import LedgerRecords
+from craft_stream.runtime.transport import Position
+from craft_stream.selection.ledger import Ledger
+from craft_stream.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="List and verify what each partition has done.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    partition: int
+    position: Position | None
+    records: LedgerRecords
+    ledger: Ledger | None
+    problem: str | None
+
+
+def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
+    kafka = settings.kafka
+    reader = KafkaTransport(kafka).reader()
+    try:
+        partitions = reader.partitions(kafka.input_topic)
+        if not partitions:
+            raise ConfigurationError(f"there is no topic {kafka.input_topic}")
+        for partition in partitions if only is None else [only]:
+            if partition not in partitions:
+                raise ConfigurationError(f"{kafka.input_topic} has no partition {partition}")
+            position = reader.committed(partition)
+            records = LedgerRecords(f"{kafka.group_id}/{kafka.input_topic}/{partition}")
+            first, end = reader.bounds(kafka.ledger_topic, [partition])[partition]
+            for messages in reader.read(kafka.ledger_topic, partition, first, end):
+                records.add(messages)
+            ledger, problem = None, None
+            try:
+                found = records.restore(settings.parameters(), position.offset if position else None)
+                ledger = found[0] if found else None
+                if ledger and position and ledger.next_offset != position.offset:
+                    problem = f"leads to {ledger.next_offset}, but {position.offset} is committed"
+                elif position and not ledger:
+                    problem = f"offset {position.offset} is committed, but there is no ledger"
+            except IntegrityError as error:
+                problem = str(error)
+            yield _Found(partition, position, records, ledger, problem)
+    finally:
+        reader.close()
+
+
+@app.command()
+def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """One line for each partition: where it is, what it has accepted, which model is in force."""
+    for found in _ledgers(load_settings(config, overrides)):
+        ledger = found.ledger
+        state = {
+            "partition": found.partition,
+            "committed": found.position.offset if found.position else None,
+            "next_offset": ledger.next_offset if ledger else None,
+            "seen": ledger.seen if ledger else 0,
+            "accepted": ledger.accepted if ledger else 0,
+            "model_version": ledger.model_version if ledger else 0,
+            "digest": ledger.digest() if ledger else None,
+            "problem": found.problem,
+        }
+        if as_json:
+            print(orjson.dumps(state).decode())
+        else:
+            print("  ".join(f"{name} {value}" for name, value in state.items() if value is not None))
+
+
+@app.command()
+def show(
+    partition: Annotated[int, typer.Argument(min=0, help="Of the input topic.")],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print a partition's ledger as JSON: decisions by reason, changes of model, its records on the topic."""
+    for found in _ledgers(load_settings(config, overrides), partition):
+        if found.ledger is None:
+            raise DataError(found.problem or f"partition {partition} has no ledger yet")
+        summary = found.ledger.summary()
+        summary["kl"] = None if found.ledger.model is None else summary["kl"]  # it needs the model
+        document = {
+            **summary,
+            "digest": found.ledger.digest(),
+            "models": [{"offset": o, "version": v} for o, v in sorted(found.records.models.items())],
+            "records": {
+                "wholes": len(found.records.wholes),
+                "deltas": len(found.records.deltas),
+                "pages": len(found.records.pages),
+                "bytes": found.records.size,
+            },
+            "damaged": found.records.damaged,
+        }
+        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+@app.command()
+def verify(config: Config = None, overrides: Overrides = None) -> None:
+    """Read every record of every ledger, check it and restore from it; exit code 1 if anything is wrong."""
+    wrong = 0
+    for found in _ledgers(load_settings(config, overrides)):
+        problems = [*found.records.damaged, *([found.problem] if found.problem else [])]
+        wrong += len(problems)
+        digest = found.ledger.digest() if found.ledger else "no ledger"
+        print(
+            f"partition {found.partition}: {digest}, {found.records.size} bytes, {'; '.join(problems) or 'sound'}"
+        )
+    if wrong:
+        raise DataError(f"{wrong} problems in the ledgers")

@@ -1,0 +1,167 @@
+"""`craft-stream model`: the versions of the Model on their topic."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import orjson
+import typer
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.errors import ConfigurationError
+from craft_stream.runtime import model_log
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="List, pin and inspect the versions of the model.")
+
+Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[ModelStore]:
+    reader = KafkaTransport(settings.kafka).reader()
+    try:
+        if not reader.partitions(settings.kafka.model_topic):
+            raise ConfigurationError(
+                f"there is no topic {settings.kafka.model_topic}: type `craft-stream topics create`"
+            )
+        store = ModelStore(reader, settings.kafka.model_topic)
+        store.refresh()
+        yield store
+    finally:
+        reader.close()
+
+
+def _known(store: ModelStore, version: int) -> model_log.Manifest:
+    if version not in store.manifests:
+        raise ConfigurationError(
+            f"there is no model {version}; there are {', '.join(map(str, sorted(store.manifests))) or 'none'}"
+        )
+    return store.manifests[version]
+
+
+@app.command()
+def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """List every version, the oldest first."""
+    with _store(load_settings(config, overrides)) as store:
+        for version in sorted(store.manifests):
+            manifest = store.manifests[version]
+            header = manifest.header
+            wanted = version == store.newest
+            if as_json:
+                print(orjson.dumps({**header, "size": manifest.size, "wanted": wanted}).decode())
+                continue
+            when = datetime.datetime.fromtimestamp(manifest.published_at_ms / 1000, datetime.UTC)
+            mark = ("pinned" if store.pinned == version else "newest") if wanted else ""
+            print(
+                f"{version:6d}  {when:%Y-%m-%d %H:%M:%S}Z  {manifest.digest}  {manifest.size / 1e6:6.1f} MB  "
+                f"{header.get('pairs_seen', 0):>10,d} pairs  target {header.get('target_version')} "
+                f"({header.get('target_pairs')})  {mark}"
+            )
+
+
+@app.command()
+def show(version: Version, config: Config = None, overrides: Overrides = None) -> None:
+    """Print the header of a version and the size of each of its arrays, as JSON; checks its checksum."""
+    with _store(load_settings(config, overrides)) as store:
+        manifest = _known(store, version)
+        model = store.load(version)
+        arrays = {name: list(array.shape) for name, array in model.arrays.items()}
+        document = {**model.header, "digest": model.digest, "size": manifest.size, "arrays": arrays}
+        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+@app.command()
+def save(
+    version: Version,
+    file: Annotated[Path, typer.Argument(help="Where to write it.", dir_okay=False)],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write a version to a file, for `craft-stream select --model` and `run --model`."""
+    with _store(load_settings(config, overrides)) as store:
+        _known(store, version)
+        file.write_bytes(store.load(version).encode())
+    print(f"wrote model {version} to {file}")
+
+
+@app.command()
+def diff(first: Version, second: Version, config: Config = None, overrides: Overrides = None) -> None:
+    """Say what differs between two versions: header fields, and for each array how far apart they are."""
+    with _store(load_settings(config, overrides)) as store:
+        for version in (first, second):
+            _known(store, version)
+        a, b = store.load(first), store.load(second)
+    for name, value in a.header.items():
+        if value != b.header[name]:
+            print(f"{name}: {value} -> {b.header[name]}")
+    for name, array in a.arrays.items():
+        other = b.arrays[name]
+        if array.shape != other.shape:
+            print(f"{name}: shape {array.shape} -> {other.shape}")
+        elif array.size and not np.array_equal(array, other):
+            difference = np.abs(array.astype(np.float64) - other.astype(np.float64))
+            changed = np.count_nonzero(difference) / difference.size
+            print(f"{name}: {changed:.1%} of {array.size} differ, by {difference.max():.4g} at most")
+
+
+@app.command()
+def pin(
+    version: Annotated[int, typer.Argument(min=0, help="Number of the version; 0 lifts the pin.")],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make every worker use a version from its next epoch on; the learner goes on publishing."""
+    settings = load_settings(config, overrides)
+    with _store(settings) as store:
+        if version:
+            _known(store, version)
+    _change(settings, version or None)
+    print(f"pinned model {version}" if version else "no version is pinned; the newest is used")
+
+
+@app.command()
+def rollback(config: Config = None, overrides: Overrides = None) -> None:
+    """Pin the version before the one in use."""
+    settings = load_settings(config, overrides)
+    with _store(settings) as store:
+        before = [version for version in store.manifests if version < store.newest]
+    if not before:
+        raise ConfigurationError("there is no version before the one in use")
+    _change(settings, max(before))
+    print(f"pinned model {max(before)}; `craft-stream model pin 0` lifts it")
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions to keep.")] = 50,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Withdraw old versions. Decisions that they made can be audited no more; a pinned one stays."""
+    settings = load_settings(config, overrides)
+    with _store(settings) as store:
+        old = sorted(store.manifests)[:-keep]
+        manifests = [store.manifests[version] for version in old if version != store.pinned]
+    if manifests:
+        output = KafkaTransport(settings.kafka).output("admin")
+        try:
+            model_log.prune(output, settings.kafka.model_topic, manifests)
+        finally:
+            output.close()
+    print(f"withdrew {len(manifests)} versions")
+
+
+def _change(settings: Settings, version: int | None) -> None:
+    output = KafkaTransport(settings.kafka).output("admin")
+    try:
+        model_log.pin(output, settings.kafka.model_topic, version)
+    finally:
+        output.close()

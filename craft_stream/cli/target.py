@@ -1,0 +1,67 @@
+"""`craft-stream target`: the pairs that describe the domain."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from connectors.files import open_source
+from connectors.kafka.sink import TopicSink
+from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.errors import DataError, RecordError
+from craft_stream.records import decode
+from craft_stream.runtime.ports import Message
+from craft_stream.settings import RecordSettings
+
+CHUNK = 1_000
+
+app = typer.Typer(no_args_is_help=True, help="Publish and withdraw the pairs that describe the domain.")
+
+
+@app.callback()
+def _root() -> None: ...
+
+
+@app.command()
+def publish(
+    files: Annotated[list[str], typer.Argument(help="Files of pairs; `-` is standard input.")],
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Take the pairs with these ids out of the target instead.")
+    ] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write pairs to the target topic, each under its id; an id that is there already is replaced."""
+    settings = load_settings(config, overrides)
+    sink = TopicSink(settings.kafka, settings.kafka.target_topic)
+    count, bad = 0, 0
+    try:
+        for message in _messages(files, settings.record):
+            default = f"{message.topic}/{message.partition}/{message.offset}"
+            try:
+                pair = decode(message.value, settings.record, default, message.problem)
+            except RecordError as error:
+                bad += 1
+                print(f"{default}: {error}", file=sys.stderr)
+                continue
+            sink.append(pair.id.encode(), None if withdraw else message.value)
+            count += 1
+        sink.flush()
+    finally:
+        sink.close()
+    print(f"{'withdrew' if withdraw else 'published'} {count} pairs ({settings.kafka.target_topic})")
+    if bad:
+        raise DataError(f"{bad} records are no pairs and were not published")
+
+
+def _messages(files: list[str], record: RecordSettings) -> Iterator[Message]:
+    for path in files:
+        source = open_source(path, record)
+        try:
+            while messages := source.read(CHUNK):
+                yield from messages
+        finally:
+            source.close()
