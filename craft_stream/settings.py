@@ -8,7 +8,9 @@ error that gives the nearest one that does.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -309,22 +311,53 @@ class Settings(BaseSettings):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One setting.
+
+    Attributes:
+        name: `section.key`.
+        default: None: not set.
+        text: what it is.
+    """
+
+    name: str
+    default: Any
+    text: str
+
+
+def describe() -> list[Description]:
+    """Every setting, in order."""
+    return [found for name in Settings.model_fields for found in _describe(name, getattr(Settings(), name))]
+
+
 def known_names() -> list[str]:
-    """Every setting as `section.key`, in order; `encoder.options.` stands for free names."""
-    return [
-        name for section, field in Settings.model_fields.items() for name in _names(section, field.annotation)
-    ]
+    """The name of every setting."""
+    return [setting.name for setting in describe()]
 
 
-def _names(prefix: str, annotation: Any) -> list[str]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        inner = [(name, field.annotation) for name, field in annotation.model_fields.items()]
-    elif isinstance(annotation, type) and issubclass(annotation, LearningParameters | SelectionParameters):
-        inner = [(field.name, None) for field in fields(annotation)]
+def _describe(prefix: str, section: Any) -> list[Description]:
+    if isinstance(section, BaseModel):
+        texts = {name: field.description or "" for name, field in type(section).model_fields.items()}
     else:
-        return [prefix]
-    names = [name for key, value in inner for name in _names(f"{prefix}.{key}", value)]
-    return [name for name in names if name != "selection.rate"]
+        texts = {field.name: _attribute_text(type(section), field.name) for field in fields(section)}
+    found = []
+    for key, text in texts.items():
+        name, default = f"{prefix}.{key}", getattr(section, key)
+        if isinstance(default, BaseModel):
+            found.extend(_describe(name, default))
+        elif name != "selection.rate":  # it is budget.rate
+            found.append(Description(name, default, text))
+    return found
+
+
+def _attribute_text(owner: type, name: str) -> str:
+    """What the docstring of a class, or of one that it inherits from, says of an attribute."""
+    for kind in owner.__mro__:
+        doc = inspect.cleandoc(kind.__doc__ or "")
+        if match := re.search(rf"^    {name}: (.*(?:\n {{8}}.*)*)", doc, re.MULTILINE):
+            return " ".join(match[1].split()).removesuffix(".")
+    return ""
 
 
 def _read_toml(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.settings import Settings
+from craft_stream.settings import Settings, describe
 
 app = typer.Typer(no_args_is_help=True, help="Show and check the settings in force.")
 
@@ -28,6 +28,22 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
     """Read the settings and say whether they can be used; exit code 2 if not."""
     settings = load_settings(config, overrides)
     print(f"the settings are valid; digest of the parameters {settings.parameters().digest}")
+
+
+@app.command()
+def table() -> None:
+    """Print every setting with its default as a Markdown table."""
+    print(markdown(), end="")
+
+
+def markdown() -> str:
+    """The table of all settings that the README holds."""
+    rows = [f"| `{item.name}` | {_default(item.default)} | {item.text} |" for item in describe()]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _default(value: Any) -> str:
+    return "" if value is None or value == {} else f"`{_value(value)}`"
 
 
 def toml(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from craft_stream.settings import RecordSettings
 RECORD = RecordSettings()
 LINES = [b'{"src": "a"}', b"", b"\xff\xfe", b"crlf\r", b"last"]
 CHECKED = zstandard.ZstdCompressor(write_checksum=True)
-PACK = {
+PACK: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
     "zstd": CHECKED.compress,
@@ -33,7 +34,7 @@ PACK = {
 
 
 def read_all(source: Source, limit: int = 2) -> list[bytes | None]:
-    values = []
+    values: list[bytes | None] = []
     while messages := source.read(limit):
         assert len(messages) <= limit
         values.extend(message.value for message in messages)
@@ -129,7 +130,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads standard input, packed or not, and leaves it open."""
-    raw = io.BufferedReader(io.BytesIO(zstandard.compress(b"a\nb\n")))  # type: ignore[arg-type]
+    raw = io.BufferedReader(io.BytesIO(zstandard.compress(b"a\nb\n")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
     source = open_source("-", RECORD)
     assert read_all(source) == [b"a", b"b"]

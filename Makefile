@@ -1,0 +1,45 @@
+# Bare `make` prints the targets.
+PYTHON ?= .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help install test integration chaos lint format types demo settings lock ci
+
+help:  ## Print this
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install:  ## Make .venv with everything that development needs, and the commit hooks
+	python3 -m venv .venv
+	$(PYTHON) -m pip install --editable '.[dev,demo]'
+	.venv/bin/pre-commit install
+
+test:  ## Unit and contract tests: seconds, no broker
+	$(PYTHON) -m pytest
+
+integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTSTRAP names one
+	$(PYTHON) -m pytest tests/integration
+
+chaos:  ## Tests that kill processes and brokers: minutes
+	$(PYTHON) -m pytest tests/chaos
+
+lint:  ## ruff, without changing anything
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+format:  ## ruff, changing what it can
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+types:  ## mypy, strict
+	$(PYTHON) -m mypy
+
+demo:  ## The main job on real text, without a broker
+	.venv/bin/craft-stream demo
+
+settings:  ## Write the table of settings into the README
+	$(PYTHON) -m tests.readme
+
+lock:  ## Write requirements.lock, exact versions with hashes, for a deployment
+	$(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	  --output-file requirements.lock pyproject.toml
+
+ci:  ## What CI runs: everything, in a fresh clone of HEAD and a fresh environment
+	bash .ci/run

@@ -1,0 +1,141 @@
+"""The rooms and who may import whom: the table of docs/architecture.md, read from the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# A name stands for itself and all beneath it. Each room may import itself, craft_stream and `__future__` too.
+ENGINE = {"craft_stream.errors", "craft_stream.parameters", "numpy", "numba"}
+SCORING = ENGINE | {"craft_stream.text", "craft_stream.scoring"}
+MODEL = SCORING | {"craft_stream.codec", "craft_stream.model", "craft_stream.scorer"}
+RUNTIME = MODEL | {
+    "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "craft_stream.records",
+    "craft_stream.settings", "craft_stream.runtime",
+}  # fmt: skip
+CONNECTORS = {
+    "craft_stream.errors", "craft_stream.records", "craft_stream.runtime.ports",
+    "craft_stream.runtime.transport", "craft_stream.settings",
+}  # fmt: skip
+ALLOWED = {
+    "craft_stream.errors": set(),
+    "craft_stream.parameters": {"craft_stream.errors"},
+    "craft_stream.codec": ENGINE | {"zstandard"},
+    "craft_stream.text": ENGINE,
+    "craft_stream.scoring": ENGINE | {"craft_stream.text"},
+    "craft_stream.model": SCORING | {"craft_stream.codec"},
+    "craft_stream.scorer": MODEL,
+    "craft_stream.learning": MODEL | {"faiss", "river", "threadpoolctl"},
+    "craft_stream.selection": MODEL | {"river"},
+    "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
+    "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
+    "craft_stream.records": {
+        "craft_stream.errors", "craft_stream.settings", "craft_stream.selection.decisions", "orjson",
+    },
+    "craft_stream.runtime": RUNTIME | {"numpy", "orjson"},
+    "craft_stream.observe": RUNTIME | {"craft_stream.observe", "prometheus_client", "orjson"},
+    "connectors": CONNECTORS | {"connectors", "numpy", "orjson", "zstandard"},
+}  # fmt: skip
+# Client libraries of the connectors, each in its own room.
+CLIENTS = {
+    "connectors.kafka": {"kafka"},
+    "connectors.gettext": {"polib"},
+    "connectors.files": {"pyarrow", "lxml", "defusedxml"},
+    "connectors.crawl": {"fastwarc", "selectolax", "galechurch", "icu4py", "pycld2", "resiliparse"},
+}
+# What the engine may not know: time, files, threads, logging, the outside.
+PURE = ("text", "scoring", "learning", "selection", "codec", "model", "scorer", "parameters", "errors")
+IMPURE = {
+    "asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "pickle", "random", "socket",
+    "subprocess", "sys", "tempfile", "threading", "time",
+}  # fmt: skip
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in ("craft_stream", "connectors"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            # `from craft_stream import codec` imports craft_stream.codec
+            inner = node.module in ("craft_stream", "connectors")
+            yield from (f"{node.module}.{alias.name}" if inner else node.module for alias in node.names)
+
+
+def within(name: str, rooms: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+def room_of(module: str, rooms: set[str]) -> str | None:
+    return max((room for room in rooms if within(module, {room})), key=len, default=None)
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_table(module: str) -> None:
+    """A module imports what its room may, and no more."""
+    room = room_of(module, set(ALLOWED))
+    if room is None:
+        assert within(module, {"craft_stream.cli"}) or module == "craft_stream"
+        return
+    allowed = ALLOWED[room] | {room, "craft_stream.__version__"} | set(sys.stdlib_module_names)
+    client = room_of(module, set(CLIENTS))
+    allowed |= CLIENTS[client] if client else set()
+    wrong = sorted({name for name in imports(MODULES[module]) if not within(name, allowed)})
+    assert not wrong, f"{module} imports {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if within(name, {f"craft_stream.{p}" for p in PURE})]
+)
+def test_the_engine_knows_no_time_files_or_threads(module: str) -> None:
+    """Decisions depend on arguments only: the engine imports nothing that tells the time, waits or reads."""
+    wrong = sorted({name for name in imports(MODULES[module]) if within(name, IMPURE)})
+    assert not wrong, f"{module} imports {', '.join(wrong)}"
+
+
+def test_nobody_imports_the_command_line() -> None:
+    """The command line is imported by its own modules only."""
+    wrong = [
+        module
+        for module, path in MODULES.items()
+        if not within(module, {"craft_stream.cli"})
+        and any(within(name, {"craft_stream.cli"}) for name in imports(path))
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import craft_stream", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
+        ("import craft_stream.cli", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
+        ("import craft_stream.settings", {"numpy", "numba", "faiss", "river", "kafka", "torch"}),
+        ("import craft_stream.records", {"numba", "faiss", "river", "kafka", "torch"}),
+        ("import craft_stream.selection.selector", {"faiss", "river", "kafka", "torch", "pydantic"}),
+    ],
+)
+def test_what_is_light_stays_light(statement: str, heavy: set[str]) -> None:
+    """An import of the outside loads no library that it does not need."""
+    code = f"{statement}; import sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not heavy & set(loaded)

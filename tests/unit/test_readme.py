@@ -1,0 +1,50 @@
+"""The README: its commands are those that CI runs, its table is the settings', its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from craft_stream.cli import COMMANDS
+from tests import readme
+
+ROOT = readme.PATH.parent
+
+
+def test_ci_runs_the_first_two_commands() -> None:
+    """`.ci/run` executes the first two sh blocks as they stand in the README, and no copy of them."""
+    script = (ROOT / ".ci/run").read_text()
+    assert re.findall(r"^readme (\d)$", script, re.MULTILINE) == ["1", "2"]
+    extract = re.search(r"^block\(\) \{\n(.*?)^\}$", script, re.DOTALL | re.MULTILINE)
+    assert extract
+    for number, expected in enumerate(readme.commands()[:2], 1):
+        code = f"block() {{\n{extract[1]}}}\nblock {number}"
+        shown = subprocess.run(
+            ["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert shown == expected
+
+
+def test_the_first_command_is_the_demo_and_the_second_the_tests() -> None:
+    """A newcomer meets the main job first and the tests second."""
+    first, second = readme.commands()[:2]
+    assert "craft-stream demo" in first
+    assert "-m pytest" in second
+
+
+def test_table_of_settings() -> None:
+    """The table is what the settings say (`make settings` writes it)."""
+    assert readme.with_table() == readme.PATH.read_text("utf-8")
+
+
+def test_commands_exist() -> None:
+    """Every `craft-stream NAME` in the README is a command."""
+    named = set(re.findall(r"craft-stream ([a-z]+)", readme.PATH.read_text("utf-8")))
+    assert named <= set(COMMANDS)
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link is a file or folder of the repository."""
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", readme.PATH.read_text("utf-8"))
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
