@@ -67,8 +67,8 @@ class SelectionParameters:
         quality_floor: pairs with log P(clean) below are rejected.
         horizon: pairs over which a debt of the budget is paid back.
         window: pairs over which the distribution of scores is remembered.
-        near_duplicates: shared min-hash bands of 16 from which a pair is a near duplicate (6: Jaccard about .6);
-            17 turns it off.
+        near_duplicate: estimated Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
+            rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
     """
@@ -82,8 +82,8 @@ class SelectionParameters:
     quality_floor: float = -0.5
     horizon: int = 20_000
     window: int = 50_000
-    near_duplicates: int = 6
-    seen_pairs: int = 131_072
+    near_duplicate: float = 0.53
+    seen_pairs: int = 65_536
     abstain: bool = True
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class SelectionParameters:
             0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1"
         )
         _check(self.gate >= 1, "selection.gate must be at least 1")
-        _check(1 <= self.near_duplicates <= 17, "selection.near_duplicates must be between 1 and 17")
+        _check(self.near_duplicate > 0, "selection.near_duplicate must be above 0")
         _check(
             self.horizon >= 1024 and self.window >= 1024,
             "selection.horizon and .window must be at least 1024",

@@ -18,7 +18,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail_horizon, wanted_share
-from craft_stream.selection.seen import BANDS, PAGE, Page, SeenPairs
+from craft_stream.selection.seen import PAGE, SIGNATURE, Page, SeenPairs
 
 MAGIC = b"CRAFTLDG"
 PAGE_MAGIC = b"CRAFTPAG"
@@ -289,7 +289,7 @@ class Ledger:
         self._floats_at("spending", spending(selection, share, self._float("largest_share")))
         self._set_duals(model)
         self._set_gate()
-        wanted = wanted_share(selection, self._float("allowance") - self.accepted)
+        wanted = wanted_share(selection, self._float("allowance") - self.accepted, self.seen)
         self._floats_at(
             "threshold", histogram.upper_quantile(self._scores, wanted * self._float("score_mass"))
         )
@@ -362,7 +362,7 @@ class Ledger:
                 "float_places": floats.astype(np.uint32),
                 "floats": self.floats[floats],
                 "keys": pairs.keys,
-                "bands": pairs.bands,
+                "signatures": pairs.signatures,
             },
         )
         self._mark()
@@ -382,7 +382,7 @@ class Ledger:
             )
         self.integers[arrays["integer_places"]] = arrays["integers"]
         self.floats[arrays["float_places"]] = arrays["floats"]
-        self.seen_pairs.replay(Page(arrays["keys"], arrays["bands"]))
+        self.seen_pairs.replay(Page(arrays["keys"], arrays["signatures"]))
         self._mark_restored()
 
     def snapshot(self) -> bytes:
@@ -392,7 +392,12 @@ class Ledger:
         return codec.encode(
             MAGIC,
             self._header("whole"),
-            {"integers": self.integers, "floats": self.floats, "keys": page.keys, "bands": page.bands},
+            {
+                "integers": self.integers,
+                "floats": self.floats,
+                "keys": page.keys,
+                "signatures": page.signatures,
+            },
         )
 
     @classmethod
@@ -423,7 +428,7 @@ class Ledger:
                     f"page {index} of the ledger's seen pairs is missing: it needs pages to {last - 1}"
                 )
             ledger.seen_pairs.replay(decode_page(pages[index], index))
-        ledger.seen_pairs.replay(Page(arrays["keys"], arrays["bands"]))
+        ledger.seen_pairs.replay(Page(arrays["keys"], arrays["signatures"]))
         ledger.seen_pairs.chain = np.uint64(ledger.integers[_INTEGERS.index("chain")].astype(np.uint64))
         ledger._mark_restored()
         return ledger
@@ -442,7 +447,9 @@ class Ledger:
             (
                 index,
                 codec.encode(
-                    PAGE_MAGIC, {"format": FORMAT, "index": index}, {"keys": page.keys, "bands": page.bands}
+                    PAGE_MAGIC,
+                    {"format": FORMAT, "index": index},
+                    {"keys": page.keys, "signatures": page.signatures},
                 ),
             )
             for index, page in self.seen_pairs.take_closed()
@@ -468,7 +475,7 @@ class Ledger:
             "integers": self.integers,
             "floats": self.floats,
             "keys": page.keys,
-            "bands": page.bands,
+            "signatures": page.signatures,
         }
         return codec.digest(arrays, {"parameters": self.parameters.digest})
 
@@ -554,7 +561,7 @@ def decode_page(data: bytes, index: int) -> Page:
         raise IntegrityError(
             f"this is page {header.get('index')} of format {header.get('format')}, not page {index}"
         )
-    keys, bands = arrays["keys"], arrays["bands"]
-    if keys.shape != (PAGE,) or bands.shape != (PAGE, BANDS):
+    keys, signatures = arrays["keys"], arrays["signatures"]
+    if keys.shape != (PAGE,) or signatures.shape != (PAGE, SIGNATURE):
         raise IntegrityError(f"page {index} holds {len(keys)} pairs, not {PAGE}")
-    return Page(keys, bands)
+    return Page(keys, signatures)

@@ -120,7 +120,7 @@ class Selector:
         self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
-        near = self.parameters.selection.near_duplicates
+        near = self.parameters.selection.near_duplicate
         seen = ledger.seen_pairs
         accepted: list[int] = []
         for row in rows.tolist():
@@ -130,11 +130,11 @@ class Selector:
             if seen.holds(key):
                 reasons[row] = Reason.DUPLICATE
                 continue
-            bands = seen.bands(reading.ngrams, row)
-            if seen.shared_bands(bands) >= near:
+            signature = seen.signature(reading.ngrams, row)
+            if seen.similarity(signature) >= near:
                 reasons[row] = Reason.NEAR_DUPLICATE
                 continue
-            seen.add(key, bands)
+            seen.add(key, signature)
             reasons[row] = Reason.ACCEPTED
             accepted.append(row)
         return np.array(accepted, np.int64)

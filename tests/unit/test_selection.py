@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from craft_stream.parameters import LearningParameters, Parameters, SelectionPar
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.seen import PAGE, SeenPairs, min_hash_bands
+from craft_stream.selection.seen import PAGE, SeenPairs, min_hash
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.ngrams import word_ngrams
@@ -138,6 +140,10 @@ def test_listed_pairs_are_rejected(crawl: Stream, models: list[Model]) -> None:
     assert (decisions.reason == Reason.LISTED).all()
 
 
+def _texts(batch: PairBatch) -> tuple[list[str], list[str]]:
+    return batch.source.texts(), batch.target.texts()
+
+
 def test_duplicates_are_accepted_once(crawl: Stream, models: list[Model]) -> None:
     """The stream twice over: no accepted pair equals another but for case and spaces, and near twins are refused."""
     sources, targets = crawl.batch.source.texts(), crawl.batch.target.texts()
@@ -146,7 +152,7 @@ def test_duplicates_are_accepted_once(crawl: Stream, models: list[Model]) -> Non
         targets + [t.upper() for t in targets] + [t + " ab" for t in targets],
     )
     decisions, ledger = run(again, parameters(rate=0.2), models, 4096)
-    kept = [(s.lower(), t.lower()) for s, t in zip(again.source.texts(), again.target.texts(), strict=True)]
+    kept = [(s.lower(), t.lower()) for s, t in zip(*_texts(again), strict=True)]
     accepted = [kept[i] for i in np.flatnonzero(decisions.accepted)]
     assert len(accepted) == len(set(accepted))
     assert ledger.reasons[Reason.DUPLICATE] > 0
@@ -154,8 +160,8 @@ def test_duplicates_are_accepted_once(crawl: Stream, models: list[Model]) -> Non
 
 
 HARD = [
-    "", "a", ".", " ", "\u0000", "a" * 100_000, "word " * 20_000, "?!" * 50_000, "שלום עולם", "👩‍👩‍👧‍👦 🎉", "\u202eabc", "Ã©Ã¨",
-    "1" * 5000, "日本" * 3000, "\ufffd", "a\u0301" * 100, "<b>" * 500, "\t\n\r",
+    "", "a", ".", " ", "\u0000", "a" * 100_000, "word " * 20_000, "?!" * 50_000, "שלום עולם", "👩‍👩‍👧‍👦 🎉", "\u202eabc",
+    "Ã©Ã¨", "1" * 5000, "日本" * 3000, "\ufffd", "a\u0301" * 100, "<b>" * 500, "\t\n\r",
 ]  # fmt: skip
 
 
@@ -199,7 +205,7 @@ def test_deltas_rebuild_the_ledger(cuts: list[int], crawl: Stream, models: list[
     selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
     copy = Ledger.restore(settings_, ledger.snapshot())
     bounds = [0, *sorted(cuts), SIZE - 1000]
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         selector.decide(crawl.batch.slice(start, max(start, stop)), ledger, models[0])
         copy.apply(ledger.delta())
         assert copy.digest() == ledger.digest()
@@ -212,7 +218,7 @@ def test_deltas_rebuild_the_ledger(cuts: list[int], crawl: Stream, models: list[
 
 def test_a_snapshot_with_pages_rebuilds_the_ledger(toy: Toy, models: list[Model]) -> None:
     """Across full pages and generations of seen pairs, snapshot and pages give the ledger to the bit."""
-    settings_ = parameters(rate=1.0, seen_pairs=PAGE, near_duplicates=17, quality_floor=-50.0)
+    settings_ = parameters(rate=1.0, seen_pairs=PAGE, near_duplicate=1.1, quality_floor=-50.0)
     selector, ledger, pages = Selector(settings_, load_encoder()), Ledger(settings_), {}
     batch = stream(toy, 4 * PAGE, noise=0.0, seed=8).batch
     for start in range(0, 4 * PAGE, 1000):
@@ -298,37 +304,48 @@ def test_the_histogram_quantile_is_a_quantile(scores: list[float], share: float)
     assert (clipped >= quantile - histogram.WIDTH).sum() >= share * len(scores) - 1e-6
 
 
-def _bands(text: str) -> np.ndarray:
+def _signature(text: str) -> np.ndarray:
     tokens = tokenize(TextBatch.pack([text]))
-    out = np.empty(16, np.uint32)
-    min_hash_bands(word_ngrams(tokens, tokens).indices, out)
+    out = np.empty(64, np.uint8)
+    min_hash(word_ngrams(tokens, tokens).indices, out)
     return out
 
 
-def test_similar_texts_share_bands() -> None:
-    """A long text with one word changed shares six bands of 16; another text shares none."""
+def test_the_similarity_estimates_jaccard() -> None:
+    """Over word lists of known overlap the estimate is right within four deviations, and on average."""
     rng = np.random.default_rng(0)
-    words = [f"w{rng.integers(0, 9999)}" for _ in range(40)]
-    changed = [*words[:20], "other", *words[21:]]
-    unlike = [f"v{rng.integers(0, 9999)}" for _ in range(40)]
-    seen = SeenPairs(PAGE)
-    seen.add(np.uint64(1), _bands(" ".join(words)))
-    assert seen.shared_bands(_bands(" ".join(words))) == 16
-    assert seen.shared_bands(_bands(" ".join(changed))) >= 6
-    assert seen.shared_bands(_bands(" ".join(unlike))) == 0
+    errors = []
+    for keep in (10, 20, 30, 36, 40):
+        for _ in range(20):
+            words = [f"w{x}" for x in rng.integers(0, 10**9, 40)]
+            other = words[:keep] + [f"v{x}" for x in rng.integers(0, 10**9, 40 - keep)]
+            seen = SeenPairs(PAGE)
+            seen.add(np.uint64(1), _signature(" ".join(words)))
+            one = {(a, b) for a, b in pairwise(["", *words])}
+            two = {(a, b) for a, b in pairwise(["", *other])}
+            truth = len(one & two) / len(one | two)
+            found = seen.similarity(_signature(" ".join(other)))
+            # Pairs that share no band are not compared, and the estimate is 0: 2 % at a similarity of .6.
+            if truth > 0.55:
+                errors.append(found - truth)
+            assert found < truth + 0.25
+    compared = [error for error in errors if error > -0.5]
+    assert len(compared) >= 0.9 * len(errors)
+    assert abs(np.mean(compared)) < 0.03
+    assert np.abs(compared).max() < 0.25
 
 
-def test_false_near_duplicates_are_rare_when_full() -> None:
-    """With a full generation, a random pair's single band is found under 1 % of the time, and six never in 10,000."""
+def test_strangers_are_no_near_duplicates() -> None:
+    """With a full generation, pairs that share each band with another remembered pair are near duplicates of none."""
     rng = np.random.default_rng(0)
     seen = SeenPairs(PAGE)
-    bands = rng.integers(0, 1 << 32, (PAGE, 16), dtype=np.uint64).astype(np.uint32)
+    signatures = rng.integers(0, 256, (PAGE, 64), dtype=np.uint8)
     for i in range(PAGE - 1):
-        seen.add(np.uint64(2 * i + 1), bands[i])
-    strangers = rng.integers(0, 1 << 32, (10_000, 16), dtype=np.uint64).astype(np.uint32)
-    shared = np.array([seen.shared_bands(row) for row in strangers])
-    assert shared.mean() / 16 < 0.01
-    assert shared.max() < 6
+        seen.add(np.uint64(2 * i + 1), signatures[i])
+    origin = np.repeat(rng.integers(0, PAGE - 1, (1000, 22)), 3, axis=1)[:, :64]
+    mixed = signatures[origin, np.arange(64)]
+    assert max(seen.similarity(row) for row in mixed) < 0.25
+    assert min(seen.similarity(row) for row in signatures[:1000]) == 1
     assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(PAGE - 1))
     assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, PAGE))
 
@@ -336,9 +353,9 @@ def test_false_near_duplicates_are_rare_when_full() -> None:
 def test_the_oldest_pairs_are_forgotten() -> None:
     """After two generations the first pairs are gone and the last are held."""
     seen = SeenPairs(PAGE)
-    bands = np.zeros(16, np.uint32)
+    signature = np.zeros(64, np.uint8)
     for i in range(3 * PAGE):
-        seen.add(np.uint64(2 * i + 1), bands)
+        seen.add(np.uint64(2 * i + 1), signature)
     assert not seen.holds(np.uint64(1))
     assert seen.holds(np.uint64(2 * (2 * PAGE) + 1))
     assert seen.first_page == 2
