@@ -13,6 +13,8 @@ from rich.table import Table
 
 from craft_stream.cli.stream import Block, Pass
 from craft_stream.errors import DataError
+from craft_stream.learning.density import TAIL_QUANTILE
+from craft_stream.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 
 
@@ -47,6 +49,7 @@ class Summary:
         state = selection.ledger.summary()
         self._end = {
             "kl": state["kl"] if math.isfinite(state["kl"]) else None,
+            "like_target": _like_target(selection.model),
             "unspendable": round(state["unspendable"]),
             "rate": selection.ledger.parameters.selection.rate,
             "model_version": state["model_version"],
@@ -76,8 +79,12 @@ class Summary:
             console.print(orjson.dumps(self.values()).decode(), soft_wrap=True, markup=False)
             return
         console.print(self._table())
-        short = self._end["unspendable"]
-        if short > 0:
+        if self._end["like_target"] == 0:
+            console.print(
+                "Nothing that the stream held of late looks like the target: are they of the same languages, and does "
+                "the stream hold the domain at all?"
+            )
+        if short := self._end["unspendable"]:
             console.print(
                 f"{short:,} pairs of the budget were not spendable: the stream held less of the target's "
                 "domain than it did at its best (selection.abstain)."
@@ -119,6 +126,14 @@ class Summary:
                 f"{count:,} of {self.read:,} records are undecidable, more than errors.dead_letter_limit = "
                 f"{limit}; --rejected keeps them with their reasons"
             )
+
+
+def _like_target(model: Model | None) -> int | None:
+    """How many of the pairs that the model was calibrated on score as the upper fifth of the target does."""
+    if model is None:
+        return None
+    # the inverse of how the learner makes `tail_share` of the count: (count + .5) / (pairs + 1) / .2
+    return round(model.tail_share * (1 - TAIL_QUANTILE) * (len(model.calibration.domain) + 1) - 0.5)
 
 
 def _share(count: int, whole: int) -> str:

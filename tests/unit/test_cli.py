@@ -1,0 +1,332 @@
+"""The command line: what is loaded, exit codes, and `select` from files to files."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from craft_stream.cli import COMMANDS, main
+from craft_stream.parameters import SelectionParameters
+from tests.unit.test_records import POISON
+from tests.unit.toy import Toy, stream
+
+RATE = 0.05
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process: exit code, standard output, standard error."""
+
+    def call(*args: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["craft-stream", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A target, and a stream of 5,000 toy pairs with every kind of poison in between."""
+    folder = tmp_path_factory.mktemp("toy")
+    toy, rng = Toy(), random.Random(5)
+    target = [toy.pair(rng, in_domain=True) for _ in range(200)]
+    (folder / "target.jsonl").write_bytes(b"".join(line(f"t{i}", *pair) for i, pair in enumerate(target)))
+    pairs = stream(toy, 5_000).batch
+    lines = [
+        line(f"s{i}", *pair)
+        for i, pair in enumerate(zip(pairs.source.texts(), pairs.target.texts(), strict=True))
+    ]
+    for value, _ in POISON.values():
+        if value is not None:
+            lines.insert(rng.randrange(len(lines)), value.replace(b"\n", b" ") + b"\n")
+    (folder / "stream.jsonl").write_bytes(b"".join(lines))
+    return folder
+
+
+def line(identifier: str, source: str, target: str) -> bytes:
+    return orjson.dumps({"tgt": target, "src": source, "id": identifier, "extra": [1.50]}) + b"\n"
+
+
+def select(run: Run, folder: Path, into: Path, *more: object, **kwargs: Any) -> dict[str, Any]:
+    code, out, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", folder / "stream.jsonl",
+        "--output", into / "accepted.jsonl", "--rejected", into / "rejected.tsv",
+        "--decisions", into / "decisions.jsonl", "--json", *more, **kwargs,
+    )  # fmt: skip
+    assert code == 0, err
+    summary: dict[str, Any] = json.loads(out)
+    return summary
+
+
+def rows_of(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def decided(into: Path) -> list[tuple[Any, ...]]:
+    """Decisions without their places."""
+    rows = map(orjson.loads, (into / "decisions.jsonl").read_bytes().splitlines())
+    return [tuple(value for key, value in row.items() if key != "decision_id") for row in rows]
+
+
+def test_help_names_every_command_and_loads_none() -> None:
+    """`--help` is quick: it lists the commands without importing them."""
+    code = (
+        "import sys; sys.argv = ['craft-stream', '--help']\n"
+        "from craft_stream.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    shown, _, loaded = out.partition("LOADED")
+    for name in ("select", "demo", "config"):
+        assert name in shown
+        assert f"craft_stream.cli.{name}" not in loaded.split()
+    assert "numpy" not in loaded.split()
+
+
+def test_every_command_that_is_there_can_say_its_help(run: Run) -> None:
+    """Each module has an `app`, and the first line of its help is a sentence."""
+    for name in COMMANDS:
+        if find_spec(f"craft_stream.cli.{name}"):
+            code, out, _ = run(name, "--help")
+            assert code == 0
+            assert name in out
+
+
+def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Wrong flags, names and values are usage errors, each with a line that says what."""
+    stream = ("--input", folder / "stream.jsonl")
+    target = ("--target", folder / "target.jsonl")
+    output = ("--output", tmp_path / "o.jsonl")
+    for args, message in (
+        (["nonsense"], "nonsense"),
+        (["select", *stream, *target], "output"),
+        (["select", *stream, *output], "--target"),
+        (["select", *stream, *target, *output, "--set", "budget.rat=1"], "budget.rate"),
+        (["select", *stream, *target, *output, "--budget-rate", "2"], "budget.rate"),
+        (["select", *stream, *target, *output, "--rejected", tmp_path / "o.jsonl"], "same file"),
+        (["select", *stream, *target, *output, "--config", tmp_path / "none.toml"], "none.toml"),
+        (["select", "--input", "-", *target, *output, "--budget-count", "5"], "--length"),
+        (["config", "check", "--set", "kafka.nam=1"], "nearest"),
+    ):
+        code, _, err = run(*args)
+        assert (code, message in err) == (2, True), (args, err)
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_every_line_is_accounted_for(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Accepted and rejected lines together are the input, byte for byte and in order; reasons and counts agree."""
+    summary = select(run, folder, tmp_path, "--budget-rate", RATE)
+    lines = rows_of(folder / "stream.jsonl")
+    accepted = rows_of(tmp_path / "accepted.jsonl")
+    rejected = [row.split(b"\t", 2) for row in rows_of(tmp_path / "rejected.tsv")]
+    assert summary["read"] == len(lines) == len(accepted) + len(rejected)
+    left = iter(accepted)
+    by_place = {int(place.rsplit(b"/", 1)[1]): value for _, place, value in rejected}
+    assert [by_place[i] if i in by_place else next(left) for i in range(len(lines))] == lines
+    assert 0 < len(accepted) <= RATE * len(lines) + SelectionParameters().burst
+
+    expected = [str(reason) for value, reason in POISON.values() if value is not None]
+    reasons = [reason.decode() for reason, *_ in rejected]
+    for reason in set(expected):
+        assert reasons.count(reason) == summary["undecidable_by_reason"][reason] == expected.count(reason)
+    for reason, count in summary["rejected_by_reason"].items():
+        assert reasons.count(reason) == count
+
+    rows = [orjson.loads(row) for row in (tmp_path / "decisions.jsonl").read_bytes().splitlines()]
+    assert len(rows) == summary["accepted"] + summary["rejected"]
+    assert {
+        "decision_id",
+        "id",
+        "outcome",
+        "reason",
+        "score",
+        "threshold",
+        "cluster",
+        "model_version",
+    } <= set(rows[0])
+    assert [row["id"] for row in rows if row["outcome"] == "accepted"] == [
+        json.loads(x)["id"] for x in accepted
+    ]
+
+
+def test_decisions_do_not_depend_on_files_or_runs(run: Run, folder: Path, tmp_path: Path) -> None:
+    """The same stream packed, cut into files at any place or decided again gives the same decisions."""
+    select(run, folder, tmp_path)
+    first = decided(tmp_path)
+    data = (folder / "stream.jsonl").read_bytes()
+    cut = data.index(b"\n", 1_000) + 1
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data[:cut]))
+    (tmp_path / "b.jsonl").write_bytes(data[cut:])
+    other = tmp_path / "other"
+    other.mkdir()
+    run(
+        "select", "--target", folder / "target.jsonl", "--input", tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl",
+        "--output", other / "accepted.jsonl", "--decisions", other / "decisions.jsonl",
+    )  # fmt: skip
+    assert decided(other) == first
+
+
+def test_a_pinned_model_decides_alike(run: Run, folder: Path, tmp_path: Path) -> None:
+    """The saved version of a stream that was learned once decides it as the run that made it, from standard input too."""
+    first = select(run, folder, tmp_path, "--save-model", tmp_path / "model.bin")
+    before = decided(tmp_path)
+    code, out, err = run(
+        "select", "--model", tmp_path / "model.bin", "--input", "-", "--output", tmp_path / "again.jsonl",
+        "--decisions", tmp_path / "decisions.jsonl", "--json",
+        stdin=(folder / "stream.jsonl").read_bytes(),
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["model_digest"] == first["model_digest"]
+    assert decided(tmp_path) == before
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "accepted.jsonl").read_bytes()
+
+
+def test_budget_count(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A number of pairs is spread over the stream and never exceeded, whether the stream is counted or its length given."""
+    counted = select(run, folder, tmp_path, "--budget-count", 100)
+    assert 80 <= counted["accepted"] <= 100
+    assert counted["rate"] == pytest.approx(100 / counted["read"])
+    given = select(run, folder, tmp_path, "--budget-count", 100, "--length", counted["read"])
+    assert given["accepted"] == counted["accepted"]
+    capped = select(run, folder, tmp_path, "--budget-count", 20, "--budget-rate", RATE)
+    assert capped["accepted"] == 20
+    assert len((tmp_path / "accepted.jsonl").read_bytes().splitlines()) == 20
+
+
+def test_too_many_bad_records_end_with_1_and_their_outputs(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Above the limit the exit code is 1, and what was selected and refused is there all the same."""
+    code, _, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", folder / "stream.jsonl",
+        "--output", tmp_path / "accepted.jsonl", "--rejected", tmp_path / "rejected.tsv",
+        "--set", "errors.dead_letter_limit=0.001",
+    )  # fmt: skip
+    assert code == 1
+    assert "dead_letter_limit" in err
+    assert (tmp_path / "accepted.jsonl").stat().st_size
+    assert (tmp_path / "rejected.tsv").stat().st_size
+
+
+def test_an_input_that_breaks_off_leaves_no_output(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A cut-off file is an error, not an end, and half a selection does not take the place of a whole one."""
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress((folder / "stream.jsonl").read_bytes())[:-100])
+    (tmp_path / "accepted.jsonl").write_bytes(b"old")
+    code, _, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", tmp_path / "cut.jsonl.gz",
+        "--output", tmp_path / "accepted.jsonl", "--rejected", tmp_path / "rejected.tsv",
+    )  # fmt: skip
+    assert code == 1
+    assert "cut off" in err
+    assert (tmp_path / "accepted.jsonl").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["accepted.jsonl", "cut.jsonl.gz"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"src": "a"}\n', b"\n"])
+def test_an_empty_target_is_a_clear_error(run: Run, folder: Path, tmp_path: Path, content: bytes) -> None:
+    """A target without a pair ends with 1, names its file, and says what was wrong with each line."""
+    (tmp_path / "empty.jsonl").write_bytes(content)
+    code, _, err = run(
+        "select", "--target", tmp_path / "empty.jsonl", "--input", folder / "stream.jsonl",
+        "--output", tmp_path / "o.jsonl",
+    )  # fmt: skip
+    assert code == 1
+    assert "the target is empty" in err
+    assert err.count("empty.jsonl/0/0") == len(content.splitlines())
+
+
+def test_a_poor_target_is_said_to_be(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A target of one pair, and one that shares nothing with the stream, are told."""
+    one = (folder / "target.jsonl").read_bytes().splitlines()[0]
+    (tmp_path / "one.jsonl").write_bytes(one)
+    stranger = b"".join(line(str(i), f"QQ{i} ZZ{i} WW{i}", f"YY{i} XX{i} VV{i}") for i in range(50))
+    (tmp_path / "stranger.jsonl").write_bytes(stranger)
+    for name, message in (("one", "one pair"), ("stranger", "looks like the target")):
+        code, out, err = run(
+            "select", "--target", tmp_path / f"{name}.jsonl", "--input", folder / "stream.jsonl",
+            "--output", tmp_path / "o.jsonl",
+        )  # fmt: skip
+        assert code == 0
+        assert message in out + err
+
+
+def test_an_empty_stream(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Nothing in, nothing out, and no error."""
+    (tmp_path / "none.jsonl").write_bytes(b"")
+    code, out, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", tmp_path / "none.jsonl",
+        "--output", tmp_path / "o.jsonl", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["read"] == 0
+    assert (tmp_path / "o.jsonl").read_bytes() == b""
+
+
+def test_standard_output(run: Run, folder: Path) -> None:
+    """`--output -` writes records and nothing else to standard output; the summary goes to standard error."""
+    code, out, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", folder / "stream.jsonl", "--output", "-"
+    )
+    assert code == 0
+    assert all(json.loads(row)["extra"] == [1.5] for row in out.splitlines())
+    assert f"{len(out.splitlines()):,}" in err
+
+
+def test_a_damaged_model_is_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A pinned version whose bytes changed is an error."""
+    (tmp_path / "model.bin").write_bytes(b"not a model")
+    code, _, err = run(
+        "select", "--model", tmp_path / "model.bin", "--input", folder / "stream.jsonl",
+        "--output", tmp_path / "o.jsonl",
+    )  # fmt: skip
+    assert code == 1
+    assert "Traceback" not in err
+
+
+def test_config_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`config show` prints no secret, in neither form."""
+    monkeypatch.setenv("CRAFT_KAFKA__SECURITY__SASL_PLAIN_PASSWORD", "hush")
+    for form in ((), ("--json",)):
+        code, out, _ = run("config", "show", *form)
+        assert code == 0
+        assert "hush" not in out
+        assert "**" in out
+
+
+def test_demo(run: Run, tmp_path: Path) -> None:
+    """The demo selects far better than chance, by labels that the engine does not see, and leaves its files."""
+    try:
+        distribution("Trac")
+    except PackageNotFoundError:
+        pytest.skip("the extra `demo` is not installed")
+    code, out, err = run("demo", "--keep", tmp_path, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["after"]["good"] > 5 * report["before"]["good"]
+    assert report["after"]["noise"] < report["before"]["noise"] / 5
+    assert b"noise" not in (tmp_path / "stream.jsonl").read_bytes().splitlines()[0]
+    accepted = (tmp_path / "accepted.jsonl").read_bytes().splitlines()
+    assert len(accepted) == report["accepted"]
+    code, out, err = run("demo")
+    assert code == 0, err
+    assert "in the domain and clean" in out
