@@ -1,0 +1,1 @@
+"""Crawls as they run: WARC files in, pairs of sentences with their provenance out."""

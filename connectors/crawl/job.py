@@ -1,0 +1,221 @@
+"""The crawl itself: WARC files in, pairs out, a step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+
+import orjson
+
+from connectors.crawl.alignment import align
+from connectors.crawl.pages import Page, SkippedError, read_page
+from connectors.crawl.publish import Publisher
+from connectors.crawl.store import Store
+from connectors.crawl.takedown import Takedown
+from connectors.crawl.urls import canonical
+from connectors.crawl.warc import Response, WarcFile, WarcStream
+from craft_stream.errors import DataError
+from craft_stream.settings import RecordSettings
+
+SUFFIXES = (".warc", ".warc.gz", ".warc.zst")
+STEP_PAGES = 256
+STEP_SECONDS = 1.0
+POLL_SECONDS = 0.2
+_MOST_FAILED = 0.01  # of the responses may raise what nobody foresaw; beyond it is a fault of ours
+_FEW = 20
+_PURE = 95  # percent of a page in its language, below which each sentence is looked at
+
+
+class Crawl:
+    """Reads responses, pairs pages, aligns them and publishes, until there is nothing left or it is told to stop.
+
+    Args:
+        inputs: WARC files and folders of them.
+        languages: source and target.
+        store: what has been done.
+        publisher: where pairs go.
+        takedown: what must not be used.
+        record: names of the fields of a record.
+        follow: wait for more at the end of the files.
+        max_bytes: largest page.
+        failed: told of a page that raised something unforeseen; it is counted and passed over.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Path | WarcStream],
+        languages: tuple[str, str],
+        store: Store,
+        publisher: Publisher,
+        *,
+        takedown: Takedown | None = None,
+        record: RecordSettings | None = None,
+        follow: bool = False,
+        max_bytes: int = 10 << 20,
+        failed: Callable[[str, Exception], None] = lambda url, error: None,
+    ) -> None:
+        self.counts = store.counts
+        self._inputs, self._languages = inputs, languages
+        self._store, self._publisher = store, publisher
+        self._takedown = takedown or Takedown(None)
+        self._record = record or RecordSettings()
+        self._follow, self._max_bytes, self._failed = follow, max_bytes, failed
+        self._files: dict[str, WarcFile | WarcStream] = {}
+
+    def run(
+        self, stop: Callable[[], bool] = lambda: False, progress: Callable[[], None] = lambda: None
+    ) -> None:
+        """Publish what an earlier run left over, then step until the end, or until `stop()`.
+
+        Args:
+            stop: asked between pages.
+            progress: called after each step.
+        """
+        for batch, records in self._store.unpublished(self._publisher.committed()):
+            self._publisher.publish(batch, records)
+            self._store.published(batch)
+        arrivals = self._arrivals()
+        more = True
+        while more and not stop():
+            more = self._step(arrivals, stop)
+            progress()
+
+    def _step(self, arrivals: Iterator[Response | None], stop: Callable[[], bool]) -> bool:
+        self._takedown.refresh()
+        records: list[bytes] = []
+        pages, more, idle = 0, True, False
+        deadline = time.monotonic() + STEP_SECONDS
+        self._store.begin()
+        while pages < STEP_PAGES and time.monotonic() < deadline and not stop():
+            try:
+                response = next(arrivals)
+            except StopIteration:
+                more = False
+                break
+            if response is None:
+                idle = True
+                break
+            pages += 1
+            records.extend(self._pairs(response))
+        self.counts["responses"] += pages
+        self.counts["pairs"] += len(records)
+        for file in self._files.values():
+            self.counts.update(file.skipped)
+            file.skipped.clear()
+        positions = {path: file.position for path, file in self._files.items() if isinstance(file, WarcFile)}
+        failed = self.counts["failed"]
+        if failed > max(_FEW, _MOST_FAILED * self.counts["responses"]):
+            raise DataError(f"{failed} pages could not be worked on: that is no matter of bad pages; see the messages")
+        batch = self._store.commit(positions, records)
+        if batch is not None:
+            self._publisher.publish(batch, records)
+            self._store.published(batch)
+        if idle and not pages:
+            time.sleep(POLL_SECONDS)
+        return more
+
+    def _arrivals(self) -> Iterator[Response | None]:
+        """Responses of all files, in the order of their names; None when all has been read and more may come."""
+        while True:
+            for file in self._opened():
+                yield from file.responses(final=not self._follow)
+            if not self._follow:
+                return
+            yield None
+
+    def _opened(self) -> Iterator[WarcFile | WarcStream]:
+        for place in self._inputs:
+            if isinstance(place, WarcStream):
+                self._files.setdefault("-", place)
+                yield place
+                continue
+            for path in warc_files(place):
+                name = str(path.resolve())
+                if name not in self._files:
+                    self._files[name] = WarcFile(path, self._store.position(name), max_bytes=self._max_bytes)
+                yield self._files[name]
+
+    def _pairs(self, response: Response) -> list[bytes]:
+        if self._takedown.covers(canonical(response.url)):
+            self.counts["taken_down"] += 1
+            return []
+        try:
+            page = read_page(response, self._languages)
+        except SkippedError as reason:
+            self.counts[str(reason)] += 1
+            return []
+        except Exception as error:
+            self.counts["failed"] += 1
+            self._failed(response.url, error)
+            return []
+        partner = self._store.take(page)
+        if partner is None:
+            return []
+        if self._takedown.covers(partner.url):
+            self.counts["taken_down"] += 1
+            return []
+        source, target = (page, partner) if page.language == self._languages[0] else (partner, page)
+        try:
+            return self._aligned(source, target)
+        except Exception as error:
+            self.counts["failed"] += 1
+            self._failed(f"{source.url} {target.url}", error)
+            return []
+
+    def _aligned(self, source: Page, target: Page) -> list[bytes]:
+        pages = b"\n".join(
+            (
+                source.url.encode(),
+                target.url.encode(),
+                source.fingerprint.hex().encode(),
+                target.fingerprint.hex().encode(),
+            )
+        )
+        record, provenance = self._record, _provenance(source, target)
+        records = []
+        mixed = min(source.share, target.share) < _PURE
+        for pair in align(source.blocks, target.blocks, self._languages, mixed=mixed):
+            place = (*pair.block, *pair.sentence)
+            identity = blake2b(pages + repr(place).encode(), digest_size=12).hexdigest()
+            records.append(
+                orjson.dumps(
+                    {
+                        record.id_field: identity,
+                        record.source_field: pair.source,
+                        record.target_field: pair.target,
+                        "block": pair.block,
+                        "sentence": pair.sentence,
+                        "alignment": round(pair.score, 4),
+                        **provenance,
+                    }
+                )
+            )
+        return records
+
+
+def _provenance(source: Page, target: Page) -> dict[str, str]:
+    return {
+        "src_url": source.url,
+        "tgt_url": target.url,
+        "src_digest": source.digest,
+        "tgt_digest": target.digest,
+        "crawled": datetime.fromtimestamp(max(source.date, target.date), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def warc_files(place: Path) -> list[Path]:
+    """A WARC file itself, or all below a folder, in the order of their names.
+
+    Raises:
+        DataError: there is no such file or folder.
+    """
+    if place.is_dir():
+        return sorted(
+            path for path in place.rglob("*.warc*") if path.name.endswith(SUFFIXES) and path.is_file()
+        )
+    if place.is_file():
+        return [place]
+    raise DataError(f"cannot read {place}: no such file or folder")

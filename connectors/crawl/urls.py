@@ -1,0 +1,106 @@
+"""URLs: one spelling for each page, and the key that a page shares with its translation.
+
+Sites tell a page's language in its URL by a path segment (`/en/`, `/en-US/`), a suffix (`page.en.html`,
+`page_en.html`, `page.html.en`), a subdomain (`en.example.org`) or a query parameter (`?lang=en`). `neutral` takes the
+marks of the page's own language out; what is left is the same for both languages, and for a site that marks only one.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_TRACKING = re.compile(r"utm_\w+|gclid|fbclid|mc_[ce]id|phpsessid|jsessionid", re.IGNORECASE)
+_LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "lc"})
+_INDEX = re.compile(r"/(index|default|home)\.\w{3,5}$", re.IGNORECASE)
+# a name in the language itself or in English, for the languages that sites spell out most often
+_NAMES = {
+    "ar": "arabic", "cs": "czech|cesky", "da": "danish|dansk", "de": "german|deutsch", "el": "greek", "en": "english|eng",
+    "es": "spanish|espanol|esp", "fi": "finnish|suomi", "fr": "french|francais|fra", "hu": "hungarian|magyar",
+    "it": "italian|italiano|ita", "ja": "japanese|jpn", "ko": "korean|kor", "nl": "dutch|nederlands",
+    "pl": "polish|polski", "pt": "portuguese|portugues|por", "ro": "romanian|romana", "ru": "russian|rus",
+    "sv": "swedish|svenska", "tr": "turkish|turkce", "uk": "ukrainian|ukr", "zh": "chinese|zho",
+}  # fmt: skip
+
+
+def canonical(url: str, base: str | None = None) -> str:
+    """The one spelling of a URL; empty for what is no HTTP URL.
+
+    Scheme and host in lower case, no fragment, no default port, no user, no tracking parameters, escapes uniform.
+
+    Args:
+        url: as it was found.
+        base: URL of the page where it was found, for relative ones.
+    """
+    try:
+        parts = urlsplit(urljoin(base, url.strip()) if base else url.strip())
+        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return ""
+    if scheme not in _DEFAULT_PORTS or not host:
+        return ""
+    if port and port != _DEFAULT_PORTS[scheme]:
+        host = f"{host}:{port}"
+    path = quote(
+        unquote(parts.path, errors="surrogateescape"), safe="/:@!$&'()*+,;=-._~", errors="surrogateescape"
+    )
+    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(k)]
+    return urlunsplit((scheme, host, path or "/", urlencode(query), ""))
+
+
+def host(url: str) -> str:
+    """Host of a canonical URL, with its port."""
+    return urlsplit(url).netloc
+
+
+class _Marks(NamedTuple):
+    segment: re.Pattern[str]
+    suffix: re.Pattern[str]
+    subdomain: re.Pattern[str]
+    value: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _marks(language: str) -> _Marks:
+    code = rf"{re.escape(language)}(?:[-_][a-z]{{2,4}})?"
+    names = f"{code}|{_NAMES[language]}" if language in _NAMES else code
+    return _Marks(
+        segment=re.compile(rf"/(?:{names})(?=/|$)", re.IGNORECASE),
+        suffix=re.compile(rf"[._-](?:{names})(?=\.\w{{2,5}}$|/?$)", re.IGNORECASE),
+        subdomain=re.compile(rf"^(?:{code}|www)\.", re.IGNORECASE),
+        value=re.compile(names, re.IGNORECASE),
+    )
+
+
+def marked(url: str, language: str) -> bool:
+    """Whether a canonical URL says that its page is in a language."""
+    marks = _marks(language)
+    parts = urlsplit(url)
+    return bool(
+        marks.segment.search(parts.path)
+        or marks.suffix.search(parts.path)
+        or (not parts.netloc.startswith("www.") and marks.subdomain.match(parts.netloc))
+        or any(
+            name.lower() in _LANGUAGE_PARAMETERS and marks.value.fullmatch(value)
+            for name, value in parse_qsl(parts.query)
+        )
+    )
+
+
+@lru_cache(maxsize=1 << 14)
+def neutral(url: str, language: str) -> str:
+    """Key that a page shares with its translation: its canonical URL without scheme and marks of its language."""
+    marks = _marks(language)
+    parts = urlsplit(url)
+    netloc = marks.subdomain.sub("", parts.netloc, count=1)
+    path = marks.segment.sub("", parts.path)
+    path = _INDEX.sub("/", marks.suffix.sub("", path))
+    query = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if not (name.lower() in _LANGUAGE_PARAMETERS and marks.value.fullmatch(value))
+    ]
+    return f"{netloc}{path or '/'}" + (f"?{urlencode(sorted(query))}" if query else "")

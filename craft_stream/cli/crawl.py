@@ -1,0 +1,186 @@
+"""`craft-stream crawl`: pairs from WARC files, also while they are being written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from connectors.files.open import STANDARD
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.errors import ConfigurationError
+from craft_stream.settings import Settings
+
+if TYPE_CHECKING:
+    from connectors.crawl.publish import Publisher
+    from connectors.crawl.store import Store
+
+app = typer.Typer()
+
+_REPORT_SECONDS = 10.0
+
+
+@app.command()
+def crawl(
+    warc: Annotated[
+        list[str],
+        typer.Option("--warc", metavar="PATH", help="A WARC file, a folder of them, or `-`. Repeatable."),
+    ],
+    langs: Annotated[str, typer.Option(metavar="SOURCE,TARGET", help="The two languages, such as en,fr.")],
+    topic: Annotated[str | None, typer.Option(help="Publish to this topic.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write JSON lines instead; `-` is standard output.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for more at the end of the files.")] = False,
+    store: Annotated[
+        Path, typer.Option(metavar="FILE", help="What has been done and which pages wait; SQLite.")
+    ] = Path("craft-crawl.sqlite"),
+    name: Annotated[str, typer.Option(help="Of this crawl on its topic; one process for each.")] = "crawl",
+    takedown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Hosts, URLs and URL* that must not be used, one a line."),
+    ] = None,
+    wait_days: Annotated[
+        float, typer.Option(min=0, help="Crawl time for which a page waits for its translation.")
+    ] = 30.0,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Pages that wait, at most.")] = 1_000_000,
+    max_page_bytes: Annotated[int, typer.Option(min=1_024, help="Largest page.")] = 10 << 20,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Pair the pages of two languages, align their sentences and publish the pairs as they are found.
+
+    It goes on where it stopped: nothing twice and nothing lost, however it ended. Needs the extra `crawl`.
+    Exit codes: 0; 2 usage or configuration; 1 unreadable input; 75 brokers out of reach.
+    """
+    try:
+        from connectors.crawl.job import Crawl
+        from connectors.crawl.store import Store
+        from connectors.crawl.takedown import Takedown
+        from connectors.crawl.warc import WarcStream
+    except ImportError as error:
+        raise ConfigurationError(
+            f"crawling needs a package: pip install 'craft-stream[crawl]' ({error})"
+        ) from None
+    settings = load_settings(config, overrides)
+    languages = _languages(langs)
+    if (topic is None) == (output is None):
+        raise ConfigurationError("give --topic TOPIC or --output FILE, one of them")
+    stop = _Stop()
+    inputs = [
+        WarcStream(sys.stdin.buffer, max_bytes=max_page_bytes) if path == STANDARD else Path(path)
+        for path in warc
+    ]
+    with Store(store, languages, wait=int(wait_days * 86_400), most_waiting=max_waiting) as opened:
+        publisher = _publisher(settings, topic, output, name, opened)
+        report = _Report(opened, as_json, to_stderr=output == STANDARD)
+        try:
+            job = Crawl(
+                inputs,
+                languages,
+                opened,
+                publisher,
+                takedown=Takedown(takedown),
+                record=settings.record,
+                follow=follow,
+                max_bytes=max_page_bytes,
+                failed=_tell,
+            )
+            job.run(stop.asked, report.step)
+        finally:
+            publisher.close()
+        report.finish()
+
+
+def _languages(langs: str) -> tuple[str, str]:
+    codes = [code.strip().lower() for code in langs.split(",")]
+    if (
+        len(codes) != 2
+        or codes[0] == codes[1]
+        or not all(code.isalpha() and len(code) in (2, 3) for code in codes)
+    ):
+        raise ConfigurationError(f'--langs "{langs}": two language codes were expected, such as en,fr')
+    return codes[0], codes[1]
+
+
+def _publisher(
+    settings: Settings, topic: str | None, output: str | None, name: str, store: Store
+) -> Publisher:
+    from connectors.crawl.publish import FilePublisher, KafkaPublisher, StandardOutput
+
+    if topic is not None:
+        return KafkaPublisher(settings.kafka, topic, name, store.identity, settings.record.source_field)
+    if output in (None, STANDARD):
+        return StandardOutput()
+    return FilePublisher(Path(output), store.identity)
+
+
+def _tell(url: str, error: Exception) -> None:
+    typer.echo(f"craft-stream: {url}: {type(error).__name__}: {error}", err=True)
+
+
+class _Stop:
+    """Set by SIGTERM and SIGINT: the step under way is finished and published."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        return self._asked
+
+
+class _Report:
+    """A line every ten seconds on stderr, and all counts at the end."""
+
+    def __init__(self, store: Store, as_json: bool, to_stderr: bool) -> None:
+        self._store, self._json, self._to_stderr = store, as_json, to_stderr
+        self._before = dict(store.counts)
+        self._began = self._told = time.monotonic()
+        self._cpu = time.process_time()
+
+    def step(self) -> None:
+        if time.monotonic() - self._told >= _REPORT_SECONDS:
+            self._told = time.monotonic()
+            counts = self._counts()
+            typer.echo(
+                f"craft-stream: {counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
+                f"{self._store.waiting} pages wait",
+                err=True,
+            )
+
+    def _counts(self) -> dict[str, int]:
+        counts = self._store.counts
+        return {
+            key: counts[key] - self._before.get(key, 0)
+            for key in sorted(counts)
+            if counts[key] > self._before.get(key, 0)
+        }
+
+    def finish(self) -> None:
+        seconds, cpu = time.monotonic() - self._began, time.process_time() - self._cpu
+        counts = self._counts()
+        summary = {
+            **counts,
+            "waiting": self._store.waiting,
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(cpu, 2),
+        }
+        if self._json:
+            typer.echo(json.dumps(summary), err=self._to_stderr)
+            return
+        rate = counts.get("responses", 0) / cpu if cpu else 0.0
+        for key, value in summary.items():
+            typer.echo(f"{key:18} {value}", err=self._to_stderr)
+        typer.echo(f"{'responses/cpu s':18} {rate:.0f}", err=self._to_stderr)
