@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from connectors.crawl.blocks import Block, Document, NestingError, extract
@@ -146,16 +147,18 @@ def _alternate(alternates: dict[str, str], language: str, url: str) -> str | Non
 
 def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]:
     """Blocks with their links to the same site as keys that do not depend on the language; other links go."""
-    site = host(url)
-    keys: dict[str, str] = {}
-    result = []
-    for block in blocks:
-        if not block.links:
-            result.append(block)
-            continue
-        for href in block.links:
-            if href not in keys:
-                found = canonical(href, url)
-                keys[href] = neutral(found, language) if found and host(found) == site else ""
-        result.append(block._replace(links=tuple(key for href in block.links if (key := keys[href]))))
-    return result
+    folder = url.partition("?")[0].rpartition("/")[0] + "/"
+    return [
+        block._replace(
+            links=tuple(key for href in block.links if (key := _link_key(href.partition("#")[0], folder, language)))
+        )
+        if block.links
+        else block
+        for block in blocks
+    ]
+
+
+@lru_cache(maxsize=1 << 16)
+def _link_key(href: str, folder: str, language: str) -> str:
+    found = canonical(href, folder)
+    return neutral(found, language) if found and host(found) == host(folder) else ""
