@@ -87,7 +87,7 @@ def test_environment_reaches_engine_parameters_and_free_options(monkeypatch: pyt
         ("budget.rat", "budget.rate"),
         ("budgt.rate", "budget"),
         ("learner.cluster", "learner.clusters"),
-        ("selection.near_duplicate", "selection.near_duplicates"),
+        ("selection.relaxatio", "selection.relaxation"),
         ("kafka.security.sasl_plain_user", "kafka.security.sasl_plain_username"),
     ],
 )
