@@ -17,6 +17,7 @@ _CYRILLIC = {c: chr(0x430 + i) for i, c in enumerate("abcdefghijklmnopqrstuvwxyz
 # A cut is a fault when it takes at least a fifth of the text.
 _LARGEST_REST = 0.8
 _NEIGHBOURS = 16
+_CONTENT_LETTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,17 @@ def cut(text: str, rng: Generator) -> str:
     return " ".join(words[:kept] if rng.random() < 0.7 else words[-kept:])
 
 
+def swap_words(text: str, vocabulary: Sequence[str], rng: Generator) -> str:
+    """Every fourth content word, at least one, replaced by a word of another pair."""
+    words = text.split(" ")
+    places = [i for i, word in enumerate(words) if len(word) >= _CONTENT_LETTERS]
+    if not places or not vocabulary:
+        return text
+    for i in rng.choice(places, max(1, len(places) // 4), replace=False):
+        words[i] = vocabulary[int(rng.integers(len(vocabulary)))]
+    return " ".join(words)
+
+
 def _lookalike(index: int, words: Sequence[frozenset[str]], sources: Sequence[str], rng: Generator) -> int:
     """Of 16 random pairs the one whose source shares most words with this pair's and has about its length."""
     own, best, best_score = words[index], -1, -np.inf
@@ -84,6 +96,7 @@ def corrupt(sources: Sequence[str], targets: Sequence[str], rng: Generator) -> C
     neighbour[by_length] = np.roll(by_length, int(rng.integers(1, 5)))
     words = [frozenset(text.lower().split()) for text in sources]
     out = Corrupted([], [], [])
+    vocabulary = [word for text in targets for word in text.split(" ") if len(word) >= _CONTENT_LETTERS]
     clean = set(zip(sources, targets, strict=True))
 
     def add(source: str, target: str, parent: int) -> None:
@@ -106,6 +119,7 @@ def corrupt(sources: Sequence[str], targets: Sequence[str], rng: Generator) -> C
         shorter = cut(source, rng)
         if len(shorter) < _LARGEST_REST * len(source):
             add(shorter, target, i)
+        add(source, swap_words(target, vocabulary, rng), i)
         add(source, source, i)
         add(source, sources[shuffled[i]], i)
         add(source, scramble[i % 2](target), i)

@@ -77,7 +77,7 @@ def text_features(
     lexicon: Lexicon,
     characters: Characters,
 ) -> NDArray[np.float32]:
-    """The features that need no embedding: translation and surface, float32 [rows, 22]."""
+    """The features that need no embedding: translation and surface, float32 [rows, 24]."""
     return np.concatenate(
         [
             translation_features(source, target, rows, lexicon),

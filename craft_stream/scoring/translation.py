@@ -3,7 +3,8 @@
 The lexicon holds joint expected counts c(e, f) of source stem e and target stem f (IBM Model 1, symmetric posteriors; see
 `learning.lexicon`). A target word's support is the largest ratio t(f|e)/p(f) over the source words, and a pair's score the
 mean of log(.1 + .9 ratio) over its target words; the same the other way round. The largest ratio rather than the mean, as
-one good translation is all that a word needs.
+one good translation is all that a word needs. The mean support of the two weakest words of each side is a feature too:
+a pair that is right but for one word ("Close"/"Open", "month"/"year") has a high mean.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from craft_stream.text.bags import STEM_BITS
 from craft_stream.text.hashing import GOLDEN, mix
-from craft_stream.text.tokens import Tokens
+from craft_stream.text.tokens import WORD, Tokens
 
 # Joint counts are kept as integers of 1/1024, so that adding and evicting are exact.
 JOINT_UNIT = 1 / 1024
@@ -25,7 +26,19 @@ LEXICON_TOKENS = 40
 # Pseudo-count that shrinks a rare word's translations towards p(f).
 SMOOTHING = 1.0
 LARGEST_RATIO = 400.0
-FEATURES = ("forward", "backward", "weaker", "coverage", "back_coverage", "tail_coverage", "unknown")
+# log(.1 + .9 LARGEST_RATIO): the support of a word that could not be better translated.
+_STRONGEST = 5.89
+FEATURES = (
+    "forward",
+    "backward",
+    "weaker",
+    "coverage",
+    "back_coverage",
+    "tail_coverage",
+    "unknown",
+    "weakest",
+    "back_weakest",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,7 @@ class Lexicon:
 @numba.njit(cache=True, nogil=True)
 def _translation_features(
     source: NDArray[np.uint64],
+    source_kinds: NDArray[np.uint8],
     source_offsets: NDArray[np.int64],
     target: NDArray[np.uint64],
     target_offsets: NDArray[np.int64],
@@ -107,6 +121,10 @@ def _translation_features(
             per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
             prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
             best_back[i] = 0
+        weakest = _STRONGEST
+        weaker = _STRONGEST
+        back_weakest = _STRONGEST
+        back_weaker = _STRONGEST
         forward = 0.0
         covered = 0
         words = 0
@@ -117,7 +135,7 @@ def _translation_features(
             pj = (target_count[v] + np.float32(0.5)) * target_scale
             inverse_pj = np.float32(1) / pj
             per_target = np.float32(1) / (target_mass[v] + smoothing)
-            if target_kinds[c + j] == 0:
+            if target_kinds[c + j] == WORD:
                 words += 1
                 if target_count[v] < 3:
                     unknown += 1
@@ -139,7 +157,13 @@ def _translation_features(
                     best_back[i] = x
             if best > largest:
                 best = largest
-            forward += np.log(0.1 + 0.9 * np.float64(best))
+            support = np.log(0.1 + 0.9 * np.float64(best))
+            forward += support
+            if target_kinds[c + j] == WORD:
+                if support < weakest:
+                    weaker, weakest = weakest, support
+                elif support < weaker:
+                    weaker = support
             if best > 3:
                 covered += 1
         backward = 0.0
@@ -147,7 +171,13 @@ def _translation_features(
         tail = 0
         for i in range(ns):
             x = min(best_back[i], largest)
-            backward += np.log(0.1 + 0.9 * np.float64(x))
+            support = np.log(0.1 + 0.9 * np.float64(x))
+            backward += support
+            if source_kinds[a + i] == WORD:
+                if support < back_weakest:
+                    back_weaker, back_weakest = back_weakest, support
+                elif support < back_weaker:
+                    back_weaker = support
             if x > 3:
                 covered_back += 1
                 if i >= ns - 4:
@@ -159,15 +189,18 @@ def _translation_features(
         out[n, 4] = np.float32(covered_back) / np.float32(ns)
         out[n, 5] = np.float32(tail) / np.float32(min(ns, 4))
         out[n, 6] = np.float32(unknown) / np.float32(words + 1)
+        out[n, 7] = np.float32(0.5 * (weakest + weaker))
+        out[n, 8] = np.float32(0.5 * (back_weakest + back_weaker))
 
 
 def translation_features(
     source: Tokens, target: Tokens, rows: NDArray[np.int64], lexicon: Lexicon
 ) -> NDArray[np.float32]:
-    """`FEATURES` of the pairs at `rows`, float32 [rows, 7]; zeros where a side has no tokens."""
+    """`FEATURES` of the pairs at `rows`, float32 [rows, 9]; zeros where a side has no tokens."""
     out = np.empty((len(rows), len(FEATURES)), np.float32)
     _translation_features(
         source.stems,
+        source.kinds,
         source.offsets,
         target.stems,
         target.offsets,
