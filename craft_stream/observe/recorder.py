@@ -7,7 +7,6 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -29,18 +28,6 @@ _LEFT: Final = (PartitionState.RELEASED, PartitionState.LOST)
 _UNREADY: Final = (PartitionState.ASSIGNED, PartitionState.RESTORING)
 
 
-@dataclass(slots=True)
-class _Pending:
-    """What was decided since the last transaction ended; it counts when, and only when, that commits."""
-
-    reasons: np.ndarray[Any, np.dtype[np.int64]] = field(
-        default_factory=lambda: np.zeros(len(Reason), np.int64)
-    )
-    judged: int = 0
-    rejected_kept: int = 0
-    dead_letters: dict[tuple[str, str], int] = field(default_factory=dict)
-
-
 class Recorder(Observer):
     """Keeps every event as metrics and as the present state; the worker calls it, HTTP threads read it."""
 
@@ -49,7 +36,6 @@ class Recorder(Observer):
         self.metrics = metrics if metrics is not None else Metrics()
         self._clock = clock
         self._lock = threading.Lock()
-        self._pending = _Pending()
         self._match = Match()
         self._states: dict[int, PartitionState] = {}
         self._versions: dict[int, int] = {}
@@ -184,19 +170,20 @@ class Recorder(Observer):
                 self.metrics.lag_seconds.labels(partition).set(seconds)
 
     def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
-        """Keep the counts until the transaction ends; the threshold shows at once."""
-        self._pending.reasons += np.bincount(decisions.reason, minlength=len(Reason))
-        self._pending.judged += int(np.isfinite(decisions.quality).sum())
-        self._pending.rejected_kept += rejected_kept
+        """Count: the worker says so once the transaction is committed, so each pair counts once."""
+        for reason, count in enumerate(np.bincount(decisions.reason).tolist()):
+            if count:
+                self.metrics.decisions.labels(outcome(Reason(reason)), Reason(reason).label).inc(count)
+        self.metrics.judged.inc(int(np.isfinite(decisions.quality).sum()))
+        self.metrics.rejected_kept.inc(rejected_kept)
         if len(decisions) and np.isfinite(decisions.threshold[-1]):
             with self._lock:
                 if partition in self._states:
                     self.metrics.threshold.labels(partition).set(float(decisions.threshold[-1]))
 
     def dead_letter(self, partition: int, stage: Stage, reason: str) -> None:
-        """Keep the count until the transaction ends."""
-        key = (str(stage), self._bounded("reason", reason))
-        self._pending.dead_letters[key] = self._pending.dead_letters.get(key, 0) + 1
+        """Count, once its transaction is committed."""
+        self.metrics.dead_letters.labels(stage, self._bounded("reason", reason)).inc()
 
     def breaker(self, open_: bool, share: float) -> None:
         """Set; an open breaker also takes readiness away."""
@@ -209,28 +196,18 @@ class Recorder(Observer):
         self.metrics.stage_duration.labels(stage).observe(seconds)
 
     def transaction(self, result: TransactionResult, seconds: float, records: int) -> None:
-        """Count, and count what it carried if it committed; an aborted one's records come again."""
+        """Count and time; a commit is progress."""
         self.metrics.transactions.labels(result).inc()
         self.metrics.transaction_duration.observe(seconds)
-        pending, self._pending = self._pending, _Pending()
-        if result is not TransactionResult.COMMITTED:
-            return
-        self.metrics.last_commit.set(self._clock())
-        for reason in Reason:
-            if count := pending.reasons[reason]:
-                self.metrics.decisions.labels(outcome(reason), reason.label).inc(int(count))
-        self.metrics.judged.inc(pending.judged)
-        self.metrics.rejected_kept.inc(pending.rejected_kept)
-        for (stage, reason_label), count in pending.dead_letters.items():
-            self.metrics.dead_letters.labels(stage, reason_label).inc(count)
+        if result is TransactionResult.COMMITTED:
+            self.metrics.last_commit.set(self._clock())
 
     def latency(self, seconds: float, records: int) -> None:
         """Observe; clocks that disagree can make it negative, which counts as nothing."""
         self.metrics.latency.observe(max(0.0, seconds))
 
     def recovered(self) -> None:
-        """Count; what had been decided is decided again."""
-        self._pending = _Pending()
+        """Count."""
         self.metrics.recoveries.inc()
 
     def restored(self, partition: int, seconds: float, size: int, attempts: int) -> None:
