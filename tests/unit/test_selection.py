@@ -144,12 +144,13 @@ def _texts(batch: PairBatch) -> tuple[list[str], list[str]]:
     return batch.source.texts(), batch.target.texts()
 
 
-def test_duplicates_are_accepted_once(crawl: Stream, models: list[Model]) -> None:
+def test_duplicates_are_accepted_once(toy: Toy, crawl: Stream, models: list[Model]) -> None:
     """The stream twice over: no accepted pair equals another but for case and spaces, and near twins are refused."""
-    sources, targets = crawl.batch.source.texts(), crawl.batch.target.texts()
+    sources, targets = _texts(crawl.batch)
+    word = toy.common[0]
     again = PairBatch.pack(
-        sources + [s.upper() for s in sources] + [s + " ba" for s in sources],
-        targets + [t.upper() for t in targets] + [t + " ab" for t in targets],
+        sources + [s.upper() for s in sources] + [f"{word} {s}" for s in sources],
+        targets + [t.upper() for t in targets] + [f"{toy.translation[word]} {t}" for t in targets],
     )
     decisions, ledger = run(again, parameters(rate=0.2), models, 4096)
     kept = [(s.lower(), t.lower()) for s, t in zip(*_texts(again), strict=True)]
