@@ -53,9 +53,7 @@ def common(settings: KafkaSettings) -> dict[str, Any]:
 def explain(error: client_errors.KafkaError, settings: KafkaSettings) -> CraftError:
     """The client's error as one of ours, with what to do next."""
     name = type(error).__name__
-    if isinstance(
-        error, client_errors.AuthenticationFailedError | client_errors.SaslAuthenticationFailedError
-    ):
+    if isinstance(error, client_errors.SaslAuthenticationFailedError):
         return ConfigurationError(f"the broker refused the login ({name}): check [kafka.security]")
     if isinstance(error, client_errors.AuthorizationError):
         return ConfigurationError(

@@ -26,11 +26,15 @@ class TopicSink:
         self._pending: list[Any] = []
 
     def append(
-        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        partition: int | None = None,
     ) -> None:
-        """Append a record; a key decides the partition, as Kafka's own clients decide it."""
+        """Append a record; without a partition the key decides it, as Kafka's own clients do."""
         try:
-            self._pending.append(self._producer.send(self._topic, value, key, list(headers)))
+            self._pending.append(self._producer.send(self._topic, value, key, list(headers), partition))
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
         if len(self._pending) >= PENDING:
