@@ -1,4 +1,5 @@
-# craft_stream as an image. The default target has the hashing encoder; `--target neural` adds sentence-transformers.
+# craft_stream as an image. The default target has the hashing encoder; `--target neural` adds sentence-transformers;
+# `--target simulator` is the crawl of deploy/compose.
 #
 #   docker build -t craft-stream .
 #   docker build -t craft-stream:neural --target neural .
@@ -64,5 +65,16 @@ RUN python3 -m venv --upgrade-deps /tmp/pip \
 FROM base AS neural
 COPY --from=build-neural /opt/craft /opt/craft
 
-FROM base AS default
+FROM base AS runtime
 COPY --from=build /opt/craft /opt/craft
+
+# The crawl of the compose stack.
+FROM runtime AS simulator
+COPY --from=build /demo /demo
+COPY deploy/simulator/crawl.py /crawl.py
+ENV PYTHONPATH=/demo
+HEALTHCHECK NONE
+ENTRYPOINT ["python3", "/crawl.py"]
+CMD []
+
+FROM runtime AS default

@@ -288,7 +288,9 @@ def build_panel(panel: Panel) -> timeseries.Panel | stat.Panel:
     built: timeseries.Panel | stat.Panel
     if panel.kind == "number":
         built = stat.Panel().height(4).reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        built = built.color_mode(common_model.BigValueColorMode.NONE).graph_mode(common_model.BigValueGraphMode.AREA)
+        built = built.color_mode(common_model.BigValueColorMode.NONE).graph_mode(
+            common_model.BigValueGraphMode.AREA
+        )
     else:
         lines = timeseries.Panel().height(8).line_width(1).show_points(common_model.VisibilityMode.NEVER)
         legend = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
@@ -304,7 +306,9 @@ def build_panel(panel: Panel) -> timeseries.Panel | stat.Panel:
     steps = [model.Threshold(value=None, color="green")]
     if panel.limit is not None:
         steps.append(model.Threshold(value=panel.limit, color="red"))
-    built.title(panel.title).description(panel.description).unit(panel.unit).span(panel.width).datasource(SOURCE)
+    built.title(panel.title).description(panel.description).unit(panel.unit).span(panel.width).datasource(
+        SOURCE
+    )
     built.thresholds(dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps))
     if panel.alert:
         built.links(links(panel.alert))
@@ -315,12 +319,16 @@ def build_panel(panel: Panel) -> timeseries.Panel | stat.Panel:
     return built
 
 
-def variables() -> Iterable[dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable]:
+def variables() -> Iterable[
+    dashboard.DatasourceVariable | dashboard.QueryVariable | dashboard.TextBoxVariable
+]:
     """Data source, deployment, and where the runbook is served."""
     yield dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
     for name in ("environment", "group", "topic"):
         query = dashboard.QueryVariable(name).label(name.capitalize()).datasource(SOURCE)
-        query.query(f"label_values(craft_build_info, {name})").refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        query.query(f"label_values(craft_build_info, {name})").refresh(
+            model.VariableRefresh.ON_TIME_RANGE_CHANGED
+        )
         query.current(model.VariableOption(selected=True, text="All", value="$__all"))
         yield query.include_all(True).all_value(".*").multi(True).sort(model.VariableSort.ALPHABETICAL_ASC)
     yield dashboard.TextBoxVariable("runbooks").label("Runbook").default_value("docs/operations.md")
@@ -330,7 +338,9 @@ def build() -> str:
     """The dashboard as JSON."""
     board = dashboard.Dashboard("craft_stream").uid("craft-stream").tags(["craft-stream", "kafka"]).readonly()
     board.description("Selects, from a crawl's pairs, the training data that matches a target domain.")
-    board.refresh("30s").time("now-3h", "now").timezone("browser").tooltip(model.DashboardCursorSync.CROSSHAIR)
+    board.refresh("30s").time("now-3h", "now").timezone("browser").tooltip(
+        model.DashboardCursorSync.CROSSHAIR
+    )
     for variable in variables():
         board.with_variable(variable)
     for title, panels in ROWS.items():
