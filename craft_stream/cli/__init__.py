@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -77,8 +78,16 @@ def _root(
 ) -> None: ...
 
 
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Run the command line; errors of ours are one line on stderr and the exit code that they carry."""
+    """Run the command line; errors of ours are one line on stderr and the exit code that they carry.
+
+    SIGTERM unwinds as an error does, so that no half-written file stays; `run` has its own way to stop.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except CraftError as error:
