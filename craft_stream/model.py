@@ -18,6 +18,7 @@ from craft_stream.scoring.translation import Lexicon
 
 MAGIC = b"CRAFTMDL"
 FORMAT = 1
+_SHRINKAGE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,20 @@ class Calibration:
     quality: NDArray[np.float32]
     cluster: NDArray[np.int16]
     distance: NDArray[np.float32]
+
+    def standardised(
+        self, distance: NDArray[np.float32], cluster: NDArray[np.int16], clusters: int
+    ) -> NDArray[np.float32]:
+        """CRAFT's negated distances in units of their spread over the stream within each cluster, float32 [n].
+
+        A cluster's mean and spread are shrunk to those of all with the weight of eight pairs.
+        """
+        sizes = np.bincount(self.cluster, minlength=clusters) + _SHRINKAGE
+        overall, spread = float(self.distance.mean()), float(self.distance.std()) + 1e-6
+        mean = (np.bincount(self.cluster, self.distance, clusters) + _SHRINKAGE * overall) / sizes
+        squares = np.bincount(self.cluster, (self.distance - mean[self.cluster]) ** 2, clusters)
+        deviation = np.sqrt((squares + _SHRINKAGE * spread**2) / sizes)
+        return np.asarray((distance - mean[cluster]) / deviation[cluster], np.float32)
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,10 @@ class Recorder(Observer):
             if partition in self._states:
                 self.metrics.drift_detections.inc(self._match.update(partition, summary))
 
+    def drifted(self, partition: int, signal: str) -> None:
+        """Count it."""
+        self.metrics.drift_detections.inc()
+
     def model(self, header: Mapping[str, Any], size: int) -> None:
         """Keep the header of the newest version."""
         with self._lock:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from craft_stream.runtime.observer import PartitionState
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.restore import Restored
+from craft_stream.selection.monitor import DriftMonitor
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class Held:
         size: bytes of their values.
         restored: its ledger, until the processor takes it.
         summarised: when its ledger was last reported.
+        monitor: watches its decisions for drift.
     """
 
     state: PartitionState = PartitionState.ASSIGNED
@@ -30,6 +32,7 @@ class Held:
     size: int = 0
     restored: Restored | None = None
     summarised: float = 0.0
+    monitor: DriftMonitor = field(default_factory=DriftMonitor)
 
     def add(self, message: Message) -> None:
         """Buffer a record."""

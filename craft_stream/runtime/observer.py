@@ -121,6 +121,9 @@ class Observer:
     def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
         """`Ledger.summary()` after a commit, at most once a second for each partition."""
 
+    def drifted(self, partition: int, signal: str) -> None:
+        """A signal of the decisions has drifted; one of `selection.monitor.SIGNALS`."""
+
     def model(self, header: Mapping[str, Any], size: int) -> None:
         """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and bytes."""
 

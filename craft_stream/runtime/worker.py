@@ -57,6 +57,7 @@ class Worker:
         encoder: what turns texts into vectors.
         models: which Model ought to be in force.
         observer: is told everything.
+        stop: set by a signal's handler: what is at work is committed, and the group is left.
         rebuild: go on where only a new ledger, or a gap in the log, makes that possible.
     """
 
@@ -67,6 +68,7 @@ class Worker:
         encoder: Embedder,
         models: ModelFollower,
         observer: Observer,
+        stop: threading.Event,
         rebuild: bool = False,
     ) -> None:
         parameters = settings.parameters()
@@ -82,19 +84,14 @@ class Worker:
         self._recover_again = 0.0
         self._dispatched = self._explained = time.monotonic()
         self._learner: LearnerService | None = None
-        self._stop = threading.Event()
+        self._stop = stop
         self._wake = threading.Event()
         self._work: Lane[Processed | None] = Lane("work", self._wake.set)
         self._restore: Lane[Restored] = Lane("restore", self._wake.set)
         self._last_poll = self._last_reached = time.monotonic()
 
-    def stop(self) -> None:
-        """Ask the worker to end: what is at work is committed, the group is left. Safe in a signal handler."""
-        self._stop.set()
-        self._wake.set()
-
     def run(self) -> None:
-        """Work until `stop`.
+        """Work until told to stop.
 
         Raises:
             UnavailableError: no broker for too long; the process must end and be started again.
@@ -358,6 +355,10 @@ class Worker:
     def _tell(self, partition: int, outcome: Outcome, end: int | None, now: float) -> None:
         observer = self._observer
         observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
+        held = self._held.get(partition)
+        for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
+            log.warning("partition %d: %s has drifted at offset %d", partition, signal, outcome.decisions.positions[-1])
+            observer.drifted(partition, signal)
         for letter in outcome.dead:
             observer.dead_letter(partition, letter.stage, letter.reason)
         for kind, size in outcome.sizes.items():
@@ -365,7 +366,6 @@ class Worker:
         if len(outcome.decisions):
             observer.model_in_force(partition, int(outcome.decisions.model_version[-1]))
         state = self._processor.partitions.get(partition)
-        held = self._held.get(partition)
         if state is None or held is None:
             return
         if end is not None:

@@ -18,10 +18,9 @@ from craft_stream.parameters import Parameters
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail_horizon, wanted_share
-from craft_stream.selection.seen import PAGE, SIGNATURE, Page, SeenPairs
+from craft_stream.selection.seen import Page, SeenPairs
 
 MAGIC = b"CRAFTLDG"
-PAGE_MAGIC = b"CRAFTPAG"
 FORMAT = 1
 EPOCH = 1024
 # Pairs that a Model's calibration counts for in a ledger that has seen nothing.
@@ -253,7 +252,7 @@ class Ledger:
         base = (
             domain
             if self.parameters.selection.method == "craft-plus"
-            else standardised(distance, cluster, model)
+            else model.calibration.standardised(distance, cluster, model.clusters)
         )
         return base + self.duals.astype(np.float32)[cluster]
 
@@ -427,7 +426,7 @@ class Ledger:
                 raise IntegrityError(
                     f"page {index} of the ledger's seen pairs is missing: it needs pages to {last - 1}"
                 )
-            ledger.seen_pairs.replay(decode_page(pages[index], index))
+            ledger.seen_pairs.replay(Page.decode(pages[index], index))
         ledger.seen_pairs.replay(Page(arrays["keys"], arrays["signatures"]))
         ledger.seen_pairs.chain = np.uint64(ledger.integers[_INTEGERS.index("chain")].astype(np.uint64))
         ledger._mark_restored()
@@ -443,17 +442,7 @@ class Ledger:
 
     def closed_pages(self) -> list[tuple[int, bytes]]:
         """Pages that became full since the last call, encoded, with their indices: to be written once."""
-        return [
-            (
-                index,
-                codec.encode(
-                    PAGE_MAGIC,
-                    {"format": FORMAT, "index": index},
-                    {"keys": page.keys, "signatures": page.signatures},
-                ),
-            )
-            for index, page in self.seen_pairs.take_closed()
-        ]
+        return [(index, page.encode(index)) for index, page in self.seen_pairs.take_closed()]
 
     def bind(self, model: Model) -> None:
         """Give a restored ledger the Model that was in force.
@@ -534,34 +523,3 @@ class Ledger:
             "model_version": self.model_version,
             "epoch": self.epoch,
         }
-
-
-def standardised(
-    distance: NDArray[np.float32], cluster: NDArray[np.int16], model: Model
-) -> NDArray[np.float32]:
-    """CRAFT's distances in units of their spread over the stream within each cluster, float32 [n]: larger is better."""
-    sample, count = model.calibration, model.clusters
-    sizes = np.bincount(sample.cluster, minlength=count) + 8.0
-    overall, spread = float(sample.distance.mean()), float(sample.distance.std()) + 1e-6
-    mean = (np.bincount(sample.cluster, sample.distance, count) + 8 * overall) / sizes
-    squares = (
-        np.bincount(sample.cluster, (sample.distance - mean[sample.cluster]) ** 2, count) + 8 * spread**2
-    )
-    return ((distance - mean[cluster]) / np.sqrt(squares / sizes)[cluster]).astype(np.float32)
-
-
-def decode_page(data: bytes, index: int) -> Page:
-    """A page of seen pairs from bytes.
-
-    Raises:
-        IntegrityError: damaged, or another page.
-    """
-    header, arrays = codec.decode(PAGE_MAGIC, data)
-    if header.get("format") != FORMAT or header.get("index") != index:
-        raise IntegrityError(
-            f"this is page {header.get('index')} of format {header.get('format')}, not page {index}"
-        )
-    keys, signatures = arrays["keys"], arrays["signatures"]
-    if keys.shape != (PAGE,) or signatures.shape != (PAGE, SIGNATURE):
-        raise IntegrityError(f"page {index} holds {len(keys)} pairs, not {PAGE}")
-    return Page(keys, signatures)

@@ -23,10 +23,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream import codec
+from craft_stream.errors import IntegrityError
 from craft_stream.text.hashing import chain, mix
 from craft_stream.text.ngrams import NGrams
 from craft_stream.text.tokens import Tokens
 
+MAGIC = b"CRAFTPAG"
+FORMAT = 1
 SIGNATURE = 64
 PAGE = 4096
 _BANDS = 16
@@ -173,6 +177,28 @@ class Page:
 
     keys: NDArray[np.uint64]
     signatures: NDArray[np.uint8]
+
+    def encode(self, index: int) -> bytes:
+        """As bytes, under its index."""
+        header = {"format": FORMAT, "index": index}
+        return codec.encode(MAGIC, header, {"keys": self.keys, "signatures": self.signatures})
+
+    @classmethod
+    def decode(cls, data: bytes, index: int) -> Page:
+        """From bytes.
+
+        Raises:
+            IntegrityError: damaged, another page, or not a full one.
+        """
+        header, arrays = codec.decode(MAGIC, data)
+        if header.get("format") != FORMAT or header.get("index") != index:
+            raise IntegrityError(
+                f"this is page {header.get('index')} of format {header.get('format')}, not page {index} of {FORMAT}"
+            )
+        keys, signatures = arrays["keys"], arrays["signatures"]
+        if keys.shape != (PAGE,) or signatures.shape != (PAGE, SIGNATURE):
+            raise IntegrityError(f"page {index} holds {len(keys)} pairs, not {PAGE}")
+        return cls(keys, signatures)
 
 
 class SeenPairs:
