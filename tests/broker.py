@@ -200,9 +200,9 @@ class Cluster:
 
     def start(self, index: int) -> None:
         """Start one broker, without waiting for it."""
-        log = (self._folder / f"{index}" / "log").open("ab")
         command = [*self._command(index), "kafka.Kafka", str(self._folder / f"{index}" / "server.properties")]
-        self._processes[index] = subprocess.Popen(command, stdout=log, stderr=log)
+        with (self._folder / f"{index}" / "log").open("ab") as log:
+            self._processes[index] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def wait(self, brokers: int | None = None) -> None:
         """Return when a Metadata answer names `brokers` brokers (default: all)."""

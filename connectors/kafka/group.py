@@ -20,6 +20,8 @@ from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import Change, ChangeKind, TransactionError
 from craft_stream.settings import KafkaSettings
 
+JOIN_MS = 300  # of waiting for a rebalance before the loop gets its turn
+
 
 @dataclass(frozen=True, slots=True)
 class GroupClaim:
@@ -49,6 +51,11 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """See `Group.poll`."""
         try:
+            if self._consumer._coordinator.need_rejoin():
+                self._join()
+                seconds = 0.0
+            if self._changes:
+                return []
             chunks = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
         except client_errors.OffsetOutOfRangeError as error:
             raise LogTruncatedError(
@@ -60,6 +67,16 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
         return [message(record) for records in chunks.values() for record in records]
+
+    def _join(self) -> None:
+        """Take part in one round of a rebalance, and no more than one.
+
+        `KafkaConsumer.poll` may run two rounds in one call, and the second takes from a partition that is being
+        drained the generation in which it may still be committed. And a round that ends between two calls of poll is
+        forgotten and begun anew (kafka-python 3.0.12), so the wait is in here, not in the loop. The client offers
+        both only through its coordinator.
+        """
+        self._consumer._coordinator.poll(timeout_ms=JOIN_MS)
 
     def changes(self) -> Sequence[Change]:
         """See `Group.changes`."""

@@ -57,6 +57,9 @@ def run(
 ) -> None:
     """Select from the crawl topic into the training topic until told to stop (SIGTERM)."""
     logs(verbose)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     settings = load_settings(config, overrides, learner__mode="off" if model is not None else None)
     with kafka_admin.connect(settings.kafka) as admin:
         kafka_admin.check(admin, settings.kafka, settings.record)
@@ -65,7 +68,7 @@ def run(
     print(f"metrics and health on http://{settings.observe.host}:{server.port}", file=sys.stderr)
     code = 0
     try:
-        work(settings, model, recorder, rebuild)
+        work(settings, model, recorder, rebuild, stop)
     except CraftError as error:
         print(f"craft-stream: {error}", file=sys.stderr)
         code = error.exit_code
@@ -74,8 +77,10 @@ def run(
     leave(code)
 
 
-def work(settings: Settings, path: Path | None, observer: Observer, rebuild: bool) -> None:
-    """Run a worker in this thread, the main one, until a signal."""
+def work(
+    settings: Settings, path: Path | None, observer: Observer, rebuild: bool, stop: threading.Event
+) -> None:
+    """Run a worker in this thread until `stop` is set."""
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     reader = transport.reader()
@@ -91,9 +96,7 @@ def work(settings: Settings, path: Path | None, observer: Observer, rebuild: boo
                 'learner.mode is "off" and there is no model on '
                 f"{settings.kafka.model_topic}: give one with --model, or run `craft-stream learn` once"
             )
-    worker = Worker(settings, transport, encoder, models, observer, rebuild)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
+    worker = Worker(settings, transport, encoder, models, observer, stop, rebuild)
     try:
         worker.run()
     finally:

@@ -158,7 +158,8 @@ class Deployment:
 
     def log(self, name: str = "worker") -> str:
         """The last of what a worker wrote."""
-        return (self.folder / f"{self.name}-{name}.log").read_text()[-6000:]
+        path = self.folder / f"{self.name}-{name}.log"
+        return path.read_text()[-6000:] if path.exists() else ""
 
     # What comes out.
 
