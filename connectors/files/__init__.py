@@ -1,5 +1,7 @@
 """Files of pairs, in and out: the format is told by the name's ending, compression (.gz, .zst) apart.
 
+What stands behind a question mark is for the format: `pairs.tsv?src=3&tgt=4`. `corpus.en-fr` is two Moses files.
+
 A source is made by `CLASS(path, record, resume)`, a sink by `CLASS(path)`. Other packages add endings by
 entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named as the ending without dot.
 """
@@ -7,6 +9,7 @@ entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, name
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.metadata import entry_points
 from pathlib import PurePath
 from typing import Any, cast
@@ -16,15 +19,21 @@ from craft_stream.runtime.ports import Sink, Source
 from craft_stream.settings import RecordSettings
 
 JSON_LINES = "jsonl"
+_TWINS = re.compile(r"[a-z]{2,3}(_[a-z]+)?-[a-z]{2,3}(_[a-z]+)?")  # corpus.en-fr: two files, see `moses`
 SOURCES = {
+    "arrow": "connectors.files.parquet:ParquetSource",
     "json": "connectors.files.jsonl:JsonlSource",
     "jsonl": "connectors.files.jsonl:JsonlSource",
     "mo": "connectors.gettext:GettextSource",
+    "moses": "connectors.files.moses:MosesSource",
     "ndjson": "connectors.files.jsonl:JsonlSource",
     "parquet": "connectors.files.parquet:ParquetSource",
     "po": "connectors.gettext:GettextSource",
+    "raw": "connectors.files.tsv:TsvSource",
+    "sent": "connectors.files.tsv:TsvSource",
     "tmx": "connectors.files.tmx:TmxSource",
     "tsv": "connectors.files.tsv:TsvSource",
+    "txt": "connectors.files.tsv:TsvSource",
 }
 SINKS = {
     "json": "connectors.files.jsonl:JsonlSink",
@@ -38,10 +47,11 @@ SINKS = {
 
 def ending(path: str) -> str:
     """The format that a name tells: its last suffix, compression apart; JSON lines where it tells none."""
-    suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
+    suffixes = [suffix.lower() for suffix in PurePath(path.partition("?")[0]).suffixes]
     if suffixes and suffixes[-1] in (".gz", ".zst"):
         suffixes.pop()
-    return suffixes[-1].removeprefix(".") if suffixes else JSON_LINES
+    name = suffixes[-1].removeprefix(".") if suffixes else JSON_LINES
+    return "moses" if _TWINS.fullmatch(name) else name
 
 
 def open_source(path: str, record: RecordSettings, resume: str | None = None) -> Source:

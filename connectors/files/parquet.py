@@ -1,0 +1,245 @@
+"""Parquet and Arrow files, in and out; also the `translation` column that Hugging Face datasets have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from connectors.files.fields import decoded, sides, split_options
+from connectors.files.open import OutputFile
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.runtime.ports import Message
+from craft_stream.settings import RecordSettings
+
+_BATCH = 8_192
+_ROW_GROUP = 50_000
+_OPTIONS = ("src", "tgt")
+
+
+class ParquetSource:
+    """Rows as messages: offset = number of the row from 0; every column is a field.
+
+    The sides are the columns that the path names (`pairs.parquet?src=en&tgt=fr`), the record's own names, names that
+    tools use, or the two languages of a struct column `translation`. Memory is that of one batch of 8,192 rows and
+    the column chunks being decompressed. Resume tokens are row numbers.
+    """
+
+    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
+        self._path, options = split_options(path, _OPTIONS)
+        self._record = record
+        try:
+            self._next = int(resume or 0)
+            self._batches = self._open(self._next)
+        except ValueError as error:
+            if isinstance(error, pa.ArrowInvalid):
+                raise DataError(f"cannot read {self._path}: {error}") from None
+            raise DataError(f'"{resume}" is no position in {self._path}') from None
+        except OSError as error:
+            raise DataError(f"cannot read {self._path}: {error}") from None
+        self._struct, self._names = self._columns(self._schema.names, options)
+        self._rows: Iterator[bytes] = iter(())
+
+    def _open(self, row: int) -> Iterator[Any]:
+        raise_missing = open(self._path, "rb")  # noqa: SIM115  # pyarrow's messages are many lines
+        magic = raise_missing.read(6)
+        raise_missing.close()
+        if magic == b"ARROW1":
+            reader = pyarrow.ipc.open_file(pa.memory_map(self._path))
+            self._schema = reader.schema
+            return _after(map(reader.get_batch, range(reader.num_record_batches)), row)
+        self._file = pq.ParquetFile(self._path, memory_map=False, pre_buffer=False)
+        self._schema = self._file.schema_arrow
+        groups, skipped = list(range(self._file.num_row_groups)), 0
+        while groups and skipped + self._file.metadata.row_group(groups[0]).num_rows <= row:
+            skipped += self._file.metadata.row_group(groups.pop(0)).num_rows
+        return _after(self._file.iter_batches(_BATCH, row_groups=groups), row - skipped)
+
+    def _columns(self, names: list[str], options: dict[str, str]) -> tuple[str | None, list[str]]:
+        """The struct column that holds both sides, if one does, and the fields that the columns become."""
+        record = self._record
+        if options:
+            chosen = [options.get("src", record.source_field), options.get("tgt", record.target_field)]
+        elif (found := sides(names, record)) is not None:
+            chosen = [names[number] for number in found]
+        elif "translation" in names and pa.types.is_struct(kind := self._schema.field("translation").type):
+            languages = [kind.field(number).name for number in range(kind.num_fields)]
+            if len(languages) == 2:
+                return "translation", [record.source_field, record.target_field]
+            chosen = []
+        else:
+            chosen = []
+        if len(chosen) != 2 or not set(chosen) <= set(names):
+            raise ConfigurationError(
+                f"{self._path}: its columns are {', '.join(names)}; add ?src=NAME&tgt=NAME"
+            )
+        fields = dict(zip(chosen, (record.source_field, record.target_field), strict=True))
+        return None, [fields.get(name, name) for name in names]
+
+    def read(self, limit: int) -> Sequence[Message]:
+        """At most `limit` next rows; empty at the end."""
+        messages: list[Message] = []
+        path, offset = self._path, self._next
+        while len(messages) < limit:
+            value = next(self._rows, None)
+            if value is None:
+                try:
+                    batch = next(self._batches, None)
+                except (OSError, pa.ArrowException) as error:
+                    raise DataError(f"{self._path} is damaged: {error}") from None
+                if batch is None:
+                    break
+                self._rows = self._records(batch)
+                continue
+            messages.append(Message(value, offset, path))
+            offset += 1
+        self._next = offset
+        return messages
+
+    def _records(self, batch: Any) -> Iterator[bytes]:
+        if self._struct is not None:
+            column = batch.column(self._schema.names.index(self._struct))
+            columns = [part.to_pylist() for part in column.flatten()]
+        else:
+            columns = [column.to_pylist() for column in batch.columns]
+        names, dumps = self._names, orjson.dumps
+        for row in zip(*columns, strict=True):
+            yield dumps(dict(zip(names, row, strict=True)), default=str)
+
+    def position(self) -> str:
+        """The number of the next row."""
+        return str(self._next)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._batches = self._rows = iter(())
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _after(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    for batch in batches:
+        if rows >= batch.num_rows:
+            rows -= batch.num_rows
+            continue
+        yield batch.slice(rows) if rows else batch
+        rows = 0
+
+
+class ParquetSink:
+    """Writes records as rows, in groups of 50,000.
+
+    The first group tells the columns: text, or numbers where all values are; lists and objects become their JSON. What
+    later records have beside that stands as JSON in the column `more`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._output = OutputFile(path)
+        self._rows: list[dict[str, object]] = []
+        self._writer: Any = None
+        self._schema: Any = None
+        self._done = False
+
+    def write(self, values: Iterable[bytes]) -> None:
+        """Append records."""
+        for value in values:
+            self._rows.append(decoded(value, self._path))
+            if len(self._rows) >= _ROW_GROUP:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._schema = _schema(self._rows)
+            self._writer = pq.ParquetWriter(
+                pa.PythonFile(_Stream(self._output), mode="w"), self._schema, compression="zstd"
+            )
+        columns = {name: [] for name in self._schema.names}  # type: dict[str, list[object]]
+        numbers = {field.name for field in self._schema if not pa.types.is_string(field.type)}
+        for row in self._rows:
+            more = {}
+            for name in columns:
+                if name != "more":
+                    value = row.pop(name, None)
+                    if name in numbers and not isinstance(value, float | int | None):
+                        more[name], value = value, None
+                    columns[name].append(value if name in numbers else _as_text(value))
+            more.update(row)
+            columns["more"].append(orjson.dumps(more).decode() if more else None)
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        """Write the rest and move the whole file to its place."""
+        if not self._done:
+            self._done = True
+            self._flush()
+            self._writer.close()
+        self._output.close()
+
+    def discard(self) -> None:
+        """Give up what was written."""
+        self._done = True
+        self._output.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class _Stream:
+    """What pyarrow asks of a file, on an OutputFile."""
+
+    closed = False
+
+    def __init__(self, output: OutputFile) -> None:
+        self._output, self._length = output, 0
+
+    def write(self, data: bytes) -> int:
+        self._output.write(bytes(data))
+        self._length += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._length
+
+    def flush(self) -> None:
+        """The OutputFile is flushed when it is closed."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _schema(rows: list[dict[str, object]]) -> Any:
+    default = RecordSettings()
+    names = dict.fromkeys([default.source_field, default.target_field])
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    names.pop("more", None)
+    fields = []
+    for name in names:
+        kinds = {type(row[name]) for row in rows if row.get(name) is not None}
+        number = (
+            pa.int64() if kinds == {int} else pa.float64() if kinds and kinds <= {int, float} else pa.string()
+        )
+        fields.append(pa.field(name, number))
+    return pa.schema([*fields, pa.field("more", pa.string())])
+
+
+def _as_text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,215 @@
+"""TSV layouts, Moses, TMX and Parquet: what is found in them, and what is kept of what is malformed."""
+
+import tracemalloc
+from pathlib import Path
+
+import orjson
+import pytest
+
+from connectors.files import open_sink, open_source
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.records import decode
+from craft_stream.runtime.ports import Message
+from craft_stream.settings import RecordSettings
+
+RECORD = RecordSettings()
+
+
+def read(path: object) -> list[Message]:
+    source = open_source(str(path), RECORD)
+    try:
+        return list(source.read(100_000))
+    finally:
+        source.close()
+
+
+def values(path: object) -> list[dict[str, object]]:
+    return [orjson.loads(message.value or b"") for message in read(path)]
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "expected"),
+    [
+        ("a\tb", "", {"src": "a", "tgt": "b"}),
+        ("a\tb\t0-0", "", {"src": "a", "tgt": "b", "column3": "0-0"}),
+        ("n\ta\tb", "?src=2&tgt=3", {"src": "a", "tgt": "b"}),
+        ("n\ta\tb", "?columns=n,src,tgt", {"n": "n", "src": "a", "tgt": "b"}),
+        ("n\ta\tb", "?columns=-,src,tgt", {"src": "a", "tgt": "b"}),
+        (
+            "http://x/1\thttp://x/2\ta\tb\t0.5",
+            "",
+            {
+                "src_url": "http://x/1",
+                "trg_url": "http://x/2",
+                "src": "a",
+                "tgt": "b",
+                "aligner_score": "0.5",
+            },
+        ),
+    ],
+)
+def test_tsv_layouts(line: str, options: str, expected: dict[str, str], tmp_path: Path) -> None:
+    """The two sides are found by layout, number and name; other columns stay fields."""
+    path = tmp_path / "x.tsv"
+    path.write_text(line + "\n")
+    assert values(f"{path}{options}") == [expected]
+
+
+def test_all_steps_of_bitextor(tmp_path: Path) -> None:
+    """Paragraph ids, deferred hashes and scores of bifixer and bicleaner keep their names."""
+    path = tmp_path / "en-fr.sent"
+    path.write_text("\t".join(["http://x/1", "http://x/2", "a", "b", *(str(i) for i in range(11))]) + "\n")
+    (found,) = values(path)
+    assert found["src"] == "a"
+    assert (found["src_paragraph_id"], found["trg_deferred_hash"]) == ("1", "4")
+    assert (found["bicleaner_score"], found["num_tokens_trg"]) == ("7", "10")
+
+
+def test_header_of_bitextor(tmp_path: Path) -> None:
+    """A header that names the sides is no record."""
+    path = tmp_path / "x.raw"
+    path.write_text("src_url\ttrg_url\tsrc_text\ttrg_text\nhttp://x\thttp://y\ta\tb\n")
+    assert values(path) == [{"src_url": "http://x", "trg_url": "http://y", "src": "a", "tgt": "b"}]
+
+
+def test_malformed_lines_are_kept(tmp_path: Path) -> None:
+    """Too few columns and wrong bytes become messages with a problem and the raw line, and reading goes on."""
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b"a\tb\nonly one\n\xff\tb\nc\td\r\n")
+    first, short, wrong, last = read(path)
+    assert (short.value, short.problem) == (b"only one", "1 columns where at least 2 were expected")
+    assert wrong.value == b"\xff\tb"
+    assert "UTF-8" in (wrong.problem or "")
+    assert decode(first.value, RECORD, "x").target == "b"
+    assert decode(last.value, RECORD, "x").target == "d"
+
+
+def test_wrong_options(tmp_path: Path) -> None:
+    """A column that is not there and an option that is not known are refused by name."""
+    path = tmp_path / "x.tsv"
+    path.write_text("a\tb\n")
+    with pytest.raises(ConfigurationError, match='"english"'):
+        read(f"{path}?src=english&tgt=2")
+    with pytest.raises(ConfigurationError, match='"sep"'):
+        read(f"{path}?sep=x")
+
+
+def test_moses_of_unequal_length(tmp_path: Path) -> None:
+    """Lines without partner are kept with a problem."""
+    (tmp_path / "c.en").write_text("one\ntwo\nthree\n")
+    (tmp_path / "c.fr").write_text("un\n")
+    first, *rest = read(tmp_path / "c.en-fr")
+    assert orjson.loads(first.value or b"") == {"src": "one", "tgt": "un"}
+    assert [message.problem for message in rest] == ["the target file has no such line"] * 2
+
+
+TMX = """<?xml version="1.0" encoding="{encoding}"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4"><header srclang="en-GB" creationtool="x" creationtoolversion="1" segtype="sentence"
+ o-tmf="x" adminlang="en" datatype="plaintext"/><body>
+<tu tuid="1"><prop type="score">0.9</prop><tuv xml:lang="en-GB"><prop type="url">http://x</prop>
+<seg>caf\u00e9 <bpt i="1">&lt;b&gt;</bpt><hi>bold</hi><ept i="1">&lt;/b&gt;</ept></seg></tuv>
+<tuv xml:lang="fr"><seg>gras</seg></tuv></tu>
+<tu><tuv xml:lang="en-GB"><seg>alone</seg></tuv></tu>
+<tu><tuv xml:lang="fr"><seg>deux</seg></tuv><tuv xml:lang="en-GB"><seg>two</seg></tuv></tu>
+</body></tmx>"""
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1", "UTF-16"])
+def test_tmx(encoding: str, tmp_path: Path) -> None:
+    """Sides go by language, markup of other formats goes, properties stay; a resumed reader goes on alike."""
+    path = tmp_path / "x.tmx"
+    path.write_bytes(TMX.format(encoding=encoding).encode(encoding))
+    one, alone, two = read(path)
+    expected = {"id": "1", "src": "caf\u00e9 bold", "tgt": "gras", "score": "0.9", "src_url": "http://x"}
+    assert orjson.loads(one.value or b"") == expected
+    assert alone.problem == "a unit with en-gb where en-gb and fr were expected"
+    assert orjson.loads(two.value or b"") == {"src": "two", "tgt": "deux"}
+    source = open_source(str(path), RECORD)
+    source.read(2)
+    resumed = open_source(str(path), RECORD, source.position())
+    assert list(resumed.read(9)) == [two]
+    source.close()
+    resumed.close()
+
+
+def test_tmx_goes_on_behind_damage(tmp_path: Path) -> None:
+    """A unit that is not well-formed is one message with a problem; those around it are read."""
+    units = [
+        f'<tu><tuv xml:lang="en"><seg>s{i}</seg></tuv><tuv xml:lang="fr"><seg>t{i}</seg></tuv></tu>\n'
+        for i in range(9)
+    ]
+    units[4] = '<tu><tuv xml:lang="en"><seg>a < b & c</seg></tuv></tu>\n'
+    path = tmp_path / "x.tmx"
+    path.write_text("<tmx><header srclang='en'/><body>" + "".join(units) + "</body></tmx>")
+    messages = read(path)
+    assert [message.offset for message in messages] == list(range(9))
+    assert [index for index, message in enumerate(messages) if message.problem] == [4]
+    assert b"a < b & c" in (messages[4].value or b"")
+
+
+@pytest.mark.parametrize(
+    "entity", ['<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">', '<!ENTITY a SYSTEM "file:///etc/passwd">']
+)
+def test_xml_bombs_are_refused(entity: str, tmp_path: Path) -> None:
+    """A file that declares entities is refused, whatever they are."""
+    path = tmp_path / "x.tmx"
+    path.write_text(f"<!DOCTYPE tmx [{entity}]><tmx><body><tu><tuv><seg>&a;</seg></tuv></tu></body></tmx>")
+    with pytest.raises(DataError, match="entity"):
+        read(path)
+
+
+def test_tmx_takes_constant_memory(tmp_path: Path) -> None:
+    """Reading 60 times as much takes no more memory."""
+
+    def peak(units: int) -> int:
+        path = tmp_path / f"{units}.tmx"
+        sink = open_sink(f"{path}?langs=en,fr")
+        sink.write(b'{"src":"a sentence of some length","tgt":"une phrase"}' for _ in range(units))
+        sink.close()
+        source = open_source(str(path), RECORD)
+        tracemalloc.start()
+        while source.read(500):
+            pass
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        source.close()
+        return highest
+
+    small = peak(500)
+    assert peak(30_000) < small + (2 << 20)
+
+
+def test_parquet_layouts(tmp_path: Path) -> None:
+    """Columns by name, the translation column of Hugging Face, and columns that nobody can guess."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"translation": [{"en": "a", "fr": "b"}]}), tmp_path / "t.parquet")
+    assert values(tmp_path / "t.parquet") == [{"src": "a", "tgt": "b"}]
+    pq.write_table(pa.table({"en": ["a"], "fr": ["b"], "n": [1]}), tmp_path / "n.parquet")
+    assert values(f"{tmp_path}/n.parquet?src=en&tgt=fr") == [{"src": "a", "tgt": "b", "n": 1}]
+    with pytest.raises(ConfigurationError, match="en, fr, n"):
+        read(tmp_path / "n.parquet")
+
+
+def test_parquet_sink_keeps_every_field(tmp_path: Path) -> None:
+    """Numbers stay numbers, lists become JSON, and a field that only a later group has is kept in `more`."""
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    sink = open_sink(str(path))
+    first = [b'{"src":"a","tgt":"b","score":0.5,"block":[1,2]}'] * 50_000
+    sink.write([*first, b'{"src":"c","tgt":"d","score":"high","late":true}'])
+    sink.close()
+    found = values(path)
+    assert found[0] == {"src": "a", "tgt": "b", "score": 0.5, "block": "[1,2]", "more": None}
+    assert orjson.loads(str(found[-1]["more"])) == {"score": "high", "late": True}
+
+
+def test_damaged_parquet(tmp_path: Path) -> None:
+    """A file that is none is refused with its name."""
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 nothing")
+    with pytest.raises(DataError, match=r"x\.parquet"):
+        read(path)
