@@ -46,7 +46,7 @@ def main() -> None:
                     crawl.flush()
                     time.sleep(ahead)
             crawl.flush()
-            print(f"round {turn}: {len(catalogues.stream)} pairs", flush=True)
+            sys.stderr.write(f"round {turn}: {len(catalogues.stream)} pairs\n")
     finally:
         target.close()
         crawl.close()
