@@ -8,7 +8,7 @@ help:  ## Print this
 
 install:  ## Make .venv with everything that development needs, and the commit hooks
 	python3 -m venv .venv
-	$(PYTHON) -m pip install --editable '.[dev,demo]'
+	$(PYTHON) -m pip install --editable '.[dev]'
 	.venv/bin/pre-commit install
 
 test:  ## Unit and contract tests: seconds, no broker
