@@ -42,7 +42,8 @@ class ParquetSource:
         except OSError as error:
             raise DataError(f"cannot read {self._path}: {error}") from None
         self._struct, self._names = self._columns(self._schema.names, options)
-        self._rows: Iterator[bytes] = iter(())
+        self._rows: list[bytes] = []
+        self._taken = 0
 
     def _open(self, row: int) -> Iterator[Any]:
         raise_missing = open(self._path, "rb")  # noqa: SIM115  # pyarrow's messages are many lines
@@ -83,32 +84,29 @@ class ParquetSource:
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next rows; empty at the end."""
         messages: list[Message] = []
-        path, offset = self._path, self._next
         while len(messages) < limit:
-            value = next(self._rows, None)
-            if value is None:
+            if self._taken == len(self._rows):
                 try:
                     batch = next(self._batches, None)
                 except (OSError, pa.ArrowException) as error:
                     raise DataError(f"{self._path} is damaged: {error}") from None
                 if batch is None:
                     break
-                self._rows = self._records(batch)
-                continue
-            messages.append(Message(value, offset, path))
-            offset += 1
-        self._next = offset
+                self._rows, self._taken = self._records(batch), 0
+            rows = self._rows[self._taken : self._taken + limit - len(messages)]
+            messages += [Message(value, offset, self._path) for offset, value in enumerate(rows, self._next)]
+            self._taken += len(rows)
+            self._next += len(rows)
         return messages
 
-    def _records(self, batch: Any) -> Iterator[bytes]:
+    def _records(self, batch: Any) -> list[bytes]:
         if self._struct is not None:
             column = batch.column(self._schema.names.index(self._struct))
             columns = [part.to_pylist() for part in column.flatten()]
         else:
             columns = [column.to_pylist() for column in batch.columns]
         names, dumps = self._names, orjson.dumps
-        for row in zip(*columns, strict=True):
-            yield dumps(dict(zip(names, row, strict=True)), default=str)
+        return [dumps(dict(zip(names, row, strict=True)), str) for row in zip(*columns, strict=True)]
 
     def position(self) -> str:
         """The number of the next row."""
@@ -116,7 +114,7 @@ class ParquetSource:
 
     def close(self) -> None:
         """Release the file."""
-        self._batches = self._rows = iter(())
+        self._batches = iter(())
         if hasattr(self, "_file"):
             self._file.close()
 
