@@ -42,8 +42,11 @@ class Calibration:
     ) -> NDArray[np.float32]:
         """CRAFT's negated distances in units of their spread over the stream within each cluster, float32 [n].
 
-        A cluster's mean and spread are shrunk to those of all with the weight of eight pairs.
+        A cluster's mean and spread are shrunk to those of all with the weight of eight pairs; without a sample distances
+        stay as they are.
         """
+        if not len(self.distance):
+            return distance
         sizes = np.bincount(self.cluster, minlength=clusters) + _SHRINKAGE
         overall, spread = float(self.distance.mean()), float(self.distance.std()) + 1e-6
         mean = (np.bincount(self.cluster, self.distance, clusters) + _SHRINKAGE * overall) / sizes

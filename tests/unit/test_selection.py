@@ -188,6 +188,19 @@ def test_a_tiny_target_works(toy: Toy, crawl: Stream, size: int) -> None:
     assert np.isfinite(decisions.score).all()
 
 
+@pytest.mark.parametrize("method", ["craft-plus", "craft"])
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_model_of_an_unseen_stream_works(toy: Toy, crawl: Stream, method: str, seen: int) -> None:
+    """A model made before anything, or one pair, of the stream was seen gives finite scores and keeps the budget."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy))
+    learner.observe(crawl.batch.slice(0, seen))
+    settings_ = parameters(method=method)
+    decisions, _ = run(crawl.batch, settings_, [learner.publish()], 1024)
+    assert np.isfinite(decisions.score).all()
+    assert decisions.accepted.sum() <= 0.05 * SIZE + settings_.selection.burst
+
+
 def test_a_target_of_equal_pairs_works(crawl: Stream) -> None:
     """Target pairs that are all the same, and a stream that is all the same, give finite scores."""
     learner = Learner(Parameters(), load_encoder())
