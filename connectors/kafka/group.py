@@ -25,9 +25,10 @@ JOIN_MS = 300  # of waiting for a rebalance before the loop gets its turn
 
 @dataclass(frozen=True, slots=True)
 class GroupClaim:
-    """The member's metadata at the moment when it owned what it claimed."""
+    """The member and its metadata at the moment when it owned what it claimed."""
 
     metadata: Any
+    group: KafkaGroup
 
 
 class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -120,7 +121,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
                 if partition in self._owned or self._revoked.get(partition) == metadata.generation_id:
                     continue
                 raise TransactionError(f"partition {partition} belongs to another worker by now", fenced=True)
-        return GroupClaim(metadata)
+        return GroupClaim(metadata, self)
 
     def commit(self, offsets: Mapping[TopicPartition, Any]) -> None:
         """Commit offsets outside of a transaction (at-least-once); the broker checks the generation."""

@@ -15,7 +15,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as client_errors
 
 from connectors.kafka.clients import explain, producer
-from connectors.kafka.group import GroupClaim, KafkaGroup
+from connectors.kafka.group import GroupClaim
 from craft_stream.errors import UnavailableError
 from craft_stream.runtime.transport import Claim, Headers, Position, TransactionError
 from craft_stream.settings import KafkaSettings
@@ -127,9 +127,8 @@ class TransactionalOutput(_Output):
 class IdempotentOutput(_Output):
     """At least once: the same order, without a transaction; offsets go last, through the group."""
 
-    def __init__(self, settings: KafkaSettings, group: KafkaGroup | None) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         super().__init__(settings, producer(settings))
-        self._group = group
 
     def begin(self) -> None:
         """See `Output.begin`."""
@@ -138,10 +137,10 @@ class IdempotentOutput(_Output):
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`."""
         self.settle()
-        if claim is None or self._group is None:
+        if not isinstance(claim, GroupClaim):
             return
         try:
-            self._group.commit(_offsets(self._settings, offsets))
+            claim.group.commit(_offsets(self._settings, offsets))
         except client_errors.KafkaError as error:
             raise _failure("offsets were not committed", error) from error
 

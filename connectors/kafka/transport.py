@@ -16,17 +16,15 @@ class KafkaTransport:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._member = settings.instance_id or uuid.uuid4().hex[:12]
-        self._group: KafkaGroup | None = None
 
     def group(self) -> KafkaGroup:
         """See `Transport.group`."""
-        self._group = KafkaGroup(self._settings)
-        return self._group
+        return KafkaGroup(self._settings)
 
     def output(self, name: str) -> TransactionalOutput | IdempotentOutput:
         """See `Transport.output`; "worker" is this worker's own, any other name is the group's."""
         if self._settings.guarantee == "at_least_once" and name == "worker":
-            return IdempotentOutput(self._settings, self._group)
+            return IdempotentOutput(self._settings)
         suffix = f"worker-{self._member}" if name == "worker" else name
         return TransactionalOutput(self._settings, f"craft-{self._settings.group_id}-{suffix}")
 

@@ -145,8 +145,12 @@ class Deployment:
         self, *arguments: str, log: str = "worker", **settings: Any
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A worker that must end with exit code 0 on SIGTERM, in 30 s."""
+        before = self.log(log).count("metrics and health")
         process = self.start(*arguments, log=log, **settings)
         try:
+            while self.log(log).count("metrics and health") == before:
+                assert process.poll() is None, self.log(log)
+                time.sleep(0.05)
             yield process
             process.send_signal(signal.SIGTERM)
             code = process.wait(30)
@@ -159,7 +163,7 @@ class Deployment:
     def log(self, name: str = "worker") -> str:
         """The last of what a worker wrote."""
         path = self.folder / f"{self.name}-{name}.log"
-        return path.read_text()[-6000:] if path.exists() else ""
+        return path.read_text()[-20_000:] if path.exists() else ""
 
     # What comes out.
 

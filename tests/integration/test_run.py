@@ -163,7 +163,7 @@ def test_killed_workers_change_nothing(bootstrap: str, tmp_path: Path) -> None:
 
 def test_workers_come_and_go(bootstrap: str, tmp_path: Path) -> None:
     """Three workers share four partitions, one leaves and one is killed: nothing is lost or decided twice."""
-    run = Deployment(bootstrap, tmp_path, partitions=4, overrides={"kafka.max_poll_records": 500})
+    run = Deployment(bootstrap, tmp_path, partitions=4, overrides={"kafka.max_poll_records": 250})
     run.feed(pairs(40_000))
     model = pinned_model(tmp_path, run.settings, pairs(5_000, seed=9))
     arguments = ("--model", str(model))
