@@ -108,7 +108,9 @@ class Crawl:
         positions = {path: file.position for path, file in self._files.items() if isinstance(file, WarcFile)}
         failed = self.counts["failed"]
         if failed > max(_FEW, _MOST_FAILED * self.counts["responses"]):
-            raise DataError(f"{failed} pages could not be worked on: that is no matter of bad pages; see the messages")
+            raise DataError(
+                f"{failed} pages could not be worked on: that is no matter of bad pages; see the messages"
+            )
         batch = self._store.commit(positions, records)
         if batch is not None:
             self._publisher.publish(batch, records)

@@ -150,7 +150,9 @@ def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]
     folder = url.partition("?")[0].rpartition("/")[0] + "/"
     return [
         block._replace(
-            links=tuple(key for href in block.links if (key := _link_key(href.partition("#")[0], folder, language)))
+            links=tuple(
+                key for href in block.links if (key := _link_key(href.partition("#")[0], folder, language))
+            )
         )
         if block.links
         else block

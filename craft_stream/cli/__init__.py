@@ -27,6 +27,7 @@ COMMANDS = {
     "topics": "Create and check the topics.",
     "target": "Publish and withdraw the pairs that describe the domain.",
     "crawl": "Make pairs from a crawl and publish them.",
+    "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",
     "export": "Write accepted pairs from their topic to files.",
     "model": "List, pin and inspect the versions of the model.",
     "ledger": "List and verify what each partition has done.",

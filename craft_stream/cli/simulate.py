@@ -1,0 +1,49 @@
+"""`craft-stream simulate`: a crawl to try things with, without a network."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from craft_stream.errors import ConfigurationError
+
+app = typer.Typer()
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the WARC file is written.")],
+    pages: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Pages of the site in each language.")
+    ] = 500,
+    rate: Annotated[float, typer.Option(min=0, help="Pages a second; 0: as fast as it goes.")] = 20.0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the site; 0 takes a free one.")] = 0,
+    serve_only: Annotated[
+        bool, typer.Option("--serve-only", help="Serve the site and fetch nothing.")
+    ] = False,
+) -> None:
+    """Serve a small bilingual site on the loopback interface, and crawl it into a WARC file that grows.
+
+    Beside it, `craft-stream crawl --warc DIR --follow --langs en,fr --topic crawl.pairs` makes pairs of it. Needs the
+    extra `crawl`.
+    """
+    try:
+        from connectors.crawl.simulator import Site, fetch, serve
+    except ImportError as error:
+        raise ConfigurationError(
+            f"this needs a package: pip install 'craft-stream[crawl]' ({error})"
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    with serve(Site(pages), port) as url:
+        typer.echo(f"craft-stream: the site is at {url}/", err=True)
+        try:
+            while serve_only:
+                time.sleep(1)
+            path = folder / f"simulated-{time.time_ns()}.warc.gz"
+            written = fetch(f"{url}/", path, rate=rate or None)
+        except KeyboardInterrupt:
+            return
+    typer.echo(f"craft-stream: {written} pages in {path}", err=True)
