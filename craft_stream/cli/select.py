@@ -17,10 +17,9 @@ from connectors.files.open import STANDARD
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
-from craft_stream.cli.stream import BLOCK, Pass, blocks, location
+from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model, location
 from craft_stream.cli.summary import Summary
-from craft_stream.errors import ConfigurationError, DataError, TargetError
-from craft_stream.model import Model
+from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings, Settings
@@ -93,7 +92,7 @@ def select(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
-    selection = Pass(settings, _pinned(model))
+    selection = Pass(settings, load_model(model) if model else None)
     if model is None:
         read_target(selection, target or [], settings.record)
     outputs = Outputs(settings.parameters().digest, output, rejected, decisions, save_model)
@@ -147,15 +146,6 @@ def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Mess
             source.close()
     if run:
         yield run
-
-
-def _pinned(path: Path | None) -> Model | None:
-    if path is None:
-        return None
-    try:
-        return Model.decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the model {path}: {error.strerror}") from None
 
 
 def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given: bool) -> Settings:

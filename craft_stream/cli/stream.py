@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import RecordError
+from craft_stream.errors import DataError, RecordError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.records import Pair, decode
@@ -72,6 +73,19 @@ def blocks(messages: Iterable[Sequence[Message]], record: RecordSettings) -> Ite
     for run in messages:
         yield Block.decode(run, start, record)
         start += len(run)
+
+
+def load_model(path: Path) -> Model:
+    """A version that was kept in a file.
+
+    Raises:
+        DataError: the file cannot be read.
+        IntegrityError: it holds no Model, a damaged one, or one of a newer format.
+    """
+    try:
+        return Model.decode(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read the model {path}: {error.strerror}") from None
 
 
 class Pass:

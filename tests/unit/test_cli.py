@@ -303,6 +303,22 @@ def test_a_damaged_model_is_refused(run: Run, folder: Path, tmp_path: Path) -> N
     assert "Traceback" not in err
 
 
+def test_explain(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A pair is taken apart by the version that decided: a translation scores above a copy, and the copy is named."""
+    select(run, folder, tmp_path, "--save-model", tmp_path / "model.bin")
+    good = orjson.loads((folder / "target.jsonl").read_bytes().splitlines()[0])
+    parts = []
+    for target in (good["tgt"], good["src"]):
+        code, out, err = run("explain", "--model", tmp_path / "model.bin", "--json", good["src"], target)
+        assert code == 0, err
+        parts.append(json.loads(out))
+    assert parts[0]["score"] > parts[1]["score"]
+    assert parts[1]["fault"] == "copy"
+    code, out, _ = run("explain", "--model", tmp_path / "model.bin", good["src"], good["tgt"])
+    assert code == 0
+    assert f"{parts[0]['domain']:.3f}" in out
+
+
 def test_config_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`config show` prints no secret, in neither form."""
     monkeypatch.setenv("CRAFT_KAFKA__SECURITY__SASL_PLAIN_PASSWORD", "hush")
