@@ -130,7 +130,8 @@ class ShardedExport:
 
     def _gather(self, at: dict[int, int], ends: dict[int, int]) -> tuple[list[Message], dict[int, int]]:
         """Records of the next shard, as evenly from the partitions as they have them, and where they end."""
-        after, records = dict(at), []
+        after = dict(at)
+        records: list[Message] = []
         while len(records) < self._plan.size:
             left = [partition for partition in sorted(after) if after[partition] < ends[partition]]
             if not left:

@@ -265,6 +265,6 @@ def warc_record(url: str, message: bytes, date: datetime) -> bytes:
     record.set_bytes_content(message)
     buffer = io.BytesIO()
     writer = GzipWriter(buffer)
-    record.write(writer, checksum_data=True)
+    record.write(writer)
     writer.close()
     return buffer.getvalue()

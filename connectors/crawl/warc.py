@@ -6,6 +6,8 @@ still being written is left for later. A damaged stretch is skipped up to the ne
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 from collections import Counter
@@ -33,7 +35,7 @@ class Response:
         content_type: media type in lower case, without parameters; empty when none was sent.
         charset: as the server declared it; None when it did not.
         robots: the X-Robots-Tag header, lower case.
-        digest: of the payload, as `sha1:...`; from the WARC header, empty when it has none.
+        digest: of the payload, as `sha1:...`; from the WARC header where it has one.
         body: the payload, content and transfer encodings undone.
     """
 
@@ -233,7 +235,7 @@ def _parse(record: WarcRecord, block: bytes, limit: int) -> Response | None:
     status = http.http_headers.status_code
     if status is None:
         return None
-    headers = record.headers
+    headers, body = record.headers, http.reader.read(limit)
     return Response(
         url=(headers.get("WARC-Target-URI") or "").strip().removeprefix("<").removesuffix(">"),
         date=int(record.record_date.timestamp()),
@@ -241,6 +243,10 @@ def _parse(record: WarcRecord, block: bytes, limit: int) -> Response | None:
         content_type=(http.http_content_type or "").lower(),
         charset=http.http_charset,
         robots=",".join(http.http_headers.get_multiple("X-Robots-Tag")).lower(),
-        digest=headers.get("WARC-Payload-Digest") or "",
-        body=http.reader.read(limit),
+        digest=headers.get("WARC-Payload-Digest") or _digest(body),
+        body=body,
     )
+
+
+def _digest(body: bytes) -> str:
+    return "sha1:" + base64.b32encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode("ascii")

@@ -1,0 +1,432 @@
+"""The crawl: URLs, pages, alignment, WARC files good and bad, pairing, and resuming after every kind of end."""
+
+import gzip
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+pytest.importorskip("fastwarc")
+
+from connectors.crawl.alignment import align, align_blocks, length_score
+from connectors.crawl.blocks import Block, NestingError, extract
+from connectors.crawl.job import Crawl
+from connectors.crawl.pages import SkippedError, decode, read_page
+from connectors.crawl.publish import FilePublisher, source_key
+from connectors.crawl.simulator import Site, warc_record
+from connectors.crawl.store import Store
+from connectors.crawl.takedown import Takedown
+from connectors.crawl.urls import canonical, marked, neutral
+from connectors.crawl.warc import Response, WarcFile
+from craft_stream.errors import ConfigurationError, DataError
+
+LANGUAGES = ("en", "fr")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(url: str, html: str | bytes, day: float = 0, status: str = "200 OK", headers: str = "") -> bytes:
+    """One member of a WARC file."""
+    body = html if isinstance(html, bytes) else html.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return warc_record(url, head.encode() + body, START + timedelta(days=day))
+
+
+def site(pages: int = 12, seed: int = 1) -> list[bytes]:
+    """Members of a crawl of the simulated site, its pages in an order of chance."""
+    made = Site(pages)
+    paths = [f"/{language}/plant-{number}.html" for language in LANGUAGES for number in range(pages)]
+    random.Random(seed).shuffle(paths)
+    return [record(f"http://site{path}", made.page(path) or "") for path in paths]
+
+
+def crawl(
+    folder: Path, *, store: str = "store", takedown: Path | None = None, wait: int = 30 * 86_400
+) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """Pairs and counts of one pass over a folder's WARC files."""
+    with Store(folder / store, LANGUAGES, wait=wait) as opened:
+        with closing(FilePublisher(folder / f"{store}.jsonl", opened.identity)) as publisher:
+            Crawl([folder], LANGUAGES, opened, publisher, takedown=Takedown(takedown)).run()
+        counts = dict(opened.counts, waiting=opened.waiting)
+    lines = (folder / f"{store}.jsonl").read_bytes().splitlines()
+    return [orjson.loads(line) for line in lines], counts
+
+
+@pytest.mark.parametrize(
+    ("english", "french"),
+    [
+        ("http://x.org/en/a.html", "http://x.org/fr/a.html"),
+        ("http://x.org/en-US/a.html", "https://x.org/fr-FR/a.html"),
+        ("http://x.org/a.html", "http://x.org/fr/a.html"),
+        ("http://x.org/a.en.html", "http://x.org/a.fr.html"),
+        ("http://x.org/a_en.html", "http://x.org/a_fr.html"),
+        ("http://x.org/a.html.en", "http://x.org/a.html.fr"),
+        ("http://www.x.org/a", "http://fr.x.org/a"),
+        ("http://en.x.org/a", "http://fr.x.org/a"),
+        ("http://x.org/a?lang=en&id=3", "http://x.org/a?id=3&lang=fr"),
+        ("http://x.org/english/", "http://x.org/french/index.html"),
+    ],
+)
+def test_translations_share_a_key(english: str, french: str) -> None:
+    """Path segment, suffix, subdomain and query parameter tell a language, and taken out leave the same."""
+    assert neutral(canonical(english), "en") == neutral(canonical(french), "fr")
+    assert marked(canonical(french), "fr")
+
+
+def test_other_pages_do_not_share_a_key() -> None:
+    """A code that is part of a word, or of another language, stays."""
+    assert neutral("http://x.org/french-fries.html", "fr") != neutral("http://x.org/fries.html", "fr")
+    assert neutral("http://x.org/de/a", "fr") == "x.org/de/a"
+    assert not marked("http://x.org/france/a", "fr")
+
+
+def test_canonical() -> None:
+    """Case, ports, fragments, escapes and tracking make no difference; what is no HTTP URL is empty."""
+    assert canonical("HTTP://X.org:80/a b/%C3%A9?utm_source=q&k=1#top") == "http://x.org/a%20b/%C3%A9?k=1"
+    assert canonical("../b?x", "http://x.org/a/c") == "http://x.org/b?x="
+    assert [canonical(url) for url in ("mailto:a@b", "http://", "http://[x", "")] == [""] * 4
+
+
+def test_blocks_know_their_place_and_links() -> None:
+    """Inline elements run together, block elements stand apart, scripts go, links stay with their block."""
+    found = extract(
+        '<html lang="FR"><meta name="robots" content="NOINDEX"><link rel="alternate" hreflang="en" href="/en/">'
+        "<body><p>a <b>b</b>c<br>d <a href='x.html'>e</a></p><script>no</script><ul><li>f<p>g</p>h</li></ul>"
+    )
+    assert [(block.path, block.text) for block in found.blocks] == [
+        ("p", "a bc d e"),
+        ("ul/li", "f"),
+        ("ul/li/p", "g"),
+        ("ul/li", "h"),
+    ]
+    assert found.blocks[0].links == ("x.html",)
+    assert (found.language, found.alternates, found.robots) == ("fr", {"en": "/en/"}, "noindex")
+
+
+@pytest.mark.parametrize(
+    "html", ["<div>" * 300_000, "<div>" * 300_000 + "</div>" * 300_000, "<b><i>x</b>" * 300_000]
+)
+@pytest.mark.timeout(20)
+def test_deep_pages_are_refused_in_time(html: str) -> None:
+    """What would keep the parser busy for hours is refused at once."""
+    with pytest.raises(NestingError):
+        extract(html)
+
+
+@pytest.mark.parametrize(
+    ("body", "declared"),
+    [
+        ("é".encode(), None),
+        ("é".encode(), "iso-8859-1"),
+        ("é".encode("latin-1"), "iso-8859-1"),
+        ("é".encode("latin-1"), "no-such-charset"),
+        ("é".encode("utf-16"), None),
+        (b'<meta charset="windows-1252">' + "é".encode("cp1252"), "utf-8"),
+    ],
+)
+def test_charsets(body: bytes, declared: str | None) -> None:
+    """Right, wrong, unknown and missing declarations all give the text."""
+    assert "é" in decode(body, declared)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": 404}, "not_found"),
+        ({"url": "ftp://x"}, "no_url"),
+        ({"content_type": "application/pdf"}, "not_html"),
+        ({"robots": "noarchive"}, "forbidden"),
+        ({"body": b'<meta name="robots" content="none"><p>text'}, "forbidden"),
+        ({"body": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"}, "binary"),
+        ({"body": b"<p>" * 3}, "no_text"),
+        ({"body": b"<div>" * 2_000}, "too_deep"),
+        ({"body": b"<p>" + b"Das ist ein deutscher Text, wie man ihn in Zeitungen lesen kann. " * 5}, "other_language"),
+        (
+            {"url": "http://x/fr/a", "body": b"<p>" + b"This is an English text as one reads it in newspapers. " * 5},
+            "language_mismatch",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_page(change: dict[str, object], reason: str) -> None:
+    """Every response that cannot be used is refused with its reason."""
+    usual: dict[str, object] = {
+        "url": "http://x/a", "date": 0, "status": 200, "content_type": "text/html", "charset": None, "robots": "",
+        "digest": "", "body": b"<p>text",
+    }  # fmt: skip
+    with pytest.raises(SkippedError, match=f"^{reason}$"):
+        read_page(Response(**{**usual, **change}), LANGUAGES)  # type: ignore[arg-type]
+
+
+def test_blocks_align_around_a_missing_one() -> None:
+    """A paragraph that one side lacks costs itself only."""
+    source = [Block("div/p", "word " * (5 + 7 * (k % 5))) for k in range(30)]
+    target = [Block("div/p", block.text + "x") for block in source]
+    del target[11]
+    expected = [(k, k if k < 11 else k - 1) for k in range(30) if k != 11]
+    assert align_blocks(source, target) == expected
+
+
+def test_an_index_sorted_anew_is_not_misaligned() -> None:
+    """Entries whose links lead elsewhere are no translations, however alike their lengths and tags."""
+    source = [Block("dl/dt", "Brush", ("brush",)), Block("dl/dt", "Water", ("water",))]
+    target = [Block("dl/dt", "Eau", ("water",)), Block("dl/dt", "Pinceau", ("brush",))]
+    pairs = align(source, target, LANGUAGES)
+    assert {(pair.source, pair.target) for pair in pairs} <= {("Brush", "Pinceau"), ("Water", "Eau")}
+
+
+def test_sentences_align_inside_a_block() -> None:
+    """Two sentences that became one are joined; what is left as it was is no pair."""
+    source = [Block("p", "It rains today. We stay at home and read a long book."), Block("p", "GIMP 2.10")]
+    target = [
+        Block("p", "Il pleut aujourd’hui. Nous restons à la maison et lisons un long livre."),
+        Block("p", "GIMP 2.10"),
+    ]
+    pairs = align(source, target, LANGUAGES)
+    assert [pair.source for pair in pairs] == ["It rains today.", "We stay at home and read a long book."]
+    assert [pair.sentence for pair in pairs] == [(0, 0), (1, 1)]
+    assert all(0 < pair.score <= 1 for pair in pairs)
+    assert length_score(10, 10) == 1
+    assert length_score(10, 100) < 0.01
+
+
+def cut(members: list[bytes]) -> Iterator[tuple[bytes, str]]:
+    """Files that are damaged in one place, and how it is counted."""
+    whole = b"".join(members)
+    at = len(b"".join(members[:5]))
+    yield whole[: len(whole) - 40], "truncated"
+    yield whole[: at + 150] + whole[at + len(members[5]) :], "damaged"
+    yield whole[: at + 60] + bytes(90) + whole[at + 150 :], "damaged"
+    yield b"\xff" * 100 + whole, "damaged"
+    plain = [gzip.decompress(member) for member in members]
+    promised = plain[5].split(b"\r\nContent-Length: ")[1].split(b"\r\n")[0]
+    wrong = plain[5].replace(
+        b"\r\nContent-Length: " + promised, b"\r\nContent-Length: %d" % (int(promised) - 30), 1
+    )
+    yield b"".join([*plain[:5], wrong, *plain[6:]]), "damaged"
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_damaged_files(which: int, tmp_path: Path) -> None:
+    """Cut members, overwritten bytes and wrong lengths cost their record, are counted once, and end nothing."""
+    members = site()
+    data, reason = list(cut(members))[which]
+    path = tmp_path / "a.warc"
+    path.write_bytes(data)
+    warc = WarcFile(path)
+    found = [response.url for response in warc.responses()]
+    assert len(members) - 1 <= len(found) <= len(members)
+    assert dict(warc.skipped) == {reason: 1}
+
+
+def test_growing_file(tmp_path: Path) -> None:
+    """A file that is cut anywhere while it grows gives each response once, whatever the cuts, and nothing is counted."""
+    data = b"".join(site(4))
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(b"")
+    warc, found = WarcFile(path), []
+    for end in range(0, len(data) + 1, 61):
+        path.write_bytes(data[:end])
+        found.extend(response.url for response in warc.responses(final=False))
+        warc = WarcFile(path, warc.position)
+    path.write_bytes(data)
+    found.extend(response.url for response in warc.responses())
+    assert len(found) == len(set(found)) == 8
+    assert not warc.skipped
+
+
+@pytest.mark.parametrize("packed", [lambda data: data, gzip.compress])
+def test_files_without_members(packed: object, tmp_path: Path) -> None:
+    """Plain files, and files compressed as one whole, are read and resumed as well."""
+    path = tmp_path / "a.warc"
+    path.write_bytes(packed(b"".join(map(gzip.decompress, site()))))  # type: ignore[operator]
+    warc, found = WarcFile(path), []
+    for response in warc.responses():
+        found.append(response.url)
+        if len(found) == 7:
+            break
+    found.extend(response.url for response in WarcFile(path, warc.position).responses())
+    assert len(found) == len(set(found)) == 24
+
+
+def test_large_pages_and_bombs(tmp_path: Path) -> None:
+    """A page of 50 MB, as it is or compressed to 50 kB, is counted and skipped."""
+    page = b"<p>" + b"text " * 10_000_000
+    path = tmp_path / "a.warc.gz"
+    bomb = record("http://x/b", gzip.compress(page), headers="Content-Encoding: gzip\r\n")
+    path.write_bytes(record("http://x/a", page) + bomb + record("http://x/c", "<p>text"))
+    warc = WarcFile(path)
+    assert [response.url for response in warc.responses()] == ["http://x/c"]
+    assert dict(warc.skipped) == {"too_large": 2}
+
+
+def test_brackets_of_wget(tmp_path: Path) -> None:
+    """Angle brackets around the target URI go."""
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(record("<http://x/a>", "<p>text"))
+    assert [response.url for response in WarcFile(path).responses()] == ["http://x/a"]
+
+
+def test_pairs_have_their_provenance(tmp_path: Path) -> None:
+    """Each pair says where it comes from, and no pair comes twice."""
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site()))
+    pairs, counts = crawl(tmp_path)
+    assert counts["paired"] == 24
+    assert counts["waiting"] == 0
+    assert len({pair["id"] for pair in pairs}) == len(pairs) == counts["pairs"] > 60
+    planted = next(pair for pair in pairs if str(pair["src"]).startswith("Cut back"))
+    assert str(planted["tgt"]).startswith("Coupez les branches")
+    assert str(planted["src_url"]).replace("/en/", "/fr/") == planted["tgt_url"]
+    assert str(planted["src_digest"]).startswith("sha1:")
+    assert planted["crawled"] == "2026-01-01T00:00:00Z"
+    assert 0 < float(str(planted["alignment"])) <= 1
+
+
+def test_order_of_pages_does_not_matter(tmp_path: Path) -> None:
+    """The same pages in two orders give the same pairs."""
+    found = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "a.warc.gz").write_bytes(b"".join(site(seed=seed)))
+        found.append(sorted(orjson.dumps(pair) for pair in crawl(folder)[0]))
+    assert found[0] == found[1]
+
+
+def test_second_pass_publishes_nothing(tmp_path: Path) -> None:
+    """What has been read is not read again, and pages fetched again unchanged are duplicates."""
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site()))
+    first, _ = crawl(tmp_path)
+    (tmp_path / "b.warc.gz").write_bytes(b"".join(site(seed=5)))
+    second, counts = crawl(tmp_path)
+    assert second == first
+    assert counts["duplicate"] == 24
+
+
+def test_pages_wait_for_their_time(tmp_path: Path) -> None:
+    """A partner that comes after the time limit finds nobody, and who waited in vain is counted."""
+    made = Site(3)
+    members = [record("http://s/en/plant-1.html", made.page("/en/plant-1.html") or "", day=0)]
+    members += [record(f"http://s/x/{k}", made.page("/en/plant-2.html") or "", day=9) for k in range(300)]
+    members.append(record("http://s/fr/plant-1.html", made.page("/fr/plant-1.html") or "", day=9))
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(members))
+    pairs, counts = crawl(tmp_path, wait=5 * 86_400)
+    assert not [pair for pair in pairs if str(pair["src_url"]).endswith("plant-1.html")]
+    assert counts["expired"] == 1
+    assert crawl(tmp_path, store="patient")[1]["paired"] == 2
+
+
+def test_store_is_bounded(tmp_path: Path) -> None:
+    """Beyond its bound the store drops the page that waits longest, and counts it."""
+    made = Site(6)
+    with Store(tmp_path / "s", LANGUAGES, most_waiting=3) as store:
+        store.begin()
+        for number in range(6):
+            path = f"/en/plant-{number}.html"
+            body = (made.page(path) or "").encode()
+            store.take(
+                read_page(
+                    Response(f"http://s{path}", number, 200, "text/html", None, "", "", body), LANGUAGES
+                )
+            )
+        assert store.waiting == 3
+        assert store.counts["crowded_out"] == 3
+
+
+def test_hreflang_comes_before_the_key(tmp_path: Path) -> None:
+    """A page whose link names another page as its translation is not paired by its URL."""
+    text = "<p>" + "This is an English text as one reads it in a newspaper. " * 3
+    autre = "<p>" + "Ceci est un texte français comme on en lit dans un journal. " * 3
+    members = [
+        record("http://s/fr/a", autre),
+        record("http://s/en/a", f'<link rel="alternate" hreflang="fr" href="/fr/b">{text}'),
+        record("http://s/fr/b", autre),
+    ]
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(members))
+    pairs, _ = crawl(tmp_path)
+    assert {pair["tgt_url"] for pair in pairs} == {"http://s/fr/b"}
+
+
+def test_takedown(tmp_path: Path) -> None:
+    """Hosts, pages and beginnings on the list give no pair, nor do pages that wait when they are listed."""
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site()))
+    rules = tmp_path / "takedown.txt"
+    rules.write_text("# asked on 3 May\nhttp://site/en/plant-1.html\nhttps://site/fr/plant-2*\nother.org\n")
+    pairs, counts = crawl(tmp_path, takedown=rules)
+    urls = {str(pair["src_url"]) for pair in pairs}
+    assert counts["taken_down"] == 2
+    assert not urls & {"http://site/en/plant-1.html", "http://site/en/plant-2.html"}
+    rules.write_text("site\n")
+    assert crawl(tmp_path, store="second", takedown=rules)[0] == []
+    assert Takedown(rules).covers("https://www.site/")
+    rules.unlink()
+    with pytest.raises(ConfigurationError, match="takedown"):
+        Takedown(rules)
+
+
+class DiesError(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("moment", ["commit", "publish", "published", "mark"])
+def test_killed_at_every_moment(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed again and again before or after each durable step, the pairs are those of one undisturbed pass."""
+    import connectors.crawl.job as job
+
+    monkeypatch.setattr(job, "STEP_PAGES", 3)
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site(20)))
+    expected, _ = crawl(tmp_path, store="undisturbed")
+    owner, name = {
+        "commit": (Store, "commit"),
+        "publish": (FilePublisher, "publish"),
+        "published": (Store, "published"),
+        "mark": (Path, "replace"),
+    }[moment]
+    real = getattr(owner, name)
+    deaths = 0
+
+    def once_in_a_while(*args: object, **kwargs: object) -> object:
+        nonlocal deaths
+        if deaths < 20 and chance.random() < 0.5:
+            deaths += 1
+            if chance.random() < 0.5:
+                real(*args, **kwargs)
+            raise DiesError
+        return real(*args, **kwargs)
+
+    chance = random.Random(moment)
+    monkeypatch.setattr(owner, name, once_in_a_while)
+    found: list[dict[str, object]] = []
+    for _ in range(60):
+        try:
+            found, _ = crawl(tmp_path)
+            break
+        except DiesError:
+            continue
+    assert deaths >= 3
+    assert found == expected
+
+
+def test_store_and_output_belong_together(tmp_path: Path) -> None:
+    """An output of another store, and a store of other languages, are refused."""
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site(2)))
+    crawl(tmp_path)
+    (tmp_path / "store").unlink()
+    with pytest.raises(ConfigurationError, match="another store"):
+        crawl(tmp_path)
+    with pytest.raises(ConfigurationError, match="en,fr"):
+        Store(tmp_path / "store", ("en", "de"))
+
+
+def test_an_old_copy_of_the_store_is_noticed(tmp_path: Path) -> None:
+    """More published than the store knows of: it stops rather than publish twice."""
+    with Store(tmp_path / "s", LANGUAGES) as store, pytest.raises(DataError, match="old copy"):
+        store.unpublished(7)
+
+
+def test_copies_of_a_sentence_share_a_key() -> None:
+    """The key does not depend on case, spaces, or the other side."""
+    one, other = b'{"src":"Hello  World","tgt":"a"}', b'{"src":"hello world","tgt":"b"}'
+    assert source_key(one, "src") == source_key(other, "src") != source_key(b'{"src":"x"}', "src")
