@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
+
+# A deadline fails a test for the load of the machine, and the first example compiles the kernels.
+hypothesis.settings.register_profile("craft", deadline=None)
+hypothesis.settings.load_profile("craft")
 
 
 @pytest.fixture(autouse=True)
