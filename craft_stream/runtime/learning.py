@@ -71,7 +71,7 @@ class LearnerService:
     def offer(
         self, partition: int, batch: PairBatch, accepted: NDArray[np.bool_] | None, wait: float = 0.0
     ) -> bool:
-        """Hand over pairs to learn from, and which of them were accepted; False when the learner is too far behind."""
+        """Hand over pairs to learn from, and which were accepted; False when the learner is too far behind."""
         try:
             self._batches.put((partition, batch, accepted), timeout=wait or None, block=wait > 0)
         except Full:

@@ -1,4 +1,4 @@
-"""Priming: the learner reads a sample of what the crawl topic retains, so that no pair is lost to a warm-up."""
+"""Priming: the learner reads a sample of what the crawl topic retains; no pair is lost to a warm-up."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ class Primer:
         self._ranges: dict[int, list[tuple[int, int]]] = {}
 
     def prime(self, learner: Learner, stop: threading.Event) -> None:
-        """Feed at most `learner.prime_pairs`; if the log holds fewer, wait up to `learner.prime_seconds` for more."""
+        """Feed at most `learner.prime_pairs`; while the log holds fewer, wait, `learner.prime_seconds` at most."""
         wanted = self._settings.learner.prime_pairs
         deadline = time.monotonic() + self._settings.learner.prime_seconds
         while self.pairs < wanted and not stop.is_set():
-            for partition, start, end in self._plan(wanted - self.pairs):
+            plan, sampled = self._plan(wanted - self.pairs)
+            for partition, start, end in plan:
                 if self.pairs >= wanted or stop.is_set():
                     return
                 self._feed(learner, partition, start, end, wanted)
-            if self.pairs >= wanted or time.monotonic() >= deadline:
+            if sampled or self.pairs >= wanted or time.monotonic() >= deadline:
                 return
             stop.wait(AGAIN_SECONDS)
 
@@ -55,8 +56,8 @@ class Primer:
             seen |= (positions >= start) & (positions < end)
         return seen
 
-    def _plan(self, wanted: int) -> list[tuple[int, int, int]]:
-        """Stretches of the log that have not been read: partition, first offset, end."""
+    def _plan(self, wanted: int) -> tuple[list[tuple[int, int, int]], bool]:
+        """Stretches not yet read (partition, first offset, end), and whether they leave something out."""
         topic = self._settings.kafka.input_topic
         bounds = self._reader.bounds(topic, self._reader.partitions(topic))
         fresh = {}
@@ -66,13 +67,13 @@ class Primer:
                 fresh[partition] = (max(first, known), end)
         total = sum(end - first for first, end in fresh.values())
         if total <= wanted:
-            return [(partition, first, end) for partition, (first, end) in fresh.items()]
+            return [(partition, first, end) for partition, (first, end) in fresh.items()], False
         plan = []
         for partition, (first, end) in fresh.items():
             length = max(1, int(wanted * (end - first) / total / STRETCHES))
             starts = np.linspace(first, max(first, end - length), STRETCHES).astype(int)
             plan += [(partition, int(start), min(end, int(start) + length)) for start in np.unique(starts)]
-        return plan
+        return plan, True
 
     def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int) -> None:
         topic = self._settings.kafka.input_topic

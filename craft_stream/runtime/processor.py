@@ -176,7 +176,7 @@ class Processor:
         return Outcome(decoded, batch, decisions, dead, kept)
 
     def _sift(self, decoded: Decoded, model: Model) -> tuple[Decoded, list[DeadLetter]]:
-        """Try each pair alone, on a ledger that is thrown away, and take out those that the engine fails on."""
+        """Try each pair alone, on a ledger of its own, and take out those that the engine fails on."""
         messages, pairs, failed = [], [], []
         for message, pair in zip(decoded.messages, decoded.pairs, strict=True):
             alone = PairBatch.pack([pair.source], [pair.target], [0])

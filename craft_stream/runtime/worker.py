@@ -357,7 +357,12 @@ class Worker:
         observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
         held = self._held.get(partition)
         for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
-            log.warning("partition %d: %s has drifted at offset %d", partition, signal, outcome.decisions.positions[-1])
+            log.warning(
+                "partition %d: %s has drifted at offset %d",
+                partition,
+                signal,
+                outcome.decisions.positions[-1],
+            )
             observer.drifted(partition, signal)
         for letter in outcome.dead:
             observer.dead_letter(partition, letter.stage, letter.reason)

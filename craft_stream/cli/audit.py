@@ -1,0 +1,169 @@
+"""`craft-stream audit`: every decision recomputed and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import typer
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.model import Model
+from craft_stream.records import decision_json
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.recompute import Recomputation, Stretch, look
+from craft_stream.runtime.transport import Reader
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
+
+app = typer.Typer()
+
+_OFFSETS = "An offset for all partitions, or PARTITION:OFFSET[,...]."
+From = Annotated[str | None, typer.Option("--from", metavar="OFFSETS", help=_OFFSETS)]
+To = Annotated[str | None, typer.Option("--to", metavar="OFFSETS", help=f"End, exclusive. {_OFFSETS}")]
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(help="The version that `run --model` decided with.", exists=True, dir_okay=False),
+]
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of an audit.
+
+    Attributes:
+        decided: pairs recomputed within the stretch.
+        compared: of these, decisions that were written down.
+        wrong: what differs, in words.
+    """
+
+    decided: int = 0
+    compared: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def parse_offsets(text: str | None, partition: int, default: int) -> int:
+    """The offset that `--from` or `--to` names for a partition."""
+    if text is None:
+        return default
+    try:
+        if ":" not in text:
+            return int(text)
+        named = dict(part.split(":", 1) for part in text.split(","))
+        return int(named.get(str(partition), default))
+    except ValueError:
+        raise ConfigurationError(f'"{text}" is no offset and no list of PARTITION:OFFSET') from None
+
+
+@app.command()
+def audit(
+    from_: From = None,
+    to: To = None,
+    model: ModelFile = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Recompute every decision of a stretch of the log; exit code 1 if any differs from what was written.
+
+    Accepted ones are compared both ways, rejected ones as far as they were written
+    (decisions.rejected_sample). At the end of the log the recomputed ledger is compared with the committed
+    one, bit by bit.
+    """
+    settings = load_settings(config, overrides)
+    reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))
+    try:
+        store = ModelStore(evidence, settings.kafka.model_topic)
+        store.refresh()
+        given = None if model is None else Model.decode(model.read_bytes())
+        if given is not None:
+            store.give(given)
+        selector = Selector(
+            settings.parameters(), load_encoder(settings.encoder.kind, **settings.encoder.options)
+        )
+        total = Findings()
+        for partition in reader.partitions(settings.kafka.input_topic):
+            stretch = look(evidence, settings, partition)
+            start = parse_offsets(from_, partition, 0)
+            stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
+            found = _audit(reader, evidence, settings, selector, store, stretch, start, stop)
+            total.decided += found.decided
+            total.compared += found.compared
+            total.wrong += found.wrong
+    finally:
+        reader.close()
+        evidence.close()
+    for line in total.wrong[:20]:
+        print(line)
+    print(f"recomputed {total.decided} decisions, compared {total.compared}: {len(total.wrong)} differ")
+    if total.wrong:
+        raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")
+
+
+def _audit(
+    reader: Reader,
+    evidence: Reader,
+    settings: Settings,
+    selector: Selector,
+    store: ModelStore,
+    stretch: Stretch,
+    start: int,
+    stop: int,
+) -> Findings:
+    """One partition, offsets [start, stop)."""
+    found = Findings()
+    topic, partition = settings.kafka.input_topic, stretch.partition
+    written = _written(evidence, settings, partition, start, stop)
+    work = Recomputation(reader, settings, selector, store, stretch)
+    for decoded, decisions in work.run(stop):
+        found.decided += int((decisions.positions >= start).sum())
+        for row in _noteworthy(decisions, written, start):
+            identity = f"{topic}/{partition}/{int(decisions.positions[row])}"
+            line = written.pop(int(decisions.positions[row]), None)
+            made = orjson.loads(
+                decision_json(decisions, row, identity, decoded.pairs[row].id, selector.parameters.digest)
+            )
+            found.compared += 1
+            if line is None:
+                found.wrong.append(f"{identity}: should have been accepted, and no decision is written")
+            elif line != made:
+                names = [name for name in made if made[name] != line.get(name)]
+                found.wrong.append(
+                    f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
+                )
+    found.wrong += [f"{topic}/{partition}/{offset}: written, but not to be decided" for offset in written]
+    if stop == stretch.committed and stretch.first is not None:
+        restored = stretch.records.restore(selector.parameters, stop)
+        if restored is None or restored[0].digest() != work.ledger.digest():
+            found.wrong.append(f"{topic}/{partition}: the recomputed ledger is not the committed one")
+    return found
+
+
+def _noteworthy(decisions: Decisions, written: dict[int, dict[str, Any]], start: int) -> list[int]:
+    """Rows that were accepted or whose decision is written down."""
+    known = np.isin(decisions.positions, np.fromiter(written, np.int64, len(written)))
+    return np.flatnonzero((decisions.accepted | known) & (decisions.positions >= start)).tolist()
+
+
+def _written(
+    reader: Reader, settings: Settings, partition: int, start: int, stop: int
+) -> dict[int, dict[str, Any]]:
+    """Decisions on the topic by the offset of their record."""
+    topic = settings.kafka.decisions_topic
+    prefix = f"{settings.kafka.input_topic}/{partition}/".encode()
+    where = partition % len(reader.partitions(topic))
+    first, end = reader.bounds(topic, [where])[where]
+    found = {}
+    for messages in reader.read(topic, where, first, end):
+        for message in messages:
+            if message.value and message.key and message.key.startswith(prefix):
+                offset = int(message.key[len(prefix) :])
+                if start <= offset < stop:
+                    found[offset] = orjson.loads(message.value)
+    return found

@@ -1,0 +1,91 @@
+"""`craft-stream replay`: a log decided again under other parameters or another model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.audit import To, parse_offsets
+from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.encoders import load_encoder
+from craft_stream.model import Model
+from craft_stream.records import decision_json
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.recompute import Recomputation, changed, look
+from craft_stream.selection.decisions import Reason
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+def replay(
+    config: Config = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Decide with this version instead.", exists=True, dir_okay=False)
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Decide with this version of the topic.")] = None,
+    to: To = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Print what would change, by reason.")] = True,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the other decisions, one JSON object a line.")
+    ] = None,
+) -> None:
+    """Decide the log again with `--set`, `--model` or `--version` and say what would have been different.
+
+    The decisions as they were made are recomputed beside it (under --config without --set). Nothing is
+    written to any topic.
+    """
+    before, after = load_settings(config, None), load_settings(config, overrides)
+    transport = KafkaTransport(before.kafka)
+    readers = [transport.reader() for _ in range(3)]
+    moves: Counter[tuple[int, int]] = Counter()
+    total = accepted_before = accepted_after = 0
+    file = output.open("wb") if output else None
+    try:
+        store = ModelStore(readers[2], before.kafka.model_topic)
+        store.refresh()
+        other = Model.decode(model.read_bytes()) if model else store.load(version) if version else None
+        for partition in readers[2].partitions(before.kafka.input_topic):
+            stretch = look(readers[2], before, partition)
+            stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
+            runs = (
+                Recomputation(readers[0], before, _selector(before), store, stretch),
+                Recomputation(readers[1], after, _selector(after), store, stretch, other),
+            )
+            # The same log in the same chunks, so the two go side by side.
+            for (_, old), (decoded, new) in zip(runs[0].run(stop), runs[1].run(stop), strict=True):
+                moves.update(changed(old, new))
+                total += len(new)
+                accepted_before += int(old.accepted.sum())
+                accepted_after += int(new.accepted.sum())
+                if file is not None:
+                    digest = after.parameters().digest
+                    for row in range(len(new)):
+                        where = f"{before.kafka.input_topic}/{partition}/{int(new.positions[row])}"
+                        file.write(decision_json(new, row, where, decoded.pairs[row].id, digest) + b"\n")
+    finally:
+        for reader in readers:
+            reader.close()
+        if file is not None:
+            file.close()
+    if diff:
+        for line in _table(moves):
+            print(line)
+    print(f"{total} decisions, {sum(moves.values())} differ; accepted {accepted_before} -> {accepted_after}")
+
+
+def _selector(settings: Settings) -> Selector:
+    return Selector(settings.parameters(), load_encoder(settings.encoder.kind, **settings.encoder.options))
+
+
+def _table(moves: Counter[tuple[int, int]]) -> Iterator[str]:
+    for (old, new), count in moves.most_common():
+        yield f"{count:10,d}  {Reason(old).label} -> {Reason(new).label}"
