@@ -61,6 +61,8 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = load_settings(config, overrides, learner__mode="off" if model is not None else None)
+    if settings.budget.count is not None:
+        raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
     with kafka_admin.connect(settings.kafka) as admin:
         kafka_admin.check(admin, settings.kafka, settings.record)
     recorder = Recorder()

@@ -129,6 +129,7 @@ def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None
         (["select", *stream, *target, *output, "--config", tmp_path / "none.toml"], "none.toml"),
         (["select", "--input", "-", *target, *output, "--budget-count", "5"], "--length"),
         (["config", "check", "--set", "kafka.nam=1"], "nearest"),
+        (["run", "--set", "budget.count=5"], "budget.rate"),
     ):
         code, _, err = run(*args)
         assert (code, message in err) == (2, True), (args, err)
