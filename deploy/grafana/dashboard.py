@@ -38,15 +38,15 @@ class Panel:
     limit: float | None = None
 
 
-def rate(metric: str, labels: str = "", by: str = "") -> str:
+def rate(metric: str, labels: str = "", by: str = "", over: str = RATE) -> str:
     """Sum of the rates of a counter, by some labels."""
     grouping = f" by ({by})" if by else ""
-    return f"sum{grouping} (rate({metric}{{{labels + ',' if labels else ''}@}}[{RATE}]))"
+    return f"sum{grouping} (rate({metric}{{{labels + ',' if labels else ''}@}}[{over}]))"
 
 
-def quantiles(metric: str, by: str = "") -> tuple[tuple[str, str], ...]:
-    """Median and 99th percentile of a histogram."""
-    inner = rate(f"{metric}_bucket", by=f"{by}, le" if by else "le")
+def quantiles(metric: str, by: str = "", over: str = RATE) -> tuple[tuple[str, str], ...]:
+    """Median and 99th percentile of a histogram; of rare events over an hour."""
+    inner = rate(f"{metric}_bucket", by=f"{by}, le" if by else "le", over=over)
     legend = f"{{{{{by}}}}} " if by else ""
     shares = ((0.99, "p99"),) if by else ((0.5, "p50"), (0.99, "p99"))
     return tuple((f"histogram_quantile({share}, {inner})", f"{legend}{name}") for share, name in shares)
@@ -181,7 +181,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Duration of a rebalance", "Until the partitions were drained, dropped or restored.", "s",
-            quantiles("craft_rebalance_duration_seconds", "kind"),
+            quantiles("craft_rebalance_duration_seconds", "kind", "1h"),
         ),
         Panel(
             "Poll interval used", "Time between polls over max.poll.interval.ms; past 1 the group throws the worker out.",
@@ -208,7 +208,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Restores", "Time from assignment to a restored ledger.", "s",
-            quantiles("craft_restore_duration_seconds"), "CraftRestoreSlow",
+            quantiles("craft_restore_duration_seconds", over="1h"), "CraftRestoreSlow",
         ),
         Panel(
             "Ledger bytes read back", "Per second, by restores.", "Bps",
@@ -245,7 +245,8 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "CraftModelStale",
         ),
         Panel(
-            "Publishing a model", "Time to make and write a version.", "s", quantiles("craft_model_publish_duration_seconds"),
+            "Publishing a model", "Time to make and write a version.", "s",
+            quantiles("craft_model_publish_duration_seconds", over="1h"),
         ),
     ),
     "Process": (
@@ -258,8 +259,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ((f'rate(process_cpu_seconds_total{{job="craft-stream",@}}[{RATE}])', "{{instance}}"),),
         ),
         Panel(
-            "Time by stage", "Seconds a second spent in each stage.", "percentunit",
-            ((rate("craft_stage_duration_seconds_sum", by="stage"), "{{stage}}"),), kind="stack",
+            "Time by stage", "Seconds a second spent in each stage, of all workers; waiting for records is left out.",
+            "percentunit",
+            ((rate("craft_stage_duration_seconds_sum", 'stage!="poll"', by="stage"), "{{stage}}"),), kind="stack",
         ),
         Panel("Duration of a stage", "99th percentile of a batch.", "s", quantiles("craft_stage_duration_seconds", "stage")),
         Panel(
