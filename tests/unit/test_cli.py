@@ -114,6 +114,13 @@ def test_every_command_that_is_there_can_say_its_help(run: Run) -> None:
             assert name in out
 
 
+def test_every_module_with_an_app_is_a_command() -> None:
+    """No command is forgotten in the list that `--help` prints, and none is listed that is not there."""
+    folder = Path(sys.modules[main.__module__].__file__ or "").parent
+    apps = {path.stem for path in folder.glob("*.py") if "\napp = typer.Typer(" in path.read_text()}
+    assert apps - {"__init__"} == set(COMMANDS)
+
+
 def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None:
     """Wrong flags, names and values are usage errors, each with a line that says what."""
     stream = ("--input", folder / "stream.jsonl")

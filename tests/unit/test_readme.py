@@ -40,7 +40,8 @@ def test_table_of_settings() -> None:
 def test_commands_exist() -> None:
     """Every `craft-stream NAME` in the README is a command."""
     named = set(re.findall(r"craft-stream ([a-z]+)", readme.PATH.read_text("utf-8")))
-    assert named <= set(COMMANDS)
+    there = {path.stem for path in (ROOT / "craft_stream/cli").glob("*.py")}
+    assert named <= set(COMMANDS) & there
 
 
 def test_links_lead_somewhere() -> None:
