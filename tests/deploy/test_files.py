@@ -309,3 +309,11 @@ def test_strimzi_topics_are_those_that_the_program_makes() -> None:
         assert spec["partitions"] == made[name].partitions
         assert spec["config"].pop("min.insync.replicas") == spec["replicas"] - 1
         assert {key: str(value) for key, value in spec["config"].items()} == dict(made[name].configs)
+
+
+def test_the_runbook_links_to_files_that_are_there() -> None:
+    """Relative links and pictures of docs/operations.md exist."""
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", OPERATIONS.read_text("utf-8"))
+    assert links
+    for link in links:
+        assert (OPERATIONS.parent / link).exists(), link
