@@ -48,7 +48,8 @@ class Store:
         languages: of the crawl; a store serves one pair.
         wait: seconds of crawl time that a page is kept for its partner (and known as a duplicate afterwards). Crawl time
             is the newest fetch date seen, so that a pass over old files and one that follows decide alike.
-        most_waiting: pages that wait at most; beyond it the oldest go.
+        most_waiting: pages that wait at most; beyond it the oldest go. Of paired pages, ten times as many are known (some
+            200 bytes each), so that they are not paired again.
 
     Attributes:
         counts: of pages by what became of them, since the store was made.
@@ -104,6 +105,7 @@ class Store:
             )
         self.counts: Counter[str] = Counter(self._meta.get("counts", {}))
         self._waiting = db.execute("SELECT count(*) FROM pages WHERE blocks IS NOT NULL").fetchone()[0]
+        self._known = db.execute("SELECT count(*) FROM pages").fetchone()[0]
         self._taken = 0
 
     @property
@@ -138,7 +140,9 @@ class Store:
                 self.counts["duplicate"] += 1
                 return None
             self.counts["changed"] += 1
-        if known is not None:
+        if known is None:
+            self._known += 1
+        else:
             self._waiting -= known[1]
         partner = self._partner(page)
         self._put(page, waiting=partner is None)
@@ -197,7 +201,14 @@ class Store:
         (expired,) = self._db.execute(
             "SELECT count(*) FROM pages WHERE date < ? AND blocks IS NOT NULL", (self._horizon,)
         ).fetchone()
-        self._db.execute("DELETE FROM pages WHERE date < ?", (self._horizon,))
+        self._known -= self._db.execute("DELETE FROM pages WHERE date < ?", (self._horizon,)).rowcount
+        surplus = self._known - self._waiting - 10 * self._most
+        if surplus > 0:
+            self._known -= self._db.execute(
+                "DELETE FROM pages WHERE url IN "
+                "(SELECT url FROM pages WHERE blocks IS NULL ORDER BY date, url LIMIT ?)",
+                (surplus,),
+            ).rowcount
         self._waiting -= expired
         self.counts["expired"] += expired
 
@@ -206,6 +217,7 @@ class Store:
             "DELETE FROM pages WHERE url IN (SELECT url FROM pages WHERE blocks IS NOT NULL ORDER BY date, url LIMIT 1)"
         )
         self._waiting -= 1
+        self._known -= 1
         self.counts["crowded_out"] += 1
 
     def position(self, path: str) -> Position:

@@ -202,8 +202,8 @@ def _is_start(stream: BinaryIO, offset: int) -> bool:
 def _response(record: WarcRecord, max_bytes: int, skipped: Counter[str]) -> tuple[Response | None, bool]:
     """The record's response, if it holds one, and whether all its bytes are there."""
     promised = record.content_length
-    if "Content-Length" not in record.headers:
-        return None, False  # the header itself is cut off
+    if not (record.headers.get("Content-Length") or "").strip().isdigit():
+        return None, False  # the header itself is cut off, perhaps in the middle of this line
     if record.record_type != WarcRecordType.response:
         return None, record.consume() == promised
     if promised > max_bytes:

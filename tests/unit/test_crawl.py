@@ -221,19 +221,22 @@ def test_damaged_files(which: int, tmp_path: Path) -> None:
     assert dict(warc.skipped) == {reason: 1}
 
 
-def test_growing_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+def test_growing_file(packed: bool, tmp_path: Path) -> None:
     """A file that is cut anywhere while it grows gives each response once, whatever the cuts, and nothing is counted."""
-    data = b"".join(site(4))
+    data = b"".join(site(2))
+    if not packed:
+        data = b"".join(map(gzip.decompress, site(2)))
     path = tmp_path / "a.warc.gz"
     path.write_bytes(b"")
     warc, found = WarcFile(path), []
-    for end in range(0, len(data) + 1, 61):
+    for end in range(0, len(data) + 1, 7):
         path.write_bytes(data[:end])
         found.extend(response.url for response in warc.responses(final=False))
         warc = WarcFile(path, warc.position)
     path.write_bytes(data)
     found.extend(response.url for response in warc.responses())
-    assert len(found) == len(set(found)) == 8
+    assert len(found) == len(set(found)) == 4
     assert not warc.skipped
 
 
@@ -333,6 +336,23 @@ def test_store_is_bounded(tmp_path: Path) -> None:
             )
         assert store.waiting == 3
         assert store.counts["crowded_out"] == 3
+
+
+def test_paired_pages_are_forgotten_at_last(tmp_path: Path) -> None:
+    """Of pages that are paired a bounded number is known: the file does not grow for ever."""
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(site(150)))
+    with Store(tmp_path / "s", LANGUAGES, most_waiting=1) as store:
+        for page in (
+            read_page(response, LANGUAGES) for response in WarcFile(tmp_path / "a.warc.gz").responses()
+        ):
+            store.begin()
+            store.take(page)
+            store.commit({}, [])
+    import sqlite3
+
+    with closing(sqlite3.connect(tmp_path / "s")) as database:
+        (rows,) = database.execute("SELECT count(*) FROM pages").fetchone()
+    assert rows < 60
 
 
 def test_hreflang_comes_before_the_key(tmp_path: Path) -> None:
