@@ -317,3 +317,14 @@ def test_the_runbook_links_to_files_that_are_there() -> None:
     assert links
     for link in links:
         assert (OPERATIONS.parent / link).exists(), link
+
+
+def test_compose_takes_the_file() -> None:
+    """compose-go, the library of docker compose, loads it and refuses a key that it does not know."""
+    go = need("go")
+    folder = DEPLOY / "compose" / "validate"
+    done = run(go, "run", ".", "../compose.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    done = run(go, "run", ".", "/dev/stdin", cwd=folder, input="services: {a: {image: b, read_onlyy: true}}")
+    assert done.returncode == 1
+    assert "read_onlyy" in done.stderr
