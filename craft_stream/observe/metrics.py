@@ -29,7 +29,7 @@ from craft_stream.runtime.observer import PartitionState, RebalanceKind, Stage, 
 from craft_stream.selection.decisions import Reason
 
 # The times at which counters began: half as many series again, and no question that they answer.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LEDGER_WRITES: Final = ("whole", "delta", "page", "model")
 HELD_STATES: Final = (
