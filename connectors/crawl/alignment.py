@@ -72,7 +72,8 @@ def align(
         target: blocks of the other.
         languages: their codes.
         least: smallest score of a pair.
-        mixed: a page holds much text of another language: each sentence's is looked at.
+        mixed: a page holds much text of another language: pairs of which both sides are in the first language, and so
+            untranslated, are left out.
     """
     pairs: list[AlignedPair] = []
     for i, j in align_blocks(source, target):
@@ -82,7 +83,7 @@ def align(
             AlignedPair(one, other, (i, j), place, score)
             for one, other, place in _align_sentences(source[i].text, target[j].text, languages)
             if _is_pair(one, other)
-            and not (mixed and any(is_surely(one, code) and is_surely(other, code) for code in languages))
+            and not (mixed and is_surely(other, languages[0]) and is_surely(one, languages[0]))
             and (score := length_score(len(one), len(other))) >= least
         )
     return pairs

@@ -76,7 +76,8 @@ def extract(html: str) -> Document:
     Raises:
         NestingError: it is too deep to parse in bounded time.
     """
-    if html.count("<") > MAX_DEPTH and _depth(html.encode("utf-8", "replace")) > MAX_DEPTH:
+    starts = html.count("<") - html.count("</")
+    if starts > MAX_DEPTH and _depth(html.encode("utf-8", "replace")) > MAX_DEPTH:
         raise NestingError
     tree = LexborHTMLParser(html)
     alternates = {
