@@ -126,17 +126,15 @@ class Pass:
         head = self._prime(stream)
         primed = len(head)
         for number, block in enumerate(chain(_drain(head), stream)):
+            if self._learner is not None and self._learner.due:
+                self._publish(self._learner)
             assert self.model is not None  # noqa: S101  # primed, or pinned
             decisions = self._selector.decide(block.batch, self.ledger, self.model)
             if self.ledger.next_offset < block.end:
                 self.ledger.skip(block.end - 1)
             yield block, decisions
-            if self._learner is None:
-                continue
-            if number >= primed:
+            if self._learner is not None and number >= primed:
                 self._learner.observe(block.batch, decisions.accepted)
-            if self._learner.due:
-                self._publish(self._learner)
 
     def _prime(self, stream: Iterator[Block]) -> list[Block]:
         """Read ahead and learn from what will be decided afterwards."""
