@@ -29,6 +29,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.ledger import Ledger
 
+EMPTY = -1  # in place of a whole ledger's number: before the first delta
 RING = 256
 WHOLE_EVERY = (
     RING // 2
@@ -257,7 +258,9 @@ class LedgerRecords:
             IntegrityError: what is there leads nowhere; names what is damaged.
         """
         best: tuple[Ledger, LedgerWriter] | None = None
-        for sequence in sorted(self.wholes, reverse=True):
+        # A young ledger can be made from nothing, while the ring still holds its first delta.
+        bases = [*sorted(self.wholes, reverse=True), *([EMPTY] if 0 in self.deltas else [])]
+        for sequence in bases:
             try:
                 found = self._from(sequence, parameters, upto)
             except IntegrityError as error:
@@ -276,10 +279,9 @@ class LedgerRecords:
         return best
 
     def _from(self, sequence: int, parameters: Parameters, upto: int | None) -> tuple[Ledger, LedgerWriter]:
-        whole = self.wholes[sequence][1]
-        ledger = Ledger.restore(
-            parameters, whole.payload, {index: entry.payload for index, entry in self.pages.items()}
-        )
+        pages = {index: entry.payload for index, entry in self.pages.items()}
+        whole = b"" if sequence == EMPTY else self.wholes[sequence][1].payload
+        ledger = Ledger.restore(parameters, whole, pages) if whole else Ledger(parameters)
         number, size = sequence, 0
         while (delta := self.deltas.get(number + 1)) and (upto is None or delta.next_offset <= upto):
             ledger.apply(delta.payload)
@@ -293,7 +295,7 @@ class LedgerRecords:
             pages={index: entry.at for index, entry in self.pages.items()},
             model_version=ledger.model_version,
         )
-        writer._deltas, writer._delta_bytes, writer._whole_bytes = number - sequence, size, len(whole.payload)
+        writer._deltas, writer._delta_bytes, writer._whole_bytes = number - sequence, size, len(whole)
         return ledger, writer
 
     def _written(self, sequence: int, parameters: Parameters) -> Written:

@@ -20,6 +20,7 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
 
 AGAIN_SECONDS = 0.05
+GRACE_SECONDS = 30.0
 DAMAGED_SECONDS = 5.0  # for a commit under way; what is damaged stays so
 
 log = logging.getLogger(__name__)
@@ -81,17 +82,19 @@ class Restorer:
             self._reader = self._transport.reader()
         kafka = self._settings.kafka
         # longer than a dead predecessor's transaction can stay open
-        deadline = began + kafka.transaction_timeout_ms / 1000 + 30
-        attempts = 0
+        deadline = began + kafka.transaction_timeout_ms / 1000 + GRACE_SECONDS
+        attempts, damaged = 0, False
         while True:
             attempts += 1
             position = self._reader.committed(partition)
-            records = self._read(partition, position)
+            records = self._read(partition, None if damaged else position)
             try:
                 state = self._state(partition, position, records)
                 break
             except IntegrityError as error:
-                limit = began + DAMAGED_SECONDS if records.damaged else deadline
+                # What is damaged where the hint points to may be made good by what stands before it.
+                damaged |= bool(records.damaged)
+                limit = began + DAMAGED_SECONDS if damaged else deadline
                 if time.monotonic() < limit:
                     time.sleep(AGAIN_SECONDS * min(attempts, 20))
                     continue

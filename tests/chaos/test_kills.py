@@ -1,6 +1,6 @@
 """Workers killed at random points: nothing lost, nothing doubled, every decision as it must be.
 
-CRAFT_CHAOS_KILLS and CRAFT_CHAOS_RECORDS make the long form (`make chaos`): 100 and 500,000; the default is CI's.
+CRAFT_TEST_CHAOS_KILLS and CRAFT_TEST_CHAOS_RECORDS make the long form (`make chaos`): 100 and 500,000; the default is CI's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from tests.integration.deployment import Deployment, pairs, pinned_model, target
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(3600)]
 
-KILLS = int(os.environ.get("CRAFT_CHAOS_KILLS", "10"))
-RECORDS = int(os.environ.get("CRAFT_CHAOS_RECORDS", "60000"))
+KILLS = int(os.environ.get("CRAFT_TEST_CHAOS_KILLS", "10"))
+RECORDS = int(os.environ.get("CRAFT_TEST_CHAOS_RECORDS", "60000"))
 WORKERS = 3
 PARTITIONS = 6
 # Small transactions, so that a kill finds one open as often as not.
@@ -37,19 +38,24 @@ def plain(run: Deployment) -> dict[str, dict[str, Any]]:
 
 def report(name: str, **facts: object) -> None:
     """One line for docs/reliability.md."""
-    if path := os.environ.get("CRAFT_CHAOS_REPORT"):
+    if path := os.environ.get("CRAFT_TEST_CHAOS_REPORT"):
         with Path(path).open("a") as file:
             file.write(f"{name}: {', '.join(f'{key} {value}' for key, value in facts.items())}\n")
 
 
-def disturb(run: Deployment, arguments: tuple[str, ...], kills: int, seed: int) -> int:
-    """Kill workers at random while they work through the input, each restarted at once; how many kills hit one."""
+def disturb(
+    run: Deployment, records: Sequence[dict[str, str]], arguments: tuple[str, ...], kills: int, seed: int
+) -> int:
+    """Feed records piece by piece and kill a worker at random within each piece; how many kills hit a live one."""
     rng = random.Random(seed)
     workers = [run.start(*arguments, log=f"w{i}", kafka__instance_id=f"w{i}") for i in range(WORKERS)]
     struck = 0
     try:
-        for _ in range(kills):
-            time.sleep(rng.uniform(1.0, 4.0))
+        for number in range(kills):
+            # the next piece comes while the one before is still at work, and the kill comes into the midst of it
+            piece = records[number * len(records) // kills : (number + 1) * len(records) // kills]
+            run.feed(piece, start=number * len(records) // kills)
+            time.sleep(rng.uniform(0.2, 2.5))
             victim = rng.randrange(WORKERS)
             struck += workers[victim].poll() is None
             workers[victim].send_signal(signal.SIGKILL)
@@ -77,12 +83,11 @@ def test_kills_with_a_pinned_model(bootstrap: str, tmp_path: Path) -> None:
     runs = [Deployment(bootstrap, tmp_path, PARTITIONS, OVERRIDES) for _ in range(2)]
     records = pairs(RECORDS)
     model = pinned_model(tmp_path, runs[0].settings, pairs(5_000, seed=9))
-    for run in runs:
-        run.feed(records)
+    runs[0].feed(records)
     with runs[0].worker("--model", str(model)) as worker:
         runs[0].wait_done([worker], 300)
     began = time.monotonic()
-    struck = disturb(runs[1], ("--model", str(model)), KILLS, seed=1)
+    struck = disturb(runs[1], records, ("--model", str(model)), KILLS, seed=1)
     seconds = time.monotonic() - began
     runs[1].accounted(RECORDS)
     undisturbed, disturbed = plain(runs[0]), plain(runs[1])
@@ -102,8 +107,7 @@ def test_kills_with_a_live_learner(bootstrap: str, tmp_path: Path) -> None:
     """Versions change while workers die: every record once, and the audit finds every decision as it must be."""
     run = Deployment(bootstrap, tmp_path, PARTITIONS, OVERRIDES)
     run.publish_target(target_pairs())
-    run.feed(pairs(RECORDS))
-    struck = disturb(run, (), KILLS, seed=2)
+    struck = disturb(run, pairs(RECORDS), (), KILLS, seed=2)
     run.accounted(RECORDS)
     audit = run.command("audit", timeout=600)
     report("kills, live learner", kills=struck, records=RECORDS, audit=audit.stdout.strip().splitlines()[-1])
@@ -134,7 +138,7 @@ def test_a_stopped_worker_is_fenced(bootstrap: str, tmp_path: Path) -> None:
     report("stopped worker", records=count + 4_000, lost=0, doubled=0)
 
 
-@pytest.mark.skipif("CRAFT_CHAOS_KILLS" not in os.environ, reason="the long form only (make chaos)")
+@pytest.mark.skipif("CRAFT_TEST_CHAOS_KILLS" not in os.environ, reason="the long form only (make chaos)")
 def test_brokers_killed_in_turn(tmp_path: Path) -> None:
     """Each of three brokers is killed and comes back: the worker goes on, nothing is lost or doubled."""
     with broker.cluster(3) as cluster:

@@ -1,0 +1,94 @@
+"""The ledger topic's records, dead letters, the breaker and the lane."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_stream.errors import DataError, IntegrityError
+from craft_stream.runtime.lane import Lane
+from craft_stream.runtime.ledger_log import Entry, Kind, read_hint
+from craft_stream.runtime.observer import Stage
+from craft_stream.runtime.policy import Breaker, DeadLetter
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.processor import sampled
+from craft_stream.settings import ErrorsSettings
+
+
+@given(st.sampled_from(Kind), st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=200))
+def test_entries_come_back(kind: Kind, sequence: int, offset: int, payload: bytes) -> None:
+    """What is encoded is decoded."""
+    entry = Entry(kind, sequence, offset, payload, at=7)
+    assert Entry.decode(entry.encode(), 7) == entry
+
+
+@given(st.binary(min_size=1, max_size=60), st.data())
+def test_any_flipped_bit_or_cut_is_found(payload: bytes, data: st.DataObject) -> None:
+    """No damaged record is taken for a sound one."""
+    encoded = bytearray(Entry(Kind.DELTA, 3, 4, payload).encode())
+    place = data.draw(st.integers(0, 8 * len(encoded) - 1))
+    encoded[place // 8] ^= 1 << place % 8
+    with pytest.raises(IntegrityError):
+        Entry.decode(bytes(encoded), 0)
+    whole = Entry(Kind.DELTA, 3, 4, payload).encode()
+    with pytest.raises(IntegrityError):
+        Entry.decode(whole[: data.draw(st.integers(0, len(whole) - 1))], 0)
+
+
+@pytest.mark.parametrize("note", ["", "{}", "[]", '{"ledger": "x"}', '{"ledger": null}', "nonsense"])
+def test_a_hint_that_says_nothing_is_the_beginning(note: str) -> None:
+    """Anything else in an offset's note leads to the topic's beginning, never to an error."""
+    assert read_hint(note) == 0
+
+
+def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
+    """Judged over the latest records only, and never by the first few."""
+    breaker = Breaker(ErrorsSettings(dead_letter_limit=0.1, dead_letter_window=1000))
+    breaker.count(50, 50)
+    for _ in range(30):
+        breaker.count(100, 5)
+    assert breaker.share == pytest.approx(0.05)
+    with pytest.raises(DataError, match="dead_letter_limit"):
+        for _ in range(10):
+            breaker.count(100, 50)
+
+
+def test_a_dead_letter_keeps_what_it_was() -> None:
+    """Its own headers stay, what happened is added, and an older account of it is replaced."""
+    message = Message(b"x", 5, "in", 2, headers=(("a", b"1"), ("craft-error-stage", b"old")))
+    headers = DeadLetter(message, Stage.DECODE, "not_json", "é" * 5000).headers()
+    assert ("a", b"1") in headers
+    assert [value for name, value in headers if name == "craft-error-stage"] == [b"decode"]
+    assert dict(headers)["craft-error-offset"] == b"5"
+    assert len(dict(headers)["craft-error-message"]) <= 2000
+
+
+@given(st.floats(0, 1), st.integers(0, 1000))
+def test_the_sample_is_the_same_whenever_asked(share: float, partition: int) -> None:
+    """It depends on the offset alone, not on the batch, and has the size that was asked for."""
+    positions = np.arange(5_000)
+    whole = sampled(positions, partition, share)
+    pieces = [sampled(piece, partition, share) for piece in np.array_split(positions, 7)]
+    assert (np.concatenate(pieces) == whole).all()
+    assert abs(whole.mean() - share) < 0.04
+
+
+def test_a_lane_hands_over_results_and_errors() -> None:
+    """One job at a time; what it raises is raised where it is collected."""
+    woken = threading.Event()
+    lane: Lane[int] = Lane("test", woken.set)
+    lane.submit(lambda: 7)
+    assert woken.wait(5)
+    assert lane.ended
+    assert lane.collect() == 7
+    assert not lane.busy
+    woken.clear()
+    lane.submit(lambda: 1 // 0)
+    assert woken.wait(5)
+    with pytest.raises(ZeroDivisionError):
+        lane.collect()
+    assert lane.close(5)

@@ -1,0 +1,310 @@
+"""The worker on a message system in memory: faults at every place change nothing that can be seen."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import DataError, IntegrityError, LogTruncatedError
+from craft_stream.learning.learner import Learner
+from craft_stream.model import Model
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.models import FixedModel, ModelFollower
+from craft_stream.runtime.observer import Observer
+from craft_stream.runtime.transport import Position
+from craft_stream.runtime.worker import Worker
+from craft_stream.settings import Settings
+from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
+from craft_stream.text.batch import PairBatch
+from tests.unit.toy import Toy, target
+
+PARTITIONS = 2
+RECORDS = 3_000
+TOY = Toy()
+
+
+def configuration(**changes: Any) -> Settings:
+    """Small transactions, all decisions written."""
+    sections: dict[str, dict[str, Any]] = {
+        "kafka": {"max_poll_records": 200, "commit_interval_ms": 1},
+        "decisions": {"rejected_sample": 1.0},
+        "learner": {"prime_pairs": 1000, "prime_seconds": 0.1},
+    }
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        sections.setdefault(section, {})[key] = value
+    return Settings(**sections)
+
+
+def records() -> list[bytes]:
+    """Generated pairs, every fiftieth broken."""
+    rng = random.Random(3)
+    made = []
+    for number in range(RECORDS):
+        source, translation = TOY.pair(rng, rng.random() < 0.1)
+        value = json.dumps({"id": f"r{number}", "src": source, "tgt": translation}).encode()
+        made.append(b"broken" if number % 50 == 7 else value)
+    return made
+
+
+VALUES = records()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """A version learned from other pairs."""
+    learner = Learner(configuration().parameters(), load_encoder())
+    learner.observe_target(*target(TOY))
+    rng = random.Random(4)
+    seen = [TOY.pair(rng, rng.random() < 0.1) for _ in range(3_000)]
+    learner.observe(PairBatch.pack([s for s, _ in seen], [t for _, t in seen]))
+    return learner.publish()
+
+
+def filled(configured: Settings) -> MemoryBroker:
+    """A broker with the input."""
+    kafka = configured.kafka
+    several = (kafka.input_topic, kafka.accepted_topic, kafka.decisions_topic, kafka.dead_letter_topic)
+    broker = MemoryBroker(
+        {
+            **dict.fromkeys([*several, kafka.ledger_topic], PARTITIONS),
+            kafka.target_topic: 1,
+            kafka.model_topic: 2,
+        }
+    )
+    for number, value in enumerate(VALUES):
+        broker.append(kafka.input_topic, number % PARTITIONS, value, b"k%d" % number)
+    return broker
+
+
+def run(
+    broker: MemoryBroker,
+    configured: Settings,
+    model: Model | None,
+    script: dict[int, Fault] | None = None,
+    rebuild: bool = False,
+) -> None:
+    """Work until everything is committed; a crash is followed by a new worker, as a supervisor would do."""
+    script = dict(script or {})
+    while not broker.done(configured.kafka.input_topic):
+        stop = threading.Event()
+        transport = MemoryTransport(broker, configured.kafka, script, stop.set)
+        store = ModelStore(transport.reader(), configured.kafka.model_topic)
+        observer = Observer()
+        models = (
+            ModelFollower(store, observer, 0.01) if model is None else FixedModel(store, observer, model, 1)
+        )
+        worker = Worker(configured, transport, load_encoder(), models, observer, stop, rebuild)
+        guard = threading.Timer(60, stop.set)
+        guard.start()
+        try:
+            worker.run()
+        except Crash:
+            script = transport.script
+        finally:
+            guard.cancel()
+
+
+def seen(broker: MemoryBroker, configured: Settings) -> tuple[list[Any], list[Any], list[Any]]:
+    """Everything that came out, in order."""
+    kafka = configured.kafka
+    topics = (kafka.accepted_topic, kafka.decisions_topic, kafka.dead_letter_topic)
+    return tuple(  # type: ignore[return-value]
+        [
+            (message.value, message.key, message.headers)
+            for partition in range(PARTITIONS)
+            for message in broker.log(topic, partition)
+        ]
+        for topic in topics
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: Model) -> tuple[list[Any], list[Any], list[Any]]:
+    """What comes out when nothing happens."""
+    configured = configuration()
+    broker = filled(configured)
+    run(broker, configured, model)
+    return seen(broker, configured)
+
+
+def test_every_record_is_accounted_for(undisturbed: tuple[list[Any], list[Any], list[Any]]) -> None:
+    """Decisions and dead letters together are the input; accepted ones keep their bytes."""
+    accepted, decisions, dead = undisturbed
+    assert len(decisions) + len(dead) == RECORDS
+    assert len(dead) == sum(value == b"broken" for value in VALUES)
+    assert 0 < len(accepted) == sum(json.loads(value)["outcome"] == "accepted" for value, _, _ in decisions)
+    assert {value for value, _, _ in accepted} <= set(VALUES)
+    assert all(dict(headers)["craft-error-class"] == b"not_json" for _, _, headers in dead)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=st.dictionaries(st.integers(1, 18), st.sampled_from(Fault), min_size=1, max_size=8))
+def test_faults_change_nothing(
+    script: dict[int, Fault], model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]]
+) -> None:
+    """Whatever happens to any commit, what comes out in the end is what comes out undisturbed, byte for byte."""
+    configured = configuration()
+    broker = filled(configured)
+    run(broker, configured, model, script)
+    assert seen(broker, configured) == undisturbed
+
+
+@pytest.mark.parametrize("size", [7, 512, 4096])
+def test_poll_sizes_change_nothing(
+    size: int, model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]]
+) -> None:
+    """However the log is cut into transactions, the decisions are the same."""
+    configured = configuration(kafka__max_poll_records=size)
+    broker = filled(configured)
+    run(broker, configured, model)
+    assert seen(broker, configured) == undisturbed
+
+
+def test_a_live_learner_primes_before_the_first_decision() -> None:
+    """Without any model the worker learns from what is retained, then decides from its own first offset."""
+    configured = configuration()
+    broker = filled(configured)
+    identifiers, batch = target(TOY)
+    for identifier, source, translation in zip(
+        identifiers, batch.source.texts(), batch.target.texts(), strict=True
+    ):
+        value = json.dumps({"src": source, "tgt": translation}).encode()
+        broker.append(configured.kafka.target_topic, 0, value, identifier.encode())
+    run(broker, configured, None)
+    decisions = [json.loads(value or b"") for value in broker.values(configured.kafka.decisions_topic)]
+    assert len(decisions) == RECORDS - sum(value == b"broken" for value in VALUES)
+    assert all(line["model_version"] >= 1 for line in decisions)
+
+
+def damage(broker: MemoryBroker, configured: Settings, kind: bytes, which: slice) -> int:
+    """Flip a bit in records of the ledger topic; how many."""
+    count = 0
+    for partition in range(PARTITIONS):
+        log = broker.log(configured.kafka.ledger_topic, partition)
+        places = [i for i, message in enumerate(log) if f"/{kind.decode()}/" in (message.key or b"").decode()]
+        for place in places[which]:
+            value = bytearray(log[place].value or b"")
+            value[len(value) // 2] ^= 1
+            log[place] = replace(log[place], value=bytes(value))
+            count += 1
+    return count
+
+
+def halves(model: Model) -> tuple[MemoryBroker, Settings]:
+    """A broker on which a worker has died halfway."""
+    configured = configuration()
+    broker = filled(configured)
+    with pytest.raises(KeyboardInterrupt):
+        _die(broker, configured, model)
+    return broker, configured
+
+
+def _die(broker: MemoryBroker, configured: Settings, model: Model) -> None:
+    transport = MemoryTransport(broker, configured.kafka, {9: Fault.CRASH})
+    store = ModelStore(transport.reader(), configured.kafka.model_topic)
+    models = FixedModel(store, Observer(), model, 1)
+    try:
+        Worker(configured, transport, load_encoder(), models, Observer(), threading.Event()).run()
+    except Crash:
+        raise KeyboardInterrupt from None
+
+
+def test_a_damaged_whole_ledger_falls_back(
+    model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]]
+) -> None:
+    """One bit of the newest whole ledger flipped: the one before and the deltas lead to the same place."""
+    broker, configured = halves(model)
+    kept = sum(b"/whole/" in (m.key or b"") for m in broker.log(configured.kafka.ledger_topic, 0))
+    if kept < 2:
+        pytest.skip("only one whole ledger was written")
+    assert damage(broker, configured, b"whole", slice(-1, None))
+    run(broker, configured, model)
+    assert seen(broker, configured) == undisturbed
+
+
+def test_a_damaged_delta_is_named_and_rebuilt_only_when_told(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damage that nothing makes good stops the worker with a named error; --rebuild goes on from the committed offset."""
+    monkeypatch.setattr("craft_stream.runtime.restore.DAMAGED_SECONDS", 0.1)
+    broker, configured = halves(model)
+    assert damage(broker, configured, b"whole", slice(None))
+    assert damage(broker, configured, b"delta", slice(None))
+    with pytest.raises(IntegrityError, match="rebuild"):
+        run(broker, configured, model)
+    run(broker, configured, model, rebuild=True)
+    _, decisions, dead = seen(broker, configured)
+    assert len(decisions) + len(dead) == RECORDS
+
+
+def test_a_truncated_log_is_named(model: Model) -> None:
+    """Records deleted before they were decided: a named error, and on with what is left only when told."""
+    broker, configured = halves(model)
+    gone = broker.committed[1].offset + 10  # partition 0 is done by then
+    broker.first[configured.kafka.input_topic, 1] = gone
+    with pytest.raises(LogTruncatedError, match="retention"):
+        run(broker, configured, model)
+    run(broker, configured, model, rebuild=True)
+    _, decisions, dead = seen(broker, configured)
+    assert len(decisions) + len(dead) == RECORDS - 10
+
+
+def test_offsets_that_expired_are_taken_from_the_ledger(
+    model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]]
+) -> None:
+    """The group was idle for longer than brokers keep offsets: the ledger knows where to go on."""
+    broker, configured = halves(model)
+    del broker.committed[1]
+    run(broker, configured, model)
+    assert seen(broker, configured) == undisturbed
+
+
+def test_a_ledger_that_is_gone_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets without a ledger: never a silent new start."""
+    monkeypatch.setattr("craft_stream.runtime.restore.GRACE_SECONDS", -20.0)
+    configured = configuration()
+    broker = filled(configured)
+    broker.committed[0] = Position(100)
+    with pytest.raises(IntegrityError, match="no ledger"):
+        run(broker, configured, model)
+
+
+def test_poison_policy_fail_stops(model: Model) -> None:
+    """With policy "fail" a broken record stops the worker and is not passed over."""
+    configured = configuration(errors__policies={"decode": "fail"})
+    broker = filled(configured)
+    with pytest.raises(DataError, match="not JSON"):
+        run(broker, configured, model)
+    assert broker.committed.get(1, Position(0)).offset <= 3  # where the first broken one is
+
+
+def test_the_engine_failing_on_a_record_makes_it_a_dead_letter(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair that the selector fails on is sifted out when the policy says so; all others are decided."""
+    from craft_stream.selection.selector import Selector
+
+    original = Selector.decide
+
+    def brittle(self: Selector, batch: PairBatch, *rest: Any, **named: Any) -> Any:
+        if any(text == json.loads(VALUES[100])["src"] for text in batch.source.texts()):
+            raise RuntimeError("cannot")
+        return original(self, batch, *rest, **named)
+
+    monkeypatch.setattr(Selector, "decide", brittle)
+    configured = configuration(errors__policies={"decide": "dead-letter"})
+    broker = filled(configured)
+    run(broker, configured, model)
+    _, decisions, dead = seen(broker, configured)
+    stages = [dict(headers)["craft-error-stage"] for _, _, headers in dead]
+    assert stages.count(b"decide") == 1
+    assert len(decisions) + len(dead) == RECORDS
