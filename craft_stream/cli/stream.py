@@ -98,7 +98,6 @@ class Pass:
     Attributes:
         model: the version in force.
         ledger: what was decided.
-        versions: published so far.
     """
 
     def __init__(self, settings: Settings, model: Model | None = None) -> None:
@@ -106,7 +105,6 @@ class Pass:
         encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
         self.model = model
         self.ledger = Ledger(parameters)
-        self.versions = 0
         self._learning = parameters.learning
         self._selector = Selector(parameters, encoder)
         self._learner = Learner(parameters, encoder) if model is None else None
@@ -154,7 +152,6 @@ class Pass:
 
     def _publish(self, learner: Learner) -> None:
         self.model = learner.publish()
-        self.versions += 1
 
 
 def _drain(head: list[Block]) -> Iterator[Block]:
