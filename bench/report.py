@@ -32,6 +32,8 @@ BARS: dict[str, tuple[float, float, float | None]] = {
 }
 _FAULTS = ("noise", "misaligned", "copy", "wronglang", "garbled", "dup", "near")
 _COLUMNS = ("good", *_FAULTS, "kl", "realised", "bits", "chrf")
+_PEERS = ("random", "dsir-source", "dsir-both", "craft-batch", "craft-batch-regression")
+_ORDER = (*_PEERS, "craft", "craft-plus", "ceiling")
 _DIGITS = {"bits": 2, "chrf": 1, "selected": 0}
 
 
@@ -56,6 +58,11 @@ def _microseconds(row: Row) -> str:
     return f"{sum(row['us'].values()):.1f}" if row["us"] else ""
 
 
+def _rank(row: Row) -> int:
+    """Place in a table: the peers first, the ceiling last."""
+    return _ORDER.index(row["method"])
+
+
 def _commands(rows: Sequence[Row]) -> str:
     found = dict.fromkeys(row["command"] for row in rows)
     return "```sh\n" + "\n".join(found) + "\n```"
@@ -66,7 +73,7 @@ def _quality(rows: Sequence[Row]) -> str:
     kept = [row for row in rows if row["scenario"] == "plain" and not row.get("set")]
     parts = []
     for domain in dict.fromkeys(row["domain"] for row in kept):
-        own = [row for row in kept if row["domain"] == domain]
+        own = sorted((row for row in kept if row["domain"] == domain), key=_rank)
         lines = [
             [row["method"], *(_cell(row, column) for column in _COLUMNS), _microseconds(row)] for row in own
         ]

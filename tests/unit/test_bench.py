@@ -180,3 +180,51 @@ def test_translations_of_the_domain_help_downstream(corpus: Corpus) -> None:
     within, without = figures(corpus, "sea", inside), figures(corpus, "sea", outside)
     assert within["bits"] < without["bits"]
     assert within["chrf"] > without["chrf"]
+
+
+def test_report_fills_the_frame_and_nothing_else() -> None:
+    """Tables go between their marks, the later of two equal runs counts, and the text around them stays."""
+    from bench.report import written
+
+    row = {"domain": "sea", "scenario": "plain", "method": "random", "budget": 10, "us": {}, "command": "run"}
+    frame = "before\n<!-- bench:quality -->\nold\n<!-- /bench:quality -->\nafter"
+    text = written(frame, [{**row, "good": 0.25}, {**row, "good": 0.5}])
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter")
+    assert "| random | .500 |" in text
+    assert ".250" not in text
+    assert "old" not in text
+
+
+def test_command_line_measures_and_appends(corpus: Corpus, tmp_path: Path) -> None:
+    """A run through the command line writes one JSON row a variant, without this machine's paths."""
+    from bench.quality import main
+
+    output = tmp_path / "rows.jsonl"
+    arguments = [
+        "--corpus",
+        str(corpus.folder),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--domain",
+        "sea",
+        "--json",
+    ]
+    assert main([*arguments, "--method", "random", "--set", "seed=1,2", "--output", str(output)]) == 0
+    rows = [orjson.loads(line) for line in output.read_text().splitlines()]
+    assert [row["set"]["seed"] for row in rows] == [1, 2]
+    assert rows[0]["selected"] == 20
+    assert str(tmp_path) not in rows[0]["command"]
+
+
+def test_craft_plus_runs_through_the_engine(corpus: Corpus) -> None:
+    """The adapter primes, decides every pair, stays in the budget and finds the domain."""
+    from bench import engine
+
+    setting = scenario(corpus, "plain", "sea")
+    selection = engine.select(corpus, setting, {"method": "craft-plus", "abstain": False})
+    assert selection.notes["summary"]["seen"] == len(setting.order)
+    assert len(selection.chosen) <= setting.budget + 50
+    assert selection.notes["versions"] >= 1
+    with pytest.raises(ValueError, match="no parameter 'tpyo'"):
+        engine.parameters({"tpyo": 1}, 0.1)
