@@ -47,14 +47,15 @@ def test_a_hint_that_says_nothing_is_the_beginning(note: str) -> None:
 
 def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
     """Judged over the latest records only, and never by the first few."""
-    breaker = Breaker(ErrorsSettings(dead_letter_limit=0.1, dead_letter_window=1000))
-    breaker.count(50, 50)
+    limits = ErrorsSettings(dead_letter_limit=0.1, dead_letter_window=1000)
+    Breaker(limits).count(50, 50)
+    breaker = Breaker(limits)
     for _ in range(30):
         breaker.count(100, 5)
     assert breaker.share == pytest.approx(0.05)
+    breaker.count(100, 50)
     with pytest.raises(DataError, match="dead_letter_limit"):
-        for _ in range(10):
-            breaker.count(100, 50)
+        breaker.count(100, 100)
 
 
 def test_a_dead_letter_keeps_what_it_was() -> None:
