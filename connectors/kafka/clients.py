@@ -46,6 +46,7 @@ def common(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
         "client_id": f"craft-stream-{settings.instance_id or settings.group_id}",
         "reconnect_backoff_max_ms": RECONNECT_MS,
+        "bootstrap_timeout_ms": 10_000,
         **settings.security.client_options(),
     }
 
