@@ -5,7 +5,7 @@ count up. Labels take their values from closed lists, but for `partition` and `c
 the partitions that this process holds and by `learner.clusters`. Labels that tell deployments apart
 (`environment`, `group`, `topic`) are not set here: the scrape configuration adds them, as it adds `instance`.
 
-Dashboards and alerts are held to this file by tests/unit/test_observe_names.py.
+Dashboards and alerts are held to this file by tests/deploy/test_deploy_files.py.
 """
 
 from __future__ import annotations
