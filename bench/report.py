@@ -144,6 +144,8 @@ def _ablations(rows: Sequence[Row]) -> str:
     defaults = {row["domain"]: row for row in kept if not row.get("set")}
     changed = [row for row in kept if row.get("set")]
     columns = ("good", "noise", "near", "kl", "realised", "bits")
+    if not changed:
+        return "Not measured at this version."
     lines = []
     for name in dict.fromkeys(_setting(row) for row in changed):
         own = [row for row in changed if _setting(row) == name]
