@@ -68,8 +68,9 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
         with result.stage("decide"):
             decisions = selector.decide(batch, ledger, model)
         with result.stage("learn"):
+            learner.observe_accepted(batch.take(np.flatnonzero(decisions.accepted)))
             if start >= primed:
-                learner.observe(batch, decisions.accepted)
+                learner.observe(batch)
             if learner.due:
                 model, versions = learner.publish(), versions + 1
         parts.append(decisions.positions[decisions.accepted])

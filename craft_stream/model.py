@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from craft_stream import codec
 from craft_stream.errors import IntegrityError
 from craft_stream.scoring.prediction import Correction, WideRegression
-from craft_stream.scoring.quality import Head
+from craft_stream.scoring.quality import FEATURES, Head
 from craft_stream.scoring.surface import Characters
 from craft_stream.scoring.translation import Lexicon
 
@@ -74,6 +74,7 @@ class Model:
         source_weights, target_weights: float32 [2^STEM_BITS], stem weights of the hashing encoder.
         centroids: float32 [D, K], unit columns; shares: float64 [K], of the target.
         lexicon, characters, forward, backward, correction, head, calibration: see their classes.
+        conditional: the paper's clustered regression, E[Y | x, c] by the reservoir alone.
     """
 
     version: int
@@ -97,6 +98,7 @@ class Model:
     forward: WideRegression
     backward: WideRegression
     correction: Correction
+    conditional: Correction
     head: Head
     calibration: Calibration
 
@@ -163,6 +165,11 @@ class Model:
             model = cls(**(header | arrays | parts))
         except TypeError as error:
             raise IntegrityError(f"the model lacks a part or has one too many: {error}") from error
+        if model.head.mean.shape != (len(FEATURES),) or model.head.weights.shape != (2 * len(FEATURES) + 1,):
+            raise IntegrityError(
+                f"model {model.version} judges {len(model.head.mean)} features of a pair, this version of craft_stream has "
+                f"{len(FEATURES)}: learn a new model, or run the version that made it"
+            )
         if model.digest != digest:
             raise IntegrityError(
                 f"model {model.version} says that its digest is {digest}, but it is {model.digest}"
@@ -176,6 +183,7 @@ _PARTS: dict[str, Any] = {
     "forward": WideRegression,
     "backward": WideRegression,
     "correction": Correction,
+    "conditional": Correction,
     "head": Head,
     "calibration": Calibration,
 }

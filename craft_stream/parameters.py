@@ -42,7 +42,7 @@ class LearningParameters:
     full_until: int = 100_000
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
-    publish_pairs: int = 100_000
+    publish_pairs: int = 51_200
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class SelectionParameters:
     burst: int = 50
     relaxation: float = 0.5
     gate: float = 6.0
-    quality_weight: float = 2.0
+    quality_weight: float = 2.5
     quality_floor: float = -0.5
     horizon: int = 20_000
     window: int = 50_000

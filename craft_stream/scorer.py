@@ -69,7 +69,9 @@ class Scorer:
     def features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`."""
         model = self.model
-        x, y, forward, corrections = self._predict(reading, rows)
+        x, y = self._embed(reading, rows)
+        forward = predict(reading.source, rows, model.forward)
+        corrections = correct(x, reading.cluster[rows], model.correction)
         backward = predict(reading.target, rows, model.backward)
         variances = model.correction.variances[reading.cluster[rows]]
         text = text_features(
@@ -84,15 +86,16 @@ class Scorer:
         return log_probability(features, self.model.head)
 
     def distance(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """CRAFT's criterion, the squared residual of the clustered regression, negated; float32 [rows]."""
-        _, y, forward, corrections = self._predict(reading, rows)
-        return -agreement(y, forward + corrections)[1]
+        """CRAFT's criterion, the squared residual of its clustered regression, negated; float32 [rows]."""
+        x, y = self._embed(reading, rows)
+        return -agreement(y, correct(x, reading.cluster[rows], self.model.conditional))[1]
 
-    def _predict(
+    def _embed(
         self, reading: Reading, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        model = self.model
-        x = self._embedder.embed(reading.batch.source, reading.source, rows, model.source_weights)
-        y = self._embedder.embed(reading.batch.target, reading.target, rows, model.target_weights)
-        forward = predict(reading.source, rows, model.forward)
-        return x, y, forward, correct(x, reading.cluster[rows], model.correction)
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Source and target embeddings, float32 [rows, D] each."""
+        model, batch = self.model, reading.batch
+        return (
+            self._embedder.embed(batch.source, reading.source, rows, model.source_weights),
+            self._embedder.embed(batch.target, reading.target, rows, model.target_weights),
+        )

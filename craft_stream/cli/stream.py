@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, RecordError
 from craft_stream.learning.learner import Learner
@@ -131,8 +133,10 @@ class Pass:
             if self.ledger.next_offset < block.end:
                 self.ledger.skip(block.end - 1)
             yield block, decisions
-            if self._learner is not None and number >= primed:
-                self._learner.observe(block.batch, decisions.accepted)
+            if self._learner is not None:
+                self._learner.observe_accepted(block.batch.take(np.flatnonzero(decisions.accepted)))
+                if number >= primed:
+                    self._learner.observe(block.batch)
 
     def _prime(self, stream: Iterator[Block]) -> list[Block]:
         """Read ahead and learn from what will be decided afterwards."""

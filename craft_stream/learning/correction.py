@@ -10,6 +10,9 @@ R^-1 Z' (I + Z R^-1 Z')^-1 E, a matrix as wide as the cluster has pairs (30) ins
 1 - h_i. Where reservoir pairs train the head their own residuals are leave-one-out, r_i / (1 - h_i) with h_i the leverage,
 and a corruption of pair p is predicted without p: else the head learns that a tiny residual means the reservoir, and
 rejects the stream.
+
+With yhat = 0 and a nearly free intercept the same fit is the paper's own clustered regression: each cluster's alone, so that
+its residual tells the domain. The residual above the wide regression, which the stream has taught, tells translations.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from numpy.typing import NDArray
 
 from craft_stream.scoring.prediction import Correction, correct
 
-_RIDGE = 5.0
 # A cluster's variance is shrunk to that of all clusters with the weight of eight pairs.
 _VARIANCE_PAIRS = 8.0
 
@@ -65,6 +67,8 @@ def fit_correction(
     predicted: NDArray[np.float32],
     clusters: NDArray[np.int16],
     count: int,
+    intercept: float = 1.0,
+    slope: float = 5.0,
 ) -> CorrectionFit:
     """Fit the correction of each of `count` clusters.
 
@@ -73,6 +77,7 @@ def fit_correction(
         predicted: y as the wide regression predicts it, float32 [n, D].
         clusters: int16 [n].
         count: K.
+        intercept, slope: ridge on the intercept and on the slopes.
     """
     n, dimensions = x.shape
     weights = np.zeros((count, 1 + dimensions, dimensions), np.float32)
@@ -80,7 +85,7 @@ def fit_correction(
     gains = np.zeros((n, 1 + dimensions), np.float32)
     residuals = np.zeros((n, dimensions), np.float32)
     squared = np.zeros(n)
-    ridge = np.r_[1.0, np.full(dimensions, _RIDGE)]
+    ridge = np.r_[intercept, np.full(dimensions, slope)]
     errors = (y - predicted).astype(np.float64)
     for cluster in range(count):
         members = np.flatnonzero(clusters == cluster)

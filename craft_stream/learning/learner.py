@@ -123,15 +123,16 @@ class Learner:
         for identifier in identifiers:
             self._reservoir.delete(identifier)
 
-    def observe(self, batch: PairBatch, accepted: NDArray[np.bool_] | None = None) -> None:
-        """Learn from pairs of the stream.
+    def observe_accepted(self, batch: PairBatch) -> None:
+        """Count pairs that were accepted: the domain score is corrected for what has been selected too much of.
 
-        Args:
-            batch: the pairs.
-            accepted: bool [pairs], which of them were accepted, where that is known.
+        Apart from `observe`, as pairs that primed the learner are learned from long before they are decided.
         """
-        if accepted is not None and accepted.any():
-            self._counts.add_selected(_Texts.of(batch.take(np.flatnonzero(accepted))).ngrams)
+        if len(batch):
+            self._counts.add_selected(_Texts.of(batch).ngrams)
+
+    def observe(self, batch: PairBatch) -> None:
+        """Learn from pairs of the stream, accepted or not; each once."""
         rows = self._sampled(batch.positions)
         self.pairs_seen += len(batch)
         if len(rows):
@@ -246,7 +247,9 @@ class Learner:
             WideRegression.freeze(self._forward.rows),
             WideRegression.freeze(self._backward.rows),
         )
-        fit = fit_correction(x, y, predict(clean.source, rows, forward), clusters, centroids.shape[1])
+        count = centroids.shape[1]
+        fit = fit_correction(x, y, predict(clean.source, rows, forward), clusters, count)
+        alone = fit_correction(x, y, np.zeros_like(y), clusters, count, intercept=1e-3, slope=3.0)
         characters = self._characters.freeze()
         lexicon = self._lexicon.copy()
         model = Model(
@@ -271,6 +274,7 @@ class Learner:
             forward=forward,
             backward=backward,
             correction=fit.correction,
+            conditional=alone.correction,
             head=self._fit_head(target, fit, x, clusters, lexicon, characters, forward, backward, centroids),
             calibration=_EMPTY_CALIBRATION,
         )

@@ -146,13 +146,12 @@ class LearnerService:
         except Empty:
             return
         began = time.monotonic()
-        # What priming has shown it is not learned twice, but what of it was accepted is news.
-        fresh = ~primer.primed(partition, batch.positions)
         if accepted is not None:
-            fresh |= accepted
-        rows = np.flatnonzero(fresh)
+            learner.observe_accepted(batch.take(np.flatnonzero(accepted)))
+        # What priming has shown it is not learned twice.
+        rows = np.flatnonzero(~primer.primed(partition, batch.positions))
         if len(rows):
-            learner.observe(batch.take(rows), None if accepted is None else accepted[rows])
+            learner.observe(batch.take(rows))
         self._observer.stage(Stage.LEARN, time.monotonic() - began, len(batch))
         self._observer.learner(True, learner.pairs_seen)
 

@@ -1,6 +1,6 @@
 """The domain score: how much likelier the pair's n-grams are under the target than under the stream.
 
-s = n^-0.4 sum_f w_f over the n word n-grams f of both sides. The weights w come from counts (`learning.density`) and are
+s = n^-0.3 sum_f w_f over the n word n-grams f of both sides. The weights w come from counts (`learning.density`) and are
 frozen in the Model, so that a score is one look-up and one addition for each n-gram (.14 us a pair against 2.1 from
 live counts).
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from craft_stream.text.ngrams import NGrams
 
-LENGTH_POWER = 0.4
+LENGTH_POWER = 0.3
 
 
 @numba.njit(cache=True, nogil=True)

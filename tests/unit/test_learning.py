@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,8 @@ from craft_stream.learning.quality import fit_head
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
-from craft_stream.scoring.quality import log_probability
+from craft_stream.scoring.domain import LENGTH_POWER
+from craft_stream.scoring.quality import Head, log_probability
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import NGrams, word_ngrams
 from craft_stream.text.tokens import tokenize
@@ -105,7 +108,7 @@ def test_block_scores_are_the_scores_without_the_block() -> None:
     without.stream, without._totals["stream"] = counts.stream, counts._totals["stream"]
     without.set_target(_ngrams(rows[3:]))  # the first of ten blocks holds three pairs
     weights = without.weights()[:, 0].astype(np.float64)
-    expected = [weights[row].sum() / 8**0.4 for row in rows[:3]]
+    expected = [weights[row].sum() / 8**LENGTH_POWER for row in rows[:3]]
     assert np.allclose(scores[:3], expected, rtol=1e-5)
 
 
@@ -221,6 +224,14 @@ def test_a_damaged_model_is_refused(learner: Learner, place: int) -> None:
     data[place] ^= 1
     with pytest.raises(IntegrityError):
         Model.decode(bytes(data))
+
+
+def test_a_model_of_other_features_is_refused(learner: Learner) -> None:
+    """A model made when pairs had fewer features is named as such, never read past its arrays' ends."""
+    model = learner.publish()
+    head = Head(model.head.mean[1:], model.head.deviation[1:], model.head.weights[2:])
+    with pytest.raises(IntegrityError, match="features"):
+        Model.decode(replace(model, head=head).encode())
 
 
 def test_equal_learners_publish_equal_models() -> None:

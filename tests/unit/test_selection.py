@@ -128,7 +128,11 @@ def test_accepted_pairs_meet_what_their_decision_says(crawl: Stream, models: lis
     decisions, _ = run(crawl.batch, settings_, models, 1024)
     accepted = decisions.accepted
     assert (decisions.score[accepted] >= decisions.threshold[accepted]).all()
-    parts = decisions.domain + decisions.quota + np.float32(2) * decisions.quality
+    parts = (
+        decisions.domain
+        + decisions.quota
+        + np.float32(settings_.selection.quality_weight) * decisions.quality
+    )
     assert np.allclose(parts[accepted], decisions.score[accepted], atol=1e-5)
 
 
