@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.corpus import Corpus, nearest, spherical_kmeans
-from bench.methods import Selection
 from bench.scenarios import Scenario
+from bench.selection import Selection
 
 
 def select(

@@ -18,8 +18,8 @@ import numpy as np
 from data_selection import HashedNgramDSIR
 
 from bench.corpus import Corpus
-from bench.methods import Selection
 from bench.scenarios import Scenario
+from bench.selection import Selection
 
 
 class _Dsir(HashedNgramDSIR):  # type: ignore[misc]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bench.corpus import Corpus
-from bench.methods import Selection
 from bench.scenarios import Scenario
+from bench.selection import Selection
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
