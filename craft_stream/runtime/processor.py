@@ -154,10 +154,8 @@ class Processor:
         middle = time.monotonic()
         self._observer.stage(Stage.DECODE, middle - began, len(messages))
         batch = decoded.batch
-        # One version is one decision: an object loaded twice must not look like a change.
-        wanted = ledger.model if ledger.model and ledger.model.version == model.version else model
         try:
-            decisions = self._selector.decide(batch, ledger, wanted)
+            decisions = self._selector.decide(batch, ledger, model)
         except CraftError:
             raise
         except Exception as error:

@@ -283,6 +283,16 @@ def test_a_restored_ledger_needs_its_model(crawl: Stream, models: list[Model]) -
         copy.bind(models[1])
 
 
+def test_a_version_loaded_twice_is_no_change(crawl: Stream, models: list[Model]) -> None:
+    """The same version from another load, offered in the middle, decides as if it had been loaded once."""
+    settings_ = parameters()
+    again = Model.decode(models[0].encode())
+    expected, ledger = run(crawl.batch, settings_, [models[0]], 1024)
+    found, other = run(crawl.batch, settings_, [models[0], again], 1024)
+    assert np.array_equal(expected.reason, found.reason)
+    assert ledger.digest() == other.digest()
+
+
 def test_skipping_moves_the_offset_only() -> None:
     """A dead letter moves the next offset and nothing else; going back is refused."""
     ledger = Ledger(parameters())
