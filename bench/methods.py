@@ -16,6 +16,22 @@ Overrides = Mapping[str, Any]
 
 Method = Callable[[Corpus, Scenario, Overrides], Selection]
 
+# Parts of `craft-plus`, and the parameters that turn each of them off.
+PARTS: dict[str, Overrides] = {
+    "domain score": {"domain_weight": 0.0},
+    "balance": {"balance": 0.0},
+    "P(clean)": {"quality_weight": 0.0, "quality_floor": -np.inf},
+    "floor of P(clean)": {"quality_floor": -np.inf},
+    "correction within clusters": {"correction_ridge": np.inf},
+    "help for clusters": {"relaxation": 1.0},
+    "exact duplicates": {"duplicates": False},
+    "near duplicates": {"near_duplicate": 1.1},
+    "duplicates": {"duplicates": False, "near_duplicate": 1.1},
+    "abstaining": {"abstain": False},
+    "gate": {"gate": 1e9},
+    "priming": {"prime_pairs": 0},
+}
+
 
 def _random(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
     rng = np.random.default_rng(overrides.get("seed", 0))

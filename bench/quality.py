@@ -3,7 +3,7 @@
 `python -m bench.quality --corpus PATH/en-fr --domain finance,medical --method craft-plus --json`
 
 `--set key=value` overrides a parameter of the engine; several values, `--set relaxation=0,.5`, make one run
-each: that is the ablation runner.
+each. `--ablate` runs `craft-plus` whole and then with each of its parts turned off alone (`bench.methods.PARTS`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.corpus import Corpus
-from bench.methods import methods
+from bench.methods import PARTS, methods
 from bench.metrics import quality, twins
 from bench.scenarios import Scenario, scenario
 
@@ -130,6 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--budget", type=float, default=0.5, help="share of the domain's records of the stream"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE]", dest="settings")
+    parser.add_argument(
+        "--ablate", action="store_true", help="craft-plus whole, then without each of its parts"
+    )
     parser.add_argument("--downstream", action="store_true", help="bits per token and retrieval chrF as well")
     parser.add_argument("--no-near", action="store_true", help="leave the count of near duplicates out")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -137,16 +140,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     corpus, rows = Corpus(chosen.corpus, chosen.cache), []
     command = _command(arguments if arguments is not None else sys.argv[1:])
+    variants: list[tuple[str | None, Mapping[str, Any]]] = [(None, own) for own in _variants(chosen.settings)]
+    if chosen.ablate:
+        variants += [
+            (part, own | dict(off)) for part, off in PARTS.items() for own in _variants(chosen.settings)
+        ]
     runs = itertools.product(
-        chosen.domain.split(","),
-        chosen.scenario.split(","),
-        chosen.method.split(","),
-        _variants(chosen.settings),
+        chosen.domain.split(","), chosen.scenario.split(","), chosen.method.split(","), variants
     )
-    for domain, name, method, overrides in runs:
+    for domain, name, method, (part, overrides) in runs:
         setting = scenario(corpus, name, domain, chosen.budget)
         row = measure(corpus, setting, method, overrides, not chosen.no_near, chosen.downstream)
-        row["command"] = command
+        row |= {"command": command} | ({"without": part} if part else {})
         rows.append(row)
         text = json.dumps(_rounded(row), default=str)
         print(text if chosen.json else _line(row), flush=True)

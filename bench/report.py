@@ -149,7 +149,8 @@ def _ablations(rows: Sequence[Row]) -> str:
     lines = []
     for name in dict.fromkeys(_setting(row) for row in changed):
         own = [row for row in changed if _setting(row) == name]
-        cells = [name, ", ".join(row["domain"] for row in own)]
+        part = own[-1].get("without")
+        cells = [f"without {part} ({name})" if part else name, ", ".join(row["domain"] for row in own)]
         for column in columns:
             pairs = [(row.get(column), defaults.get(row["domain"], {}).get(column)) for row in own]
             known = [(value, base) for value, base in pairs if value is not None and base is not None]

@@ -33,6 +33,9 @@ class LearningParameters:
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
+        balance: beta; how strongly the domain score is pulled back to the target where too much of something has been
+            accepted; 0 turns it off.
+        correction_ridge: lambda of the regression's correction within each cluster; infinity turns it off.
         seed: of every hash and random number.
     """
 
@@ -43,6 +46,8 @@ class LearningParameters:
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 51_200
+    balance: float = 1.6
+    correction_ridge: float = 5.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,22 +56,30 @@ class LearningParameters:
         _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
         _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")
+        _check(self.balance >= 0, "learner.balance must not be negative")
+        _check(self.correction_ridge > 0, "learner.correction_ridge must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionParameters:
     """How the selector decides.
 
+    Each part of "craft-plus" can be turned off alone: the domain score by its weight, P(clean) by its weight and its floor,
+    the clusters' help by `relaxation` = 1, duplicates by `duplicates` and `near_duplicate`, abstaining by `abstain`.
+
     Attributes:
-        method: "craft-plus", or "craft", the paper's own criterion online.
+        method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
+            conditional expected distance.
         rate: budget; share of the stream to accept.
         burst: accepted pairs by which the budget may run ahead, never more.
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free.
+        domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
         gate: candidates per accepted pair that are scored for quality.
         quality_weight: weight of log P(clean) in the score.
-        quality_floor: pairs with log P(clean) below are rejected.
+        quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
         horizon: pairs over which a debt of the budget is paid back.
         window: pairs over which the distribution of scores is remembered.
+        duplicates: reject what has been accepted before.
         near_duplicate: estimated Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
@@ -77,11 +90,13 @@ class SelectionParameters:
     rate: float = 0.05
     burst: int = 50
     relaxation: float = 0.5
+    domain_weight: float = 1.0
     gate: float = 6.0
     quality_weight: float = 2.5
     quality_floor: float = -0.5
     horizon: int = 20_000
     window: int = 50_000
+    duplicates: bool = True
     near_duplicate: float = 0.53
     seen_pairs: int = 65_536
     abstain: bool = True
@@ -92,6 +107,7 @@ class SelectionParameters:
         _check(
             0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1"
         )
+        _check(self.domain_weight >= 0, "selection.domain_weight must not be negative")
         _check(self.gate >= 1, "selection.gate must be at least 1")
         _check(self.near_duplicate > 0, "selection.near_duplicate must be above 0")
         _check(

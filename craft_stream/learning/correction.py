@@ -67,8 +67,8 @@ def fit_correction(
     predicted: NDArray[np.float32],
     clusters: NDArray[np.int16],
     count: int,
-    intercept: float = 1.0,
-    slope: float = 5.0,
+    intercept: float,
+    slope: float,
 ) -> CorrectionFit:
     """Fit the correction of each of `count` clusters.
 
@@ -77,7 +77,7 @@ def fit_correction(
         predicted: y as the wide regression predicts it, float32 [n, D].
         clusters: int16 [n].
         count: K.
-        intercept, slope: ridge on the intercept and on the slopes.
+        intercept, slope: ridge on the intercept and on the slopes; infinity: no correction.
     """
     n, dimensions = x.shape
     weights = np.zeros((count, 1 + dimensions, dimensions), np.float32)

@@ -24,7 +24,6 @@ from craft_stream.text.ngrams import NGRAM_BITS, NGrams
 _SIZE = 1 << NGRAM_BITS
 MIXTURE = 0.75
 PRIOR = 0.1
-CORRECTION = 1.6
 # The target's own pairs are scored without the tenth of the reservoir around them: pairs of one document share words,
 # and with plain leave-one-out the target's median is 5.4 where the stream's true in-domain pairs have 2.2.
 BLOCKS = 10
@@ -84,14 +83,14 @@ class NGramCounts:
             getattr(self, name)[:] += getattr(other, name)
             self._totals[name] += other._totals[name]
 
-    def weights(self) -> NDArray[np.float32]:
-        """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected."""
+    def weights(self, balance: float) -> NDArray[np.float32]:
+        """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected with beta = `balance`."""
         n_target, n_selected = self._totals["target"], self._totals["selected"]
         target = self.target.astype(np.float64)
         ratio = _weights(target, self.stream.astype(np.float64), n_target, self._totals["stream"])
         corrected = ratio
         if n_selected:
-            strength = CORRECTION * n_selected / (n_selected + n_target)
+            strength = balance * n_selected / (n_selected + n_target)
             scaled = self.selected * (n_target / n_selected)
             corrected = ratio - strength * np.log(MIXTURE + (1 - MIXTURE) * (scaled + 1) / (target + 1))
         return np.stack([ratio, corrected], axis=1).astype(np.float32)

@@ -237,7 +237,7 @@ class Learner:
 
         ngrams = clean.ngrams
         self._counts.set_target(ngrams)
-        domain_weights = self._counts.weights()
+        domain_weights = self._counts.weights(learning.balance)
         recent = _Texts.of(self._recent.batch())
         raw = domain_scores(recent.ngrams, domain_weights)
         tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
@@ -248,7 +248,10 @@ class Learner:
             WideRegression.freeze(self._backward.rows),
         )
         count = centroids.shape[1]
-        fit = fit_correction(x, y, predict(clean.source, rows, forward), clusters, count)
+        # The intercept's ridge is a fifth of the slopes': the ratio at which both were measured.
+        ridge = learning.correction_ridge
+        predicted = predict(clean.source, rows, forward)
+        fit = fit_correction(x, y, predicted, clusters, count, intercept=ridge / 5, slope=ridge)
         alone = fit_correction(x, y, np.zeros_like(y), clusters, count, intercept=1e-3, slope=3.0)
         characters = self._characters.freeze()
         lexicon = self._lexicon.copy()

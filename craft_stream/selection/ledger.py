@@ -249,9 +249,10 @@ class Ledger:
         model: Model,
     ) -> NDArray[np.float32]:
         """What the gate looks at, float32 [n]: the domain score (method "craft": the distance) plus the cluster's dual."""
+        selection = self.parameters.selection
         base = (
-            domain
-            if self.parameters.selection.method == "craft-plus"
+            np.float32(selection.domain_weight) * domain
+            if selection.method == "craft-plus"
             else model.calibration.standardised(distance, cluster, model.clusters)
         )
         return base + self.duals.astype(np.float32)[cluster]
@@ -273,7 +274,8 @@ class Ledger:
 
     def _set_gate(self) -> None:
         selection = self.parameters.selection
-        share = min(selection.gate * selection.rate, 1.0) if selection.method == "craft-plus" else 1.0
+        gated = selection.method == "craft-plus" and selection.domain_weight > 0
+        share = min(selection.gate * selection.rate, 1.0) if gated else 1.0
         gate = -np.inf
         if share < 1:
             gate = histogram.upper_quantile(self._gate_scores, share * self._float("gate_mass"))

@@ -48,7 +48,7 @@ def tail_forgetting(rate: float) -> float:
 
 def spending(parameters: SelectionParameters, share: float, largest: float) -> float:
     """rho_t / rho: the part of the budget that the stream can bear."""
-    if not parameters.abstain or largest <= 0:
+    if not parameters.abstain or parameters.method == "craft" or largest <= 0:
         return 1.0
     return min(1.0, 2 * share / largest)
 

@@ -120,14 +120,16 @@ class Selector:
         self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
-        near = self.parameters.selection.near_duplicate
+        selection = self.parameters.selection
+        exact = selection.duplicates and selection.method == "craft-plus"
+        near = selection.near_duplicate if selection.method == "craft-plus" else np.inf
         seen = ledger.seen_pairs
         accepted: list[int] = []
         for row in rows.tolist():
             if len(accepted) >= ledger.room(row + 1):
                 continue
             key = seen.key(reading.source, reading.target, row)
-            if seen.holds(key):
+            if exact and seen.holds(key):
                 reasons[row] = Reason.DUPLICATE
                 continue
             signature = seen.signature(reading.ngrams, row)

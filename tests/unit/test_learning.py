@@ -93,7 +93,7 @@ def test_counts_merge_to_the_whole(rows: list[list[int]], cut: int) -> None:
     right.add_selected(_ngrams(rows[1:2]))
     left.merge(right)
     assert np.array_equal(whole.stream, left.stream)
-    assert np.array_equal(whole.weights(), left.weights())
+    assert np.array_equal(whole.weights(1.6), left.weights(1.6))
 
 
 def test_block_scores_are_the_scores_without_the_block() -> None:
@@ -107,7 +107,7 @@ def test_block_scores_are_the_scores_without_the_block() -> None:
     without = NGramCounts()
     without.stream, without._totals["stream"] = counts.stream, counts._totals["stream"]
     without.set_target(_ngrams(rows[3:]))  # the first of ten blocks holds three pairs
-    weights = without.weights()[:, 0].astype(np.float64)
+    weights = without.weights(0)[:, 0].astype(np.float64)
     expected = [weights[row].sum() / 8**LENGTH_POWER for row in rows[:3]]
     assert np.allclose(scores[:3], expected, rtol=1e-5)
 
@@ -153,7 +153,7 @@ def test_leaving_a_pair_out_is_refitting_without_it(seed: int, size: int) -> Non
     rng = np.random.default_rng(seed)
     x, y, predicted = rng.standard_normal((3, size + 1, 6)).astype(np.float32)
     clusters = np.zeros(size + 1, np.int16)
-    fit = fit_correction(x, y, predicted, clusters, 1)
+    fit = fit_correction(x, y, predicted, clusters, 1, intercept=1.0, slope=5.0)
     out = fit.without(x[:1], clusters[:1], np.zeros(1, np.int64))
     # The refit must use the same mean for z; a constant shift of z is absorbed only without a ridge.
     mean = fit.correction.means[0].astype(np.float64)
@@ -294,4 +294,4 @@ def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
     counts = NGramCounts()
     counts.set_target(word_ngrams(source, target_tokens))
     counts.add_stream(word_ngrams(source, target_tokens))
-    assert np.isfinite(counts.weights()).all()
+    assert np.isfinite(counts.weights(1.6)).all()

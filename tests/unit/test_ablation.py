@@ -1,0 +1,149 @@
+"""Each part of `craft-plus` can be turned off alone, and `craft` is the paper only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from toy import Stream, Toy, stream, target
+
+from craft_stream.encoders import load_encoder
+from craft_stream.learning.density import NGramCounts
+from craft_stream.learning.learner import Learner
+from craft_stream.model import Model
+from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import word_ngrams
+from craft_stream.text.tokens import tokenize
+
+SIZE = 4096
+
+
+@pytest.fixture(scope="module")
+def toy() -> Toy:
+    return Toy()
+
+
+@pytest.fixture(scope="module")
+def crawl(toy: Toy) -> Stream:
+    """A stream in which every pair comes twice."""
+    once = stream(toy, SIZE // 2, seed=7)
+    sources, targets = once.batch.source.texts(), once.batch.target.texts()
+    twice = np.concatenate([once.in_domain] * 2), np.concatenate([once.clean] * 2)
+    return Stream(PairBatch.pack(sources * 2, targets * 2), *twice)
+
+
+def learned(toy: Toy, crawl: Stream, **learning: Any) -> Model:
+    learner = Learner(Parameters(LearningParameters(**learning)), load_encoder())
+    learner.observe_target(*target(toy))
+    learner.observe(crawl.batch)
+    return learner.publish()
+
+
+@pytest.fixture(scope="module")
+def model(toy: Toy, crawl: Stream) -> Model:
+    return learned(toy, crawl)
+
+
+def decide(crawl: Stream, model: Model, **selection: Any) -> tuple[Decisions, Ledger]:
+    parameters = Parameters(selection=SelectionParameters(**{"rate": 0.1, **selection}))
+    ledger = Ledger(parameters)
+    return Selector(parameters, load_encoder()).decide(crawl.batch, ledger, model), ledger
+
+
+def test_without_the_domain_score_translations_are_selected(crawl: Stream, model: Model) -> None:
+    """Weight 0: the budget is spent on clean pairs whatever their domain, and there is no gate."""
+    decisions, ledger = decide(crawl, model, domain_weight=0.0)
+    accepted = decisions.accepted
+    assert ledger.gate == -np.inf
+    assert accepted.sum() > 0.8 * 0.1 * SIZE
+    assert crawl.clean[accepted].mean() > 0.95
+    assert crawl.in_domain[accepted].mean() < 0.6
+    assert not np.isnan(decisions.quality).any()
+
+
+def test_without_the_judge_the_domain_is_selected(crawl: Stream, model: Model) -> None:
+    """Weight 0 and no floor: noise of the domain is accepted like its clean pairs."""
+    off, _ = decide(crawl, model, quality_weight=0.0, quality_floor=-np.inf, near_duplicate=1.1)
+    on, _ = decide(crawl, model, near_duplicate=1.1)
+    assert (~crawl.clean[off.accepted]).mean() > 5 * (~crawl.clean[on.accepted]).mean() + 0.05
+    assert off.reason[~off.accepted].max() != Reason.MISALIGNED
+    assert (off.reason == Reason.MISALIGNED).sum() == 0
+
+
+def test_the_clusters_help_can_be_turned_off(crawl: Stream, model: Model) -> None:
+    """At relaxation 1 no cluster has a dual."""
+    assert (decide(crawl, model, relaxation=1.0)[0].quota == 0).all()
+    assert (decide(crawl, model)[0].quota > 0).any()
+
+
+def test_duplicates_can_be_accepted(crawl: Stream, model: Model) -> None:
+    """Without either rule copies are accepted; with the near one alone nothing is rejected as an exact one."""
+    off, _ = decide(crawl, model, duplicates=False, near_duplicate=1.1)
+    assert not np.isin(off.reason, (Reason.DUPLICATE, Reason.NEAR_DUPLICATE)).any()
+    near, _ = decide(crawl, model, duplicates=False)
+    assert (near.reason == Reason.NEAR_DUPLICATE).any()
+    assert not (near.reason == Reason.DUPLICATE).any()
+    exact, _ = decide(crawl, model, near_duplicate=1.1)
+    assert (exact.reason == Reason.DUPLICATE).any()
+
+
+def test_the_correction_within_clusters_can_be_turned_off(toy: Toy, crawl: Stream, model: Model) -> None:
+    """At an infinite ridge the correction is zero, and so is its trace in the features; else it is not."""
+    without = learned(toy, crawl, correction_ridge=float("inf"))
+    assert not without.correction.weights.any()
+    assert model.correction.weights.any()
+    assert np.isfinite(without.head.weights).all()
+    assert np.array_equal(without.conditional.weights, model.conditional.weights)
+
+
+def test_the_balance_can_be_turned_off() -> None:
+    """At 0 both domain weights are the ratio, whatever was accepted."""
+    counts = NGramCounts()
+    words = PairBatch.pack(["ba ko", "ri tu"], ["me sa", "lo ni"])
+    ngrams = word_ngrams(tokenize(words.source), tokenize(words.target))
+    counts.set_target(ngrams)
+    first = words.slice(0, 1)
+    counts.add_selected(word_ngrams(tokenize(first.source), tokenize(first.target)))
+    off, on = counts.weights(0.0), counts.weights(1.6)
+    assert np.array_equal(off[:, 0], off[:, 1])
+    assert not np.array_equal(on[:, 0], on[:, 1])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"duplicates": False},
+        {"near_duplicate": 1.1},
+        {"quality_weight": 0.0},
+        {"quality_floor": -np.inf},
+        {"domain_weight": 0.0},
+        {"abstain": False},
+        {"relaxation": 1.0},
+        {"gate": 100.0},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_paper_knows_none_of_the_parts(crawl: Stream, model: Model, changed: dict[str, Any]) -> None:
+    """`craft` decides the same whatever the switches of `craft-plus` are."""
+    plain, ledger = decide(crawl, model, method="craft")
+    other, _ = decide(crawl, model, method="craft", **changed)
+    assert np.array_equal(plain.reason, other.reason)
+    assert set(np.unique(plain.reason)) <= {Reason.ACCEPTED, Reason.OVER_BUDGET}
+    assert ledger.spending == 1
+
+
+def test_a_switch_is_a_part_of_the_digest() -> None:
+    """A ledger of other switches is refused: each is in the parameters' digest."""
+    base = Parameters()
+    digests = {base.digest}
+    for changed in ({"domain_weight": 0.0}, {"duplicates": False}, {"abstain": False}):
+        digests.add(replace(base, selection=replace(base.selection, **changed)).digest)
+    for changed in ({"balance": 0.0}, {"correction_ridge": float("inf")}):
+        digests.add(replace(base, learning=replace(base.learning, **changed)).digest)
+    assert len(digests) == 6
