@@ -137,12 +137,20 @@ def free_port() -> int:
 class Cluster:
     """One or several Kafka brokers (KRaft, each also a controller) in a folder of their own.
 
+    Args:
+        proxy: the port of a second listener of the first broker, and the port that it names to clients: a proxy's.
+
     Attributes:
         bootstrap: addresses of all brokers, comma-separated.
+        data: folder of the first broker's log segments.
     """
 
-    def __init__(self, folder: Path, brokers: int = 1, heap_mb: int = 256) -> None:
+    def __init__(
+        self, folder: Path, brokers: int = 1, heap_mb: int = 256, proxy: tuple[int, int] | None = None
+    ) -> None:
         self._folder, self._java, self._jars, self._heap = folder, java(), jars(), heap_mb
+        self._proxy = proxy
+        self.data = folder / "0" / "data"
         self._ports = [(free_port(), free_port()) for _ in range(brokers)]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * brokers
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port, _ in self._ports)
@@ -180,6 +188,12 @@ class Cluster:
             "log.cleaner.backoff.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 4 << 20,  # 128 MB, the default, does not fit the heap
         }
+        if self._proxy is not None and index == 0:
+            for name, proxied in (("listeners", self._proxy[0]), ("advertised.listeners", self._proxy[1])):
+                properties[name] = f"{properties[name]},PROXIED://127.0.0.1:{proxied}"
+            properties["listener.security.protocol.map"] = (
+                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"
+            )
         path = self._folder / f"{index}" / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
         format_ = [
@@ -244,10 +258,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(brokers: int = 1) -> Iterator[Cluster]:
-    """A running cluster, ended and removed afterwards."""
+def cluster(brokers: int = 1, proxy: tuple[int, int] | None = None) -> Iterator[Cluster]:
+    """A running cluster, ended and removed afterwards; `proxy` as for `Cluster`."""
     with tempfile.TemporaryDirectory(prefix="craft-kafka-") as folder:
-        running = Cluster(Path(folder), brokers, heap_mb=256 if brokers == 1 else 192)
+        running = Cluster(Path(folder), brokers, 256 if brokers == 1 else 192, proxy)
         try:
             for index in range(brokers):
                 running.start(index)

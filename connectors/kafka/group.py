@@ -59,6 +59,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
                 seconds = 0.0
             if self._changes:
                 return []
+            self._unpark()
             chunks = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
         except client_errors.OffsetOutOfRangeError as error:
             raise LogTruncatedError(
@@ -80,6 +81,17 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         both only through its coordinator.
         """
         self._consumer._coordinator.poll(timeout_ms=JOIN_MS)
+
+    def _unpark(self) -> None:
+        """Let the client find what it fetched of partitions before they were paused.
+
+        kafka-python 3.0.12 parks it, and takes it back after `resume` only while the slot for the partition that is being
+        read is None; but a partition that has been read to its end stays in that slot, empty. What is parked would wait
+        for ever, and nothing more of that partition would be fetched (seen as a worker with lag and no records).
+        """
+        fetcher = self._consumer._fetcher
+        if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
 
     def changes(self) -> Sequence[Change]:
         """See `Group.changes`."""
