@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from craft_stream.errors import ConfigurationError
@@ -84,6 +84,7 @@ class SelectionParameters:
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
+        listed: digest of the lists of what must not be accepted; empty without any.
     """
 
     method: Method = "craft-plus"
@@ -100,6 +101,7 @@ class SelectionParameters:
     near_duplicate: float = 0.53
     seen_pairs: int = 65_536
     abstain: bool = True
+    listed: str = ""
 
     def __post_init__(self) -> None:
         _check(self.method in ("craft-plus", "craft"), 'selection.method must be "craft-plus" or "craft"')
@@ -139,3 +141,8 @@ class Parameters:
     def digest(self) -> str:
         """See `digest`."""
         return digest(self)
+
+    @property
+    def ledger_digest(self) -> str:
+        """The same without the lists: they change while a ledger goes on, and what it holds stays true."""
+        return digest(replace(self, selection=replace(self.selection, listed="")))

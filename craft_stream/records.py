@@ -1,7 +1,7 @@
 """Records: the bytes of one JSON object in, a pair out; and the one form in which decisions are written.
 
 A record that is no pair is refused with a reason from a closed list. Work is bounded: bytes by
-`RecordSettings.max_bytes`, nesting by the parser (1,024 levels). Only the two texts and the id are read.
+`RecordSettings.max_bytes`, nesting by the parser (1,024 levels). Only the two texts, the id and the URLs are read.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class Pair(NamedTuple):
     Attributes:
         id: the record's own, else where it was: `topic/partition/offset`.
         source, target: the two sides as they came.
+        urls: where they are from, as far as the record says.
     """
 
     id: str
     source: str
     target: str
+    urls: tuple[str, ...] = ()
 
 
 def decode(
@@ -78,7 +80,8 @@ def decode(
     identifier = record.get(settings.id_field)
     if type(identifier) is int:
         identifier = str(identifier)
-    return Pair(identifier if type(identifier) is str and identifier else default_id, source, target)
+    urls = tuple(url for field in settings.url_fields if type(url := record.get(field)) is str)
+    return Pair(identifier if type(identifier) is str and identifier else default_id, source, target, urls)
 
 
 def _side(record: dict[str, Any], field: str) -> str:

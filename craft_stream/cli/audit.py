@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError
@@ -42,11 +43,13 @@ class Findings:
         decided: pairs recomputed within the stretch.
         compared: of these, decisions that were written down.
         wrong: what differs, in words.
+        other_parameters: of these, decisions made under another digest of the parameters.
     """
 
     decided: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
+    other_parameters: int = 0
 
 
 def parse_offsets(text: str | None, partition: int, default: int) -> int:
@@ -96,12 +99,19 @@ def audit(
             total.decided += found.decided
             total.compared += found.compared
             total.wrong += found.wrong
+            total.other_parameters += found.other_parameters
     finally:
         reader.close()
         evidence.close()
     for line in total.wrong[:20]:
         print(line)
     print(f"recomputed {total.decided} decisions, compared {total.compared}: {len(total.wrong)} differ")
+    if total.other_parameters:
+        print(
+            f"{total.other_parameters} decisions were made under other parameters than {selector.parameters.digest}: other "
+            f"settings, or other files of selection.decontaminate and selection.takedown (now "
+            f"{selector.parameters.selection.listed or 'none'})"
+        )
     if total.wrong:
         raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")
 
@@ -120,7 +130,7 @@ def _audit(
     found = Findings()
     topic, partition = settings.kafka.input_topic, stretch.partition
     written = _written(evidence, settings, partition, start, stop)
-    work = Recomputation(reader, settings, selector, store, stretch)
+    work = Recomputation(reader, settings, selector, store, stretch, listed=read_lists(settings))
     for decoded, decisions in work.run(stop):
         found.decided += int((decisions.positions >= start).sum())
         for row in _noteworthy(decisions, written, start):
@@ -134,6 +144,7 @@ def _audit(
                 found.wrong.append(f"{identity}: should have been accepted, and no decision is written")
             elif line != made:
                 names = [name for name in made if made[name] != line.get(name)]
+                found.other_parameters += "parameters" in names
                 found.wrong.append(
                     f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
@@ -28,6 +29,10 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
     """Read the settings and say whether they can be used; exit code 2 if not."""
     settings = load_settings(config, overrides)
     print(f"the settings are valid; digest of the parameters {settings.parameters().digest}")
+    from craft_stream.cli.lists import read_lists  # loads numba
+
+    if listed := read_lists(settings):
+        print(f"the lists hold {listed.entries:,} entries; digest {settings.selection.listed}")
 
 
 @app.command()
@@ -52,7 +57,7 @@ def toml(settings: Settings) -> str:
 
 
 def _table(name: str, table: dict[str, Any]) -> str:
-    hidden = {"rate"} if name == "selection" else set()
+    hidden = {"rate", "listed"} if name == "selection" else set()
     inner = {key: value for key, value in table.items() if isinstance(value, dict)}
     lines = [f"[{name}]"]
     for key, value in table.items():
@@ -64,4 +69,6 @@ def _table(name: str, table: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
     return orjson.dumps(value).decode()  # JSON's strings, numbers and booleans are TOML's

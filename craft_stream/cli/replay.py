@@ -11,6 +11,7 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.audit import To, parse_offsets
+from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.model import Model
@@ -44,6 +45,7 @@ def replay(
     written to any topic.
     """
     before, after = load_settings(config, None), load_settings(config, overrides)
+    lists = read_lists(before), read_lists(after)
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]
     moves: Counter[tuple[int, int]] = Counter()
@@ -57,8 +59,8 @@ def replay(
             stretch = look(readers[2], before, partition)
             stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
             runs = (
-                Recomputation(readers[0], before, _selector(before), store, stretch),
-                Recomputation(readers[1], after, _selector(after), store, stretch, other),
+                Recomputation(readers[0], before, _selector(before), store, stretch, None, lists[0]),
+                Recomputation(readers[1], after, _selector(after), store, stretch, other, lists[1]),
             )
             # The same log in the same chunks, so the two go side by side.
             for (_, old), (decoded, new) in zip(runs[0].run(stop), runs[1].run(stop), strict=True):

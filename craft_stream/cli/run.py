@@ -14,6 +14,7 @@ import typer
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, CraftError
@@ -98,7 +99,7 @@ def work(
                 'learner.mode is "off" and there is no model on '
                 f"{settings.kafka.model_topic}: give one with --model, or run `craft-stream learn` once"
             )
-    worker = Worker(settings, transport, encoder, models, observer, stop, rebuild)
+    worker = Worker(settings, transport, encoder, models, observer, stop, rebuild, read_lists(settings))
     try:
         worker.run()
     finally:

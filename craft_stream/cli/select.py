@@ -14,6 +14,7 @@ import typer.core
 
 from connectors.files import open_source
 from connectors.files.open import STANDARD
+from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
@@ -92,7 +93,7 @@ def select(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
-    selection = Pass(settings, load_model(model) if model else None)
+    selection = Pass(settings, load_model(model) if model else None, read_lists(settings))
     if model is None:
         read_target(selection, target or [], settings.record)
     outputs = Outputs(settings.parameters().digest, output, rejected, decisions, save_model)

@@ -14,9 +14,11 @@ from craft_stream.errors import DataError, RecordError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.records import Pair, decode
+from craft_stream.runtime.decoding import mask
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
@@ -96,17 +98,19 @@ class Pass:
     Args:
         settings: its parameters and encoder are used.
         model: a pinned version; None: learn while deciding.
+        listed: what must not be accepted.
 
     Attributes:
         model: the version in force.
         ledger: what was decided.
     """
 
-    def __init__(self, settings: Settings, model: Model | None = None) -> None:
+    def __init__(self, settings: Settings, model: Model | None = None, listed: Listed | None = None) -> None:
         parameters = settings.parameters()
         encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
         self.model = model
         self.ledger = Ledger(parameters)
+        self._listed = listed
         self._learning = parameters.learning
         self._selector = Selector(parameters, encoder)
         self._learner = Learner(parameters, encoder) if model is None else None
@@ -129,7 +133,8 @@ class Pass:
             if self._learner is not None and self._learner.due:
                 self._publish(self._learner)
             assert self.model is not None  # noqa: S101  # primed, or pinned
-            decisions = self._selector.decide(block.batch, self.ledger, self.model)
+            listed = None if self._listed is None else mask(self._listed, block.pairs, block.batch)
+            decisions = self._selector.decide(block.batch, self.ledger, self.model, listed)
             if self.ledger.next_offset < block.end:
                 self.ledger.skip(block.end - 1)
             yield block, decisions

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from craft_stream.errors import DataError, RecordError
 from craft_stream.records import Pair, decode
 from craft_stream.runtime.observer import Stage
 from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
+from craft_stream.selection.listed import Listed
 from craft_stream.settings import Policy, RecordSettings
 from craft_stream.text.batch import PairBatch
 
@@ -38,6 +42,11 @@ class Decoded:
             [pair.target for pair in self.pairs],
             [message.offset for message in self.messages],
         )
+
+
+def mask(listed: Listed, pairs: Sequence[Pair], batch: PairBatch) -> NDArray[np.bool_]:
+    """Which pairs are listed, bool [pairs]; `batch` holds their texts."""
+    return listed.mask(batch, [pair.id for pair in pairs], [pair.urls for pair in pairs])
 
 
 def decode_messages(messages: Sequence[Message], record: RecordSettings, policy: Policy) -> Decoded:

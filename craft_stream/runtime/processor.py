@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from craft_stream.errors import CraftError, DataError
 from craft_stream.model import Model
 from craft_stream.records import decision_json
-from craft_stream.runtime.decoding import Decoded, decode_messages
+from craft_stream.runtime.decoding import Decoded, decode_messages, mask
 from craft_stream.runtime.ledger_log import Entry, LedgerWriter
 from craft_stream.runtime.observer import Observer, Stage, TransactionResult
 from craft_stream.runtime.policy import DeadLetter
@@ -24,6 +24,7 @@ from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import Group, Output, Position, Receipt, TransactionError, Transport
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
@@ -77,7 +78,12 @@ class Processor:
     """
 
     def __init__(
-        self, settings: Settings, transport: Transport, selector: Selector, observer: Observer
+        self,
+        settings: Settings,
+        transport: Transport,
+        selector: Selector,
+        observer: Observer,
+        listed: Listed | None = None,
     ) -> None:
         self.partitions: dict[int, Partition] = {}
         self.careful: set[int] = set()
@@ -85,6 +91,7 @@ class Processor:
         self._settings = settings
         self._transport = transport
         self._selector = selector
+        self._listed = listed
         self._observer = observer
         self._digest = selector.parameters.digest
         self._output: Output | None = None
@@ -155,7 +162,8 @@ class Processor:
         self._observer.stage(Stage.DECODE, middle - began, len(messages))
         batch = decoded.batch
         try:
-            decisions = self._selector.decide(batch, ledger, model)
+            listed = None if self._listed is None else mask(self._listed, decoded.pairs, batch)
+            decisions = self._selector.decide(batch, ledger, model, listed)
         except CraftError:
             raise
         except Exception as error:

@@ -14,12 +14,13 @@ import numpy as np
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.model import Model
-from craft_stream.runtime.decoding import Decoded, decode_messages
+from craft_stream.runtime.decoding import Decoded, decode_messages, mask
 from craft_stream.runtime.ledger_log import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.transport import Reader
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 
@@ -63,6 +64,7 @@ class Recomputation:
         store: where the versions of the Model are.
         stretch: the partition's past.
         model: decide with this one all along, instead of the versions that were in force.
+        listed: what must not be accepted.
 
     Attributes:
         ledger: after what has been decided so far.
@@ -76,10 +78,11 @@ class Recomputation:
         store: ModelStore,
         stretch: Stretch,
         model: Model | None = None,
+        listed: Listed | None = None,
     ) -> None:
         self.ledger = Ledger(selector.parameters)
         self._reader, self._settings, self._selector = reader, settings, selector
-        self._store, self._stretch, self._model = store, stretch, model
+        self._store, self._stretch, self._model, self._listed = store, stretch, model, listed
         self._offsets = np.array(sorted(stretch.records.models), np.int64)
 
     def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Decoded, Decisions]]:
@@ -110,6 +113,7 @@ class Recomputation:
 
     def _decide(self, decoded: Decoded) -> Decisions:
         batch = decoded.batch
+        listed = None if self._listed is None else mask(self._listed, decoded.pairs, batch)
         # Cut where another Model came into force: each piece is decided with the one that was.
         places = np.searchsorted(self._offsets, batch.positions, "right")
         cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(batch)]
@@ -117,7 +121,8 @@ class Recomputation:
         for start, stop in itertools.pairwise(cuts):
             if start < stop:
                 model = self._in_force(int(places[start]))
-                parts.append(self._selector.decide(batch.slice(start, stop), self.ledger, model))
+                own = None if listed is None else listed[start:stop]
+                parts.append(self._selector.decide(batch.slice(start, stop), self.ledger, model, own))
         if decoded.last_offset >= self.ledger.next_offset:
             self.ledger.skip(decoded.last_offset)
         return Decisions.concatenate(parts) if parts else Decisions.none()

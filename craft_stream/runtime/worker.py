@@ -31,6 +31,7 @@ from craft_stream.runtime.processor import Outcome, Processed, Processor
 from craft_stream.runtime.restore import Restored, Restorer
 from craft_stream.runtime.transport import ChangeKind, Group, TransactionError, Transport
 from craft_stream.scoring.embedding import Embedder
+from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 
@@ -59,6 +60,7 @@ class Worker:
         observer: is told everything.
         stop: set by a signal's handler: what is at work is committed, and the group is left.
         rebuild: go on where only a new ledger, or a gap in the log, makes that possible.
+        listed: what must not be accepted.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class Worker:
         observer: Observer,
         stop: threading.Event,
         rebuild: bool = False,
+        listed: Listed | None = None,
     ) -> None:
         parameters = settings.parameters()
         self._settings, self._transport, self._encoder = settings, transport, encoder
         self._models, self._observer = models, observer
-        self._processor = Processor(settings, transport, Selector(parameters, encoder), observer)
+        self._processor = Processor(settings, transport, Selector(parameters, encoder), observer, listed)
         self._restorer = Restorer(settings, transport, parameters, models.store, rebuild)
         self._breaker = Breaker(settings.errors)
         self._held: dict[int, Held] = {}

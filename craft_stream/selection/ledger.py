@@ -346,7 +346,7 @@ class Ledger:
         self._set("chain", int(np.int64(self.seen_pairs.chain.astype(np.int64))))
 
     def _header(self, kind: str) -> dict[str, Any]:
-        return {"format": FORMAT, "kind": kind, "parameters": self.parameters.digest}
+        return {"format": FORMAT, "kind": kind, "parameters": self.parameters.ledger_digest}
 
     def delta(self) -> bytes:
         """What has changed since the last `delta` or `snapshot`."""
@@ -468,7 +468,7 @@ class Ledger:
             "keys": page.keys,
             "signatures": page.signatures,
         }
-        return codec.digest(arrays, {"parameters": self.parameters.digest})
+        return codec.digest(arrays, {"parameters": self.parameters.ledger_digest})
 
     def _mark_restored(self) -> None:
         if (self.seen_pairs.page, self.seen_pairs.open) != (self._get("page"), self._get("open")):
@@ -482,9 +482,10 @@ class Ledger:
             )
         if header.get("kind") != kind:
             raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
-        if header.get("parameters") != self.parameters.digest:
+        own = self.parameters.ledger_digest
+        if header.get("parameters") != own:
             raise IntegrityError(
-                f"the ledger was made under parameters {header.get('parameters')}, these are {self.parameters.digest}: "
+                f"the ledger was made under parameters {header.get('parameters')}, these are {own} (lists left out): "
                 "restore the old settings, or begin a new group"
             )
 

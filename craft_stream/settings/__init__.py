@@ -115,6 +115,10 @@ class Settings(BaseSettings):
             merge(merged, layer)
         if "rate" in (merged.get("selection") or {}):
             raise ConfigurationError("selection.rate: the share to accept is budget.rate")
+        if "listed" in (merged.get("selection") or {}):
+            raise ConfigurationError(
+                "selection.listed: name the files with selection.decontaminate and selection.takedown"
+            )
         try:
             return cls(**merged)
         except ValidationError as error:

@@ -15,6 +15,16 @@ Policy = Literal["fail", "skip", "dead-letter"]
 Option = str | int | float | bool
 
 
+def _split(value: Any) -> Any:
+    """Names in one text (environment, flags), separated by commas or as a TOML list, as a list of them."""
+    if not isinstance(value, str):
+        return value
+    return _scalar(value) if value.startswith("[") else tuple(filter(None, map(str.strip, value.split(","))))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
 class Section(BaseModel):
     """One table of the TOML file."""
 
@@ -129,6 +139,8 @@ class RecordSettings(Section):
     """name of the target side"""
     id_field: str = "id"
     """name of the id; a record without one is known by topic, partition and offset"""
+    url_fields: Names = ("url", "src_url", "tgt_url")
+    """names of fields with URLs, whose hosts `selection.takedown` may list"""
     max_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 26)] = 1 << 20
     """largest record; a larger one is dead-lettered"""
 
@@ -164,9 +176,18 @@ class LearnerSettings(LearningParameters):
 
 @dataclass(frozen=True, slots=True)
 class SelectionSettings(SelectionParameters):
-    """The selector: `craft_stream.parameters.SelectionParameters`, its rate taken from `[budget]`."""
+    """The selector: `craft_stream.parameters.SelectionParameters`, its rate taken from `[budget]`.
+
+    Attributes:
+        decontaminate: files of test sets; a pair is rejected if a side equals one of their lines or shares 13 words in a
+            row with one.
+        takedown: files of ids, hosts and texts that must not be accepted.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    decontaminate: Names = ()
+    takedown: Names = ()
 
 
 def _typed(options: Any) -> Any:

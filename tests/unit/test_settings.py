@@ -173,14 +173,14 @@ def test_parameters_are_all_there() -> None:
     names = set(known_names())
     assert {f"learner.{field.name}" for field in fields(LearningParameters)} <= names
     selection = {f"selection.{field.name}" for field in fields(SelectionParameters)}
-    assert selection - names == {"selection.rate"}
+    assert selection - names == {"selection.rate", "selection.listed"}
     assert Settings.load(None, ["budget.rate=0.01"]).parameters().selection.rate == 0.01
 
 
 def test_shown_settings_can_be_read_back(tmp_path: Path) -> None:
     """What `config show` prints is a file that gives the same settings."""
     settings = Settings.load(
-        None, ["budget.rate=0.01", 'kafka.group_id=a "b"', "encoder.options.dimensions=64"]
+        None, ["budget.rate=0.01", 'kafka.group_id=a "b"', "encoder.options.dimensions=64", "learner.correction_ridge=inf"]
     )
     (tmp_path / "shown.toml").write_text(toml(settings))
     assert Settings.load(tmp_path / "shown.toml") == settings

@@ -1,0 +1,165 @@
+"""The files of `selection.decontaminate` and `selection.takedown`, read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from connectors.files import ending, open_source
+from connectors.files.fields import sides
+from connectors.files.open import STANDARD, open_input
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.selection.listed import Listed
+from craft_stream.settings import RecordSettings, Settings
+
+_RUN = 4096
+_LONGEST_LINE = 1 << 20
+_HOST_FIELD = "host"
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)+\.?")
+
+
+def with_digest(settings: Settings) -> Settings:
+    """Settings whose `selection.listed` is the digest of the files: 16 hexadecimal digits over names of lists and bytes.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
+    chosen = settings.selection
+    if not chosen.decontaminate and not chosen.takedown:
+        return settings
+    sha = hashlib.sha256()
+    for name, paths in (("decontaminate", chosen.decontaminate), ("takedown", chosen.takedown)):
+        for path in paths:
+            sha.update(f"{name}\0".encode())
+            try:
+                with open(path.partition("?")[0], "rb") as file:
+                    sha.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise ConfigurationError(f"selection.{name}: cannot read {path}: {error.strerror}") from None
+    return settings.model_copy(update={"selection": replace(chosen, listed=sha.hexdigest()[:16])})
+
+
+def read_lists(settings: Settings) -> Listed | None:
+    """What the settings list; None where they list nothing.
+
+    Raises:
+        ConfigurationError: a file cannot be read, a record of it says nothing that can be listed, or there are too many.
+    """
+    chosen = settings.selection
+    if not chosen.decontaminate and not chosen.takedown:
+        return None
+    listed = Listed()
+    for path in chosen.decontaminate:
+        _read(path, settings.record, listed, _add_test_set, "decontaminate")
+    for path in chosen.takedown:
+        _read(path, settings.record, listed, _add_takedown, "takedown")
+    listed.seal()
+    return listed
+
+
+def _read(
+    path: str,
+    record: RecordSettings,
+    listed: Listed,
+    add: Callable[[Listed, Sequence[dict[str, Any] | str], RecordSettings, str], None],
+    name: str,
+) -> None:
+    if path == STANDARD:
+        raise ConfigurationError(f"selection.{name}: a list is read by every process: name a file, not `-`")
+    try:
+        entries = _lines(path) if ending(path) == "txt" else _records(path, record)
+        while run := list(islice(entries, _RUN)):
+            add(listed, run, record, path)
+    except (DataError, ConfigurationError) as error:
+        raise ConfigurationError(f"selection.{name}: {error}") from None
+
+
+def _lines(path: str) -> Iterator[dict[str, Any] | str]:
+    """Lines of a text file but empty ones and those that begin with `#`."""
+    with open_input(path) as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE):
+            number += 1
+            try:
+                text = line.decode("utf-8").strip()
+            except UnicodeDecodeError:
+                raise DataError(f"{path}, line {number}: not UTF-8") from None
+            if text and not text.startswith("#"):
+                yield text
+
+
+def _records(path: str, record: RecordSettings) -> Iterator[dict[str, Any] | str]:
+    source = open_source(path, record)
+    try:
+        while messages := source.read(_RUN):
+            for message in messages:
+                found = None
+                if message.problem is None and message.value is not None:
+                    try:
+                        found = orjson.loads(message.value)
+                    except orjson.JSONDecodeError:
+                        found = None
+                if type(found) is not dict:
+                    problem = message.problem or "not a JSON object"
+                    raise DataError(
+                        f"{path}, record {message.offset}: {problem}; nothing of a list is passed over"
+                    )
+                yield found
+    finally:
+        source.close()
+
+
+def _texts(entry: dict[str, Any], record: RecordSettings) -> list[str]:
+    """The sides of a record, one or both."""
+    names = list(entry)
+    found = sides(names, record)
+    fields = [names[place] for place in found] if found else [record.source_field, record.target_field]
+    texts = [entry.get(field) for field in fields]
+    return [text for text in texts if type(text) is str and text and not text.isspace()]
+
+
+def _add_test_set(
+    listed: Listed, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+) -> None:
+    texts: list[str] = []
+    for entry in entries:
+        own = [entry] if isinstance(entry, str) else _texts(entry, record)
+        if not own:
+            raise DataError(f"{path}: a record has neither {record.source_field} nor {record.target_field}")
+        texts += own
+    listed.add_test_set(texts)
+
+
+def _add_takedown(
+    listed: Listed, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+) -> None:
+    identifiers: list[str] = []
+    hosts: list[str] = []
+    texts: list[str] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            # A line may be an id, a text, or a host: what it is not, no record will have.
+            identifiers.append(entry)
+            texts.append(entry)
+            if _HOST.fullmatch(entry):
+                hosts.append(entry)
+            continue
+        identifier, host, own = entry.get(record.id_field), entry.get(_HOST_FIELD), _texts(entry, record)
+        if type(identifier) is int:
+            identifier = str(identifier)
+        if type(identifier) is str and identifier:
+            identifiers.append(identifier)
+        if type(host) is str and host:
+            hosts.append(host)
+        texts += own
+        if not own and not identifier and not host:
+            raise DataError(f"{path}: a record has no {record.id_field}, {_HOST_FIELD} or text")
+    listed.add_identifiers(identifiers)
+    listed.add_hosts(hosts)
+    listed.add_texts(texts)

@@ -1,0 +1,317 @@
+"""Decontamination and takedown: what is listed is rejected with its reason, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_stream.cli import main
+from craft_stream.cli.lists import read_lists, with_digest
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError
+from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
+from craft_stream.runtime.decoding import decode_messages
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.models import FixedModel
+from craft_stream.runtime.observer import Observer
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.worker import Worker
+from craft_stream.selection import listed as module
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.listed import WORDS, Listed, hosts_of
+from craft_stream.settings import Settings
+from craft_stream.testing.memory import MemoryTransport
+from craft_stream.text.batch import PairBatch
+from tests.unit import test_runtime_worker as worker
+from tests.unit.toy import Toy, stream, target
+
+WORD = st.text("abcdefghij", min_size=1, max_size=4)
+TEXT = st.lists(WORD, min_size=0, max_size=30)
+
+
+def mask(listed: Listed, pairs: list[tuple[str, str]], ids: list[str] | None = None, urls=None) -> list[bool]:
+    batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs])
+    found = listed.mask(batch, ids or [""] * len(pairs), urls or [()] * len(pairs))
+    return found.tolist()
+
+
+def sealed(**what: list[str]) -> Listed:
+    listed = Listed()
+    for kind, entries in what.items():
+        getattr(listed, f"add_{kind}")(entries)
+    listed.seal()
+    return listed
+
+
+def overlaps(text: list[str], lines: list[list[str]]) -> bool:
+    """What the rule says, word by word."""
+    runs = {tuple(line[k : k + WORDS]) for line in lines for k in range(len(line) - WORDS + 1)}
+    own = {tuple(text[k : k + WORDS]) for k in range(len(text) - WORDS + 1)}
+    return bool(text) and (text in lines or bool(runs & own))
+
+
+@given(
+    st.lists(TEXT, min_size=1, max_size=5), st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8), st.data()
+)
+def test_a_test_set_lists_what_the_rule_says(
+    lines: list[list[str]], pairs: list[tuple[list[str], list[str]]], data: st.DataObject
+) -> None:
+    """Over random texts, some cut from the list's own lines, the mask is that of a search word by word."""
+    for line in lines:
+        start = data.draw(st.integers(0, len(line)))
+        stop = data.draw(st.integers(start, len(line)))
+        before, after = data.draw(TEXT), data.draw(TEXT)
+        pairs = [*pairs, (before + line[start:stop] + after, ["zz"]), (["zz"], list(line))]
+    listed = sealed(test_set=[" ".join(line) for line in lines])
+    expected = [overlaps(a, lines) or overlaps(b, lines) for a, b in pairs]
+    assert mask(listed, [(" ".join(a), " ".join(b)) for a, b in pairs]) == expected
+
+
+@given(st.lists(TEXT, max_size=6), st.lists(TEXT, max_size=6), st.lists(TEXT, max_size=6))
+def test_lists_add_up(one: list[list[str]], other: list[list[str]], texts: list[list[str]]) -> None:
+    """What two lists reject together is what either rejects, in whatever pieces and order they were added."""
+    left, right, pairs = (
+        [" ".join(t) for t in one], [" ".join(t) for t in other], [(" ".join(t), "zz") for t in texts]
+    )  # fmt: skip
+    together = Listed()
+    together.add_test_set(right)
+    together.add_test_set(left)
+    together.seal()
+    apart = [
+        a or b
+        for a, b in zip(mask(sealed(test_set=left), pairs), mask(sealed(test_set=right), pairs), strict=True)
+    ]
+    assert mask(together, pairs) == apart
+
+
+def test_case_spaces_and_marks_make_no_difference() -> None:
+    """A line is found in capitals, with other marks and spaces, and not with another word."""
+    listed = sealed(test_set=["Where is the book?"])
+    texts = [
+        "WHERE  is the «book» !",
+        "where is the book",
+        "Where is a book?",
+        "where is",
+        "book the is where",
+    ]
+    assert mask(listed, [(text, "x") for text in texts]) == [True, True, False, False, False]
+    assert mask(listed, [("x", text) for text in texts]) == [True, True, False, False, False]
+
+
+def test_thirteen_words_in_a_row_are_enough_and_twelve_are_not() -> None:
+    """A run inside of another sentence is found from 13 words on; a takedown of a text asks for the whole."""
+    words = [f"word{k}" for k in range(40)]
+    inside = " ".join(["before", *words[9 : 9 + WORDS], "after"])
+    shorter = " ".join(["before", *words[9 : 9 + WORDS - 1], "after"])
+    line = " ".join(words)
+    assert mask(sealed(test_set=[line]), [(inside, "x"), (shorter, "x")]) == [True, False]
+    assert mask(sealed(texts=[line]), [(inside, "x"), (line.upper(), "x")]) == [False, True]
+
+
+def test_identifiers_and_hosts() -> None:
+    """An id is listed as it is; a host with all beneath it, by any URL of the record, and not hosts that end alike."""
+    listed = sealed(identifiers=["a1"], hosts=["Example.org"])
+    pairs = [("x", "y")] * 7
+    urls = [
+        (), (), ("https://example.org/p",), ("http://b.org", "https://www.EXAMPLE.org:8080/p"), ("https://badexample.org",),
+        ("https://[half", "no url"), ("https://org/",),
+    ]  # fmt: skip
+    assert mask(listed, pairs, ["a1", "A1", "", "", "", "", ""], urls) == [
+        True,
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert hosts_of("https://a.b.org./x") == ["a.b.org", "b.org", "org"]
+    assert hosts_of("mailto:x") == []
+
+
+def test_a_text_is_no_identifier_and_no_host() -> None:
+    """The kinds are apart: a listed id is not found as a text, nor a text as an id."""
+    assert mask(sealed(identifiers=["hello"]), [("hello", "hello")]) == [False]
+    assert mask(sealed(texts=["hello"]), [("x", "y")], ["hello"], [("https://hello/",)]) == [False]
+
+
+def test_an_empty_list_and_texts_without_words_list_nothing() -> None:
+    """Marks alone are no text that could be listed."""
+    assert mask(sealed(), [("a", "b"), ("", "")]) == [False, False]
+    assert mask(sealed(test_set=["?!", "", " "]), [("?!", "..."), ("", " ")]) == [False, False]
+
+
+def test_strangers_pass_and_the_table_is_half_empty() -> None:
+    """Of 100,000 texts that are not among 100,000 listed ones none is rejected, all that are; 32 bytes an entry at most."""
+    lines = [f"line {k} of a test set" for k in range(100_000)]
+    listed = sealed(test_set=lines)
+    assert listed._table.nbytes <= 32 * listed.entries
+    assert not any(mask(listed, [(f"line {k} of a test", "x") for k in range(100_000)]))
+    assert all(mask(listed, [("x", line) for line in lines]))
+
+
+def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of more entries than there is room for is an error that says which settings."""
+    monkeypatch.setattr(module, "MOST_ENTRIES", 10)
+    with pytest.raises(ConfigurationError, match=r"selection\.decontaminate"):
+        sealed(identifiers=[str(k) for k in range(11)])
+
+
+# Files.
+
+
+def settings(**selection: object) -> Settings:
+    return with_digest(Settings.load(None, [f"selection.{k}={v}" for k, v in selection.items()]))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    found = {
+        "text": (tmp_path / "newstest.txt", "# a comment\nWhere is the book?\n\nIt is on the table.\n"),
+        "pairs": (tmp_path / "test.jsonl", '{"src": "Good morning", "tgt": "Bonjour"}\n{"tgt": "Merci"}\n'),
+        "tsv": (tmp_path / "test.tsv", "Good night\tBonne nuit\n"),
+        "takedown": (
+            tmp_path / "takedown.jsonl",
+            '{"id": "s7"}\n{"host": "example.org"}\n{"id": 12, "src": "Take me down"}\n',
+        ),
+        "lines": (tmp_path / "takedown.txt", "s9\nexample.net\nThis text must go\n"),
+    }
+    for path, text in found.values():
+        path.write_text(text, "utf-8")
+    return {name: path for name, (path, _) in found.items()}
+
+
+def test_lists_are_read_in_every_format(files: dict[str, Path]) -> None:
+    """Lines, JSON records with one side or both, tab-separated values; ids, hosts and texts of a takedown list."""
+    chosen = settings(
+        decontaminate=f"{files['text']},{files['pairs']},{files['tsv']}",
+        takedown=f"{files['takedown']},{files['lines']}",
+    )
+    listed = read_lists(chosen)
+    assert listed is not None
+    records = [
+        {"src": "where is the book", "tgt": "x"}, {"src": "x", "tgt": "bonjour!"}, {"src": "x", "tgt": "MERCI"},
+        {"src": "x", "tgt": "bonne nuit"}, {"id": "s7", "src": "a", "tgt": "b"}, {"id": 12, "src": "a", "tgt": "b"},
+        {"src": "a", "tgt": "b", "src_url": "https://www.example.org/1"}, {"src": "take me down", "tgt": "b"},
+        {"id": "s9", "src": "a", "tgt": "b"}, {"src": "a", "tgt": "b", "url": "http://example.net"},
+        {"src": "this text must go.", "tgt": "b"},
+        {"id": "s8", "src": "a", "tgt": "b", "url": "https://example.com"}, {"src": "Good evening", "tgt": "Bonsoir"},
+    ]  # fmt: skip
+    messages = [Message(orjson.dumps(record), k) for k, record in enumerate(records)]
+    decoded = decode_messages(messages, chosen.record, "fail")
+    pairs = decoded.pairs
+    found = listed.mask(decoded.batch, [pair.id for pair in pairs], [pair.urls for pair in pairs])
+    assert found.tolist() == [True] * 11 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", "not json\n", "record 0"),
+        ("a.jsonl", '{"url": "https://example.org"}\n', "a record has"),
+        ("a.tsv", "only one column\n", "record 0"),
+        ("a.txt", "\xff", "UTF-8"),
+        ("none.txt", None, "cannot read"),
+        ("a.xyz", "text\n", "unknown format"),
+    ],
+)
+def test_a_list_that_cannot_be_read_whole_is_refused(
+    tmp_path: Path, name: str, text: str | None, message: str
+) -> None:
+    """Nothing of a list is passed over: what it may have named could be accepted."""
+    if text is not None:
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+    for key in ("decontaminate", "takedown"):
+        with pytest.raises(ConfigurationError, match=f"selection.{key}.*{message}"):
+            read_lists(settings(**{key: tmp_path / name}))
+
+
+def test_the_digest_tells_lists_apart(files: dict[str, Path]) -> None:
+    """Other bytes, or the same file as the other list, are other parameters; a ledger goes on under another list."""
+    plain = settings().parameters()
+    first = settings(takedown=files["lines"]).parameters()
+    moved = settings(decontaminate=files["lines"]).parameters()
+    files["lines"].write_text("s9\ns10\n")
+    changed = settings(takedown=files["lines"]).parameters()
+    assert plain == Parameters()
+    assert len({plain.digest, first.digest, moved.digest, changed.digest}) == 4
+    assert Ledger.restore(changed, Ledger(first).snapshot()).digest() == Ledger(plain).digest()
+    with pytest.raises(ConfigurationError, match="decontaminate"):
+        Settings.load(None, ["selection.listed=abc"])
+
+
+def test_select_rejects_what_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Through the command line: pairs accepted before are all rejected as `listed` once they are, and none of them is kept."""
+    toy = Toy()
+    batch = stream(toy, 3000).batch
+    pairs = list(zip(batch.source.texts(), batch.target.texts(), strict=True))
+    records = [{"id": f"s{k}", "src": a, "tgt": b} for k, (a, b) in enumerate(pairs)]
+    _, wanted = target(toy)
+    (tmp_path / "stream.jsonl").write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
+    (tmp_path / "target.jsonl").write_bytes(
+        b"".join(
+            orjson.dumps({"src": a, "tgt": b}) + b"\n"
+            for a, b in zip(wanted.source.texts(), wanted.target.texts(), strict=True)
+        )
+    )
+
+    def run(*more: object) -> tuple[dict[str, object], list[dict[str, str]]]:
+        arguments = ["--target", "target.jsonl", "--input", "stream.jsonl", "--output", "out.jsonl", "--json"]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["craft-stream", "select", *arguments, *map(str, more)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        assert not end.value.code, err
+        return json.loads(out), [
+            json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
+        ]
+
+    _, before = run()
+    half = len(before) // 2
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps({"tgt": r["tgt"]}) + "\n" for r in before[:half]))
+    (tmp_path / "gone.txt").write_text("".join(f"{r['id']}\n" for r in before[half:]))
+    summary, after = run(
+        "--set", "selection.decontaminate=test.jsonl", "--set", "selection.takedown=gone.txt"
+    )
+    assert before
+    assert not {r["id"] for r in before} & {r["id"] for r in after}
+    assert summary["rejected_by_reason"]["listed"] >= len(before)
+    assert len(after) > 0.5 * len(before)
+
+
+def test_the_worker_knows_the_lists(tmp_path: Path) -> None:
+    """A worker rejects every listed record as `listed`, and no other; decisions name the parameters with the list."""
+    (tmp_path / "gone.txt").write_text("".join(f"r{k}\n" for k in range(0, worker.RECORDS, 3)))
+    configured = worker.configuration(selection__takedown=(str(tmp_path / "gone.txt"),))
+    configured = with_digest(configured)
+    listed = read_lists(configured)
+    learner = Learner(configured.parameters(), load_encoder())
+    learner.observe_target(*target(worker.TOY))
+    learner.observe(stream(worker.TOY, 2500).batch)
+    model = learner.publish()
+    broker, stop = worker.filled(configured), threading.Event()
+    transport = MemoryTransport(broker, configured.kafka, {}, stop.set)
+    store = ModelStore(transport.reader(), configured.kafka.model_topic)
+    models = FixedModel(store, Observer(), model, 1)
+    guard = threading.Timer(60, stop.set)
+    guard.start()
+    Worker(configured, transport, load_encoder(), models, Observer(), stop, listed=listed).run()
+    guard.cancel()
+    decisions = {
+        row["id"]: row for row in map(orjson.loads, (v for v, _, _ in worker.seen(broker, configured)[1]))
+    }
+    assert len(decisions) > 0.9 * worker.RECORDS
+    for identifier, row in decisions.items():
+        assert (row["reason"] == "listed") == (int(identifier[1:]) % 3 == 0)
+        assert row["parameters"] == configured.parameters().digest
