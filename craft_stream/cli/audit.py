@@ -43,12 +43,14 @@ class Findings:
         decided: pairs recomputed within the stretch.
         compared: of these, decisions that were written down.
         wrong: what differs, in words.
+        missed: offsets asked for that nothing is left to recompute from.
         other_parameters: of these, decisions made under another digest of the parameters.
     """
 
     decided: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
+    missed: int = 0
     other_parameters: int = 0
 
 
@@ -76,8 +78,9 @@ def audit(
     """Recompute every decision of a stretch of the log; exit code 1 if any differs from what was written.
 
     Accepted ones are compared both ways, rejected ones as far as they were written
-    (decisions.rejected_sample). At the end of the log the recomputed ledger is compared with the committed
-    one, bit by bit.
+    (decisions.rejected_sample). Wherever a whole ledger was written, and at the end of the log, the recomputed
+    ledger is compared with it, bit by bit. It begins at the group's first offset, or where the log no longer
+    reaches that far, at a whole ledger that was kept (ledger.anchors); each partition's line says where.
     """
     settings = load_settings(config, overrides)
     reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))
@@ -99,6 +102,7 @@ def audit(
             total.decided += found.decided
             total.compared += found.compared
             total.wrong += found.wrong
+            total.missed += found.missed
             total.other_parameters += found.other_parameters
     finally:
         reader.close()
@@ -114,6 +118,8 @@ def audit(
         )
     if total.wrong:
         raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")
+    if total.missed and from_ is not None:
+        raise DataError(f"{total.missed} of the offsets asked for cannot be recomputed any more")
 
 
 def _audit(
@@ -129,8 +135,17 @@ def _audit(
     """One partition, offsets [start, stop)."""
     found = Findings()
     topic, partition = settings.kafka.input_topic, stretch.partition
-    written = _written(evidence, settings, partition, start, stop)
     work = Recomputation(reader, settings, selector, store, stretch, listed=read_lists(settings))
+    begun = work.begin(start)
+    if begun is None:
+        return found
+    earliest = max(start, stretch.first or 0)
+    found.missed = max(0, min(begun, stop) - earliest)
+    print(
+        f"{topic}/{partition}: recomputed from offset {begun} to {stop}, compared from {max(begun, start)}"
+        + (f"; {found.missed} offsets before cannot be recomputed any more" if found.missed else "")
+    )
+    written = _written(evidence, settings, partition, max(begun, start), stop)
     for decoded, decisions in work.run(stop):
         found.decided += int((decisions.positions >= start).sum())
         for row in _noteworthy(decisions, written, start):
@@ -148,8 +163,12 @@ def _audit(
                 found.wrong.append(
                     f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
                 )
+    found.wrong += [
+        f"{topic}/{partition}: the ledger written at offset {offset} is not the recomputed one"
+        for offset in work.disagreeing
+    ]
     found.wrong += [f"{topic}/{partition}/{offset}: written, but not to be decided" for offset in written]
-    if stop == stretch.committed and stretch.first is not None:
+    if stop == stretch.committed:
         restored = stretch.records.restore(selector.parameters, stop)
         if restored is None or restored[0].digest() != work.ledger.digest():
             found.wrong.append(f"{topic}/{partition}: the recomputed ledger is not the committed one")

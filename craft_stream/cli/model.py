@@ -17,7 +17,8 @@ from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
 from craft_stream.runtime import model_log
 from craft_stream.runtime.model_log import ModelStore
-from craft_stream.settings import Settings
+from craft_stream.runtime.pruning import needless
+from craft_stream.settings import LEAST_VERSIONS, Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, pin and inspect the versions of the model.")
 
@@ -141,22 +142,37 @@ def rollback(config: Config = None, overrides: Overrides = None) -> None:
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option(min=1, help="How many of the newest versions to keep.")] = 50,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=LEAST_VERSIONS, help="How many of the newest to keep; learner.keep_versions if not given."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what audits of the retained log need; never what is in force.")
+    ] = False,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Withdraw old versions. Decisions that they made can be audited no more; a pinned one stays."""
+    """Withdraw old versions that no ledger, pin or audit can need; the learner does so by itself.
+
+    With --all, decisions of the retained log that they made can be audited no more.
+    """
     settings = load_settings(config, overrides)
-    with _store(settings) as store:
-        old = sorted(store.manifests)[:-keep]
-        manifests = [store.manifests[version] for version in old if version != store.pinned]
-    if manifests:
-        output = KafkaTransport(settings.kafka).output("admin")
-        try:
-            model_log.prune(output, settings.kafka.model_topic, manifests)
-        finally:
-            output.close()
-    print(f"withdrew {len(manifests)} versions")
+    kept = keep or settings.learner.keep_versions or LEAST_VERSIONS
+    reader = KafkaTransport(settings.kafka).reader()
+    try:
+        with _store(settings) as store:
+            versions = needless(store, reader, kept, retained=not everything)
+            if versions:
+                output = KafkaTransport(settings.kafka).output("admin")
+                try:
+                    model_log.prune(output, settings.kafka.model_topic, store, versions)
+                finally:
+                    output.close()
+    finally:
+        reader.close()
+    print(f"withdrew {len(versions)} versions")
 
 
 def _change(settings: Settings, version: int | None) -> None:

@@ -62,8 +62,18 @@ def replay(
                 Recomputation(readers[0], before, _selector(before), store, stretch, None, lists[0]),
                 Recomputation(readers[1], after, _selector(after), store, stretch, other, lists[1]),
             )
+            begun = runs[0].begin(0)
+            if begun is None:
+                continue
+            # Other parameters begin with an empty ledger where the group began, or where the log allows it by now.
+            if before.parameters() == after.parameters():
+                runs[1].begin(0)
+            else:
+                runs[1].begin_empty(begun)
+            print(f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}")
             # The same log in the same chunks, so the two go side by side.
-            for (_, old), (decoded, new) in zip(runs[0].run(stop), runs[1].run(stop), strict=True):
+            both = zip(runs[0].run(stop), runs[1].run(stop), strict=True)
+            for (_, old), (decoded, new) in both:
                 moves.update(changed(old, new))
                 total += len(new)
                 accepted_before += int(old.accepted.sum())

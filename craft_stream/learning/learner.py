@@ -107,6 +107,11 @@ class Learner:
         return len(self._reservoir)
 
     @property
+    def target_incomplete(self) -> bool:
+        """So much was withdrawn that pairs are missing which the reservoir let go: show it the whole target again."""
+        return self._reservoir.incomplete
+
+    @property
     def due(self) -> bool:
         """A new version should be published: the pairs seen have doubled, or `publish_pairs` have come since the last."""
         return self.pairs_seen >= self._next_version
@@ -122,6 +127,10 @@ class Learner:
         """Take target pairs back."""
         for identifier in identifiers:
             self._reservoir.delete(identifier)
+
+    def forget_target(self) -> None:
+        """Begin the reservoir anew; the version in force and what the stream taught stay."""
+        self._reservoir = Reservoir(self._parameters.learning.reservoir_size, self._parameters.learning.seed)
 
     def observe_accepted(self, batch: PairBatch) -> None:
         """Count pairs that were accepted: the domain score is corrected for what has been selected too much of.

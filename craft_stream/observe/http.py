@@ -14,23 +14,43 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
-from typing import Final
+from typing import Any, Final, Protocol
 
 import orjson
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.observe.recorder import Recorder
 
 # A scraper sends its request at once; who does not, holds a thread for so long and no longer.
 REQUEST_SECONDS: Final = 5.0
+
+
+class Watched(Protocol):
+    """What is served: a worker's `Recorder`, or a crawl's."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Of the metrics."""
+
+    def refresh(self) -> None:
+        """Bring the metrics up to date, before a scrape."""
+
+    def alive(self) -> str | None:
+        """None, or what is wrong so that the process should be started again."""
+
+    def ready(self) -> str | None:
+        """None, or what is missing."""
+
+    def state(self) -> dict[str, Any]:
+        """For /state."""
 
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, recorder: Recorder, host: str, port: int) -> None:
+    def __init__(self, recorder: Watched, host: str, port: int) -> None:
         self.recorder = recorder
         self.address_family = AF_INET6 if ":" in host else AF_INET
         super().__init__((host, port), _Handler)
@@ -48,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 recorder.refresh()
-                self._answer(200, content_type, encode(recorder.metrics.registry))
+                self._answer(200, content_type, encode(recorder.registry))
             case "/livez":
                 self._probe(recorder.alive())
             case "/readyz":
@@ -82,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
 class Server:
     """Serves a Recorder in threads of its own until closed."""
 
-    def __init__(self, recorder: Recorder, host: str, port: int) -> None:
+    def __init__(self, recorder: Watched, host: str, port: int) -> None:
         """Bind and begin to serve; port 0 takes a free one.
 
         Raises:

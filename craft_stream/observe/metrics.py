@@ -25,13 +25,14 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 
 from craft_stream.records import DecodeReason
-from craft_stream.runtime.observer import PartitionState, RebalanceKind, Stage, TransactionResult
+from craft_stream.runtime.ledger_log import Kind
+from craft_stream.runtime.observer import DAMAGE, PartitionState, RebalanceKind, Stage, TransactionResult
 from craft_stream.selection.decisions import Reason
 
 # The times at which counters began: half as many series again, and no question that they answer.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-LEDGER_WRITES: Final = ("whole", "delta", "page", "model")
+LEDGER_WRITES: Final = tuple(kind.name.lower() for kind in Kind)
 HELD_STATES: Final = (
     PartitionState.ASSIGNED,
     PartitionState.RESTORING,
@@ -82,34 +83,18 @@ REBALANCE_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.
 POLL_BUCKETS: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0)
 
 
-class Metrics:
-    """All families, in a registry of their own, so that two workers in one process do not collide.
-
-    Attributes are named as the metric is, without prefix and unit.
-    """
+class _Families:
+    """Makes metrics, in a registry of their own, so that two workers in one process do not collide."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._comes_in_and_goes_out()
-        self._time()
-        self._group_and_transactions()
-        self._state()
-        self._model_and_target()
-        self._distribution_match()
         self.build = Info(
             "craft_build", "Version of craft_stream and of Python, in labels.", registry=self.registry
         )
-        self.parameters = Info(
-            "craft_parameters", "Digest of the parameters in force, in a label.", registry=self.registry
+        self.last_beat = self._gauge(
+            "craft_last_beat_timestamp_seconds", "When the process's loop last turned."
         )
         ProcessCollector(registry=self.registry)
-        self.by_partition = (
-            self.lag_records,
-            self.lag_seconds,
-            self.snapshot_timestamp,
-            self.pending_deltas,
-            self.threshold,
-        )
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         return Counter(name, help_, labels, registry=self.registry)
@@ -119,6 +104,33 @@ class Metrics:
 
     def _histogram(self, name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, help_, labels, buckets=buckets, registry=self.registry)
+
+
+class Metrics(_Families):
+    """All families of a worker or learner.
+
+    Attributes are named as the metric is, without prefix and unit.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self._comes_in_and_goes_out()
+        self._time()
+        self._group_and_transactions()
+        self._state()
+        self._model_and_target()
+        self._distribution_match()
+        self.parameters = Info(
+            "craft_parameters", "Digest of the parameters in force, in a label.", registry=self.registry
+        )
+        self.by_partition = (
+            self.lag_records,
+            self.lag_seconds,
+            self.snapshot_timestamp,
+            self.pending_deltas,
+            self.restore_progress,
+            self.threshold,
+        )
 
     def _comes_in_and_goes_out(self) -> None:
         self.records_consumed = self._counter(
@@ -175,9 +187,6 @@ class Metrics:
             "Time between two polls over max.poll.interval.ms.",
             POLL_BUCKETS,
         )
-        self.last_beat = self._gauge(
-            "craft_last_beat_timestamp_seconds", "When the worker's loop last turned."
-        )
 
     def _group_and_transactions(self) -> None:
         self.lag_records = self._gauge(
@@ -230,12 +239,30 @@ class Metrics:
         )
         self.snapshot_timestamp = self._gauge(
             "craft_ledger_snapshot_timestamp_seconds",
-            "When the partition's last whole ledger was written, or the partition restored.",
+            "When the partition's newest whole ledger was written.",
             "partition",
         )
+        self.snapshot_duration = self._histogram(
+            "craft_ledger_snapshot_duration_seconds", "Time to make a whole ledger.", STAGE_BUCKETS
+        )
+        self.snapshot_failures = self._counter(
+            "craft_ledger_snapshot_failures_total",
+            "Whole ledgers that could not be made, or whose transaction was not committed.",
+        )
+        self.ledger_damaged = self._counter(
+            "craft_ledger_damaged_total",
+            "Restores that met damaged records of the ledger topic, by what became of them.",
+            "outcome",
+        )
+        _touch(self.ledger_damaged, DAMAGE)
         self.pending_deltas = self._gauge(
             "craft_ledger_pending_deltas",
             "Deltas written since the partition's last whole ledger, which a restore replays.",
+            "partition",
+        )
+        self.restore_progress = self._gauge(
+            "craft_restore_progress_ratio",
+            "Share of the partition's ledger that is read back; 1 once it is restored.",
             "partition",
         )
         self.restore_duration = self._histogram(
@@ -261,6 +288,10 @@ class Metrics:
             "The target of the newest model version loaded, hashed to a number of 48 bits.",
         )
         self.target_pairs = self._gauge("craft_target_pairs", "Pairs in the target's reservoir.")
+        self.target_rereads = self._counter(
+            "craft_target_rereads_total",
+            "Times that the target was read again, since withdrawals had left its reservoir incomplete.",
+        )
         self.learner_active = self._gauge(
             "craft_learner_active", "1 while this process learns and publishes versions."
         )
@@ -269,6 +300,9 @@ class Metrics:
         )
         self.models_published = self._counter(
             "craft_models_published_total", "Model versions published here."
+        )
+        self.models_pruned = self._counter(
+            "craft_models_pruned_total", "Model versions withdrawn here, since nothing needs them."
         )
         self.publish_duration = self._histogram(
             "craft_model_publish_duration_seconds", "Time to make and write a model version.", STAGE_BUCKETS
@@ -308,10 +342,24 @@ class Metrics:
             "craft_judged_total",
             "Pairs decided and committed that passed the gate, so that their quality was judged.",
         )
+        self.embedded = self._counter(
+            "craft_embedded_total", "Pairs decided and committed that the encoder was asked for."
+        )
         self.drift_detections = self._counter(
             "craft_drift_detections_total",
             "Times that the stream came to hold less of the domain than it had.",
         )
+
+
+class CrawlMetrics(_Families):
+    """All families of `craft-stream crawl`."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self.responses = self._counter("craft_crawl_responses_total", "Responses read from WARC files.")
+        self.pages = self._counter("craft_crawl_pages_total", "Pages, by what became of them.", "outcome")
+        self.pairs = self._counter("craft_crawl_pairs_total", "Pairs of sentences published.")
+        self.waiting = self._gauge("craft_crawl_waiting_pages", "Pages that wait for their translation.")
 
 
 def outcome(reason: Reason) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from craft_stream import __version__
 from craft_stream.observe.match import Match
@@ -53,6 +54,11 @@ class Recorder(Observer):
         self.metrics.last_commit.set(self._begun)
 
     # What the HTTP endpoints ask.
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Of the metrics."""
+        return self.metrics.registry
 
     def alive(self) -> str | None:
         """None while the loop turns, else what is wrong."""
@@ -141,6 +147,8 @@ class Recorder(Observer):
                 self._forget(partition)
             else:
                 self._states[partition] = state
+                if state is PartitionState.ASSIGNED:  # it waits for its restore, which may be long in coming
+                    self.metrics.restore_progress.labels(partition).set(0)
         self._count_states()
 
     def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float) -> None:
@@ -202,6 +210,10 @@ class Recorder(Observer):
         if result is TransactionResult.COMMITTED:
             self.metrics.last_commit.set(self._clock())
 
+    def embedded(self, pairs: int) -> None:
+        """Count."""
+        self.metrics.embedded.inc(pairs)
+
     def latency(self, seconds: float, records: int) -> None:
         """Observe; clocks that disagree can make it negative, which counts as nothing."""
         self.metrics.latency.observe(max(0.0, seconds))
@@ -210,14 +222,30 @@ class Recorder(Observer):
         """Count."""
         self.metrics.recoveries.inc()
 
-    def restored(self, partition: int, seconds: float, size: int, attempts: int) -> None:
-        """Count and time; the snapshot's own age is not known, so it is taken as new."""
+    def restoring(self, partition: int, share: float) -> None:
+        """Set, for a partition that is held."""
+        with self._lock:
+            if partition in self._states:
+                self.metrics.restore_progress.labels(partition).set(share)
+
+    def restored(
+        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int
+    ) -> None:
+        """Count and time; what the partition has of whole ledger and deltas goes on from here."""
         self.metrics.restore_duration.observe(seconds)
         self.metrics.restore_bytes.inc(size)
         self.metrics.restore_retries.inc(max(0, attempts - 1))
         with self._lock:
             if partition in self._states:
-                self.metrics.snapshot_timestamp.labels(partition).set(self._clock())
+                self.metrics.restore_progress.labels(partition).set(1)
+                self.metrics.pending_deltas.labels(partition).set(deltas)
+                # A partition without any begins one with its first transaction.
+                written = written_ms / 1000 if written_ms else self._clock()
+                self.metrics.snapshot_timestamp.labels(partition).set(written)
+
+    def ledger_damaged(self, partition: int, outcome: str) -> None:
+        """Count."""
+        self.metrics.ledger_damaged.labels(outcome).inc()
 
     def ledger_written(self, partition: int, kind: str, size: int) -> None:
         """Count; a whole ledger also sets its size and time, and the deltas before it are no longer needed."""
@@ -233,6 +261,14 @@ class Recorder(Observer):
                 self.metrics.pending_deltas.labels(partition).set(0)
             elif kind == "delta":
                 self.metrics.pending_deltas.labels(partition).inc()
+
+    def snapshot(self, partition: int, seconds: float, size: int) -> None:
+        """Time it."""
+        self.metrics.snapshot_duration.observe(seconds)
+
+    def snapshot_failed(self, partition: int) -> None:
+        """Count."""
+        self.metrics.snapshot_failures.inc()
 
     def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
         """Keep it; `refresh` puts the partitions together."""
@@ -265,6 +301,10 @@ class Recorder(Observer):
         with self._lock:
             self._target = {"version": version, "pairs": pairs}
 
+    def target_reread(self, pairs: int) -> None:
+        """Count."""
+        self.metrics.target_rereads.inc()
+
     def learner(self, active: bool, pairs_seen: int) -> None:
         """Set."""
         with self._lock:
@@ -278,6 +318,10 @@ class Recorder(Observer):
             self._learner |= {"published_version": version, "published_bytes": size}
         self.metrics.models_published.inc()
         self.metrics.publish_duration.observe(seconds)
+
+    def pruned(self, versions: int) -> None:
+        """Count."""
+        self.metrics.models_pruned.inc(versions)
 
     def primed(self, pairs: int, seconds: float) -> None:
         """Keep what the learner knew before the first decision."""

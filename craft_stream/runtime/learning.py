@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from craft_stream.errors import CraftError, TargetError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
-from craft_stream.runtime.model_log import ModelStore, publish
+from craft_stream.runtime.model_log import ModelStore, prune, publish
 from craft_stream.runtime.observer import Observer, Stage
 from craft_stream.runtime.priming import Primer
+from craft_stream.runtime.pruning import needless
 from craft_stream.runtime.target_log import TargetFollower
 from craft_stream.runtime.transport import Output, Reader, TransactionError, Transport
 from craft_stream.scoring.embedding import Embedder
@@ -107,6 +108,7 @@ class LearnerService:
         learner.continue_from(max(store.manifests, default=0))
         target = TargetFollower(reader, settings.kafka.target_topic, settings.record)
         target.refresh(learner)
+        self._complete(target, learner)
         self._wait_for_target(target, learner)
         began = time.monotonic()
         primer = Primer(reader, settings)
@@ -124,10 +126,12 @@ class LearnerService:
             if now - looked >= TARGET_SECONDS:
                 looked = now
                 changed |= target.refresh(learner) > 0
+                self._complete(target, learner)
             if now - published >= (TARGET_SECONDS if changed else PUBLISH_SECONDS) and (
                 changed or learner.due
             ):
                 self._publish(learner, output)
+                self._prune(output, reader, store)
                 published, changed = time.monotonic(), False
 
     def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
@@ -139,6 +143,14 @@ class LearnerService:
             log.warning("%s", self.failure)
             self._stop.wait(TARGET_SECONDS)
             target.refresh(learner)
+            self._complete(target, learner)
+
+    def _complete(self, target: TargetFollower, learner: Learner) -> None:
+        """Read the target again where withdrawals have left the reservoir with gaps."""
+        if learner.target_incomplete:
+            target.reread(learner)
+            log.info("the target was read again after withdrawals: %d pairs", learner.target_size)
+            self._observer.target_reread(learner.target_size)
 
     def _take(self, learner: Learner, primer: Primer) -> None:
         try:
@@ -167,3 +179,15 @@ class LearnerService:
         self._observer.published(model.version, time.monotonic() - began, manifest.size)
         self._observer.target(model.target_version, model.target_pairs)
         log.info("published model %d (%s), %d bytes", model.version, model.digest, manifest.size)
+
+    def _prune(self, output: Output, reader: Reader, store: ModelStore) -> None:
+        """Withdraw what nothing needs any more."""
+        keep = self._settings.learner.keep_versions
+        store.refresh()
+        versions = needless(store, reader, keep) if keep else []
+        if versions:
+            prune(output, self._settings.kafka.model_topic, store, versions)
+            log.info(
+                "withdrew %d versions of the model that nothing needs, up to %d", len(versions), versions[-1]
+            )
+            self._observer.pruned(len(versions))

@@ -7,6 +7,8 @@ bounds it however long the stream is (`P` is `group/topic/partition`):
     P/delta/{0..R-1}    what changed, one in every transaction, also in those that write a whole one
     P/page/{index}      seen keys that will not change any more; a tombstone when nobody needs them
     P/model/{offset}    the Model version in force from that offset on; kept, so that a log can be audited
+    P/anchor/{offset}   a whole ledger that audits begin from; a tombstone when there are enough newer ones
+    P/anchors/0         which anchors there are; written with every whole ledger
 
 Every value names its kind, its place in the sequence of wholes and deltas and the offset that it leads to,
 and carries a checksum: a value that does not fit is found out, whatever its key says. With the offset a
@@ -19,15 +21,18 @@ from __future__ import annotations
 import json
 import logging
 import struct
+import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from craft_stream.errors import IntegrityError
 from craft_stream.parameters import Parameters
+from craft_stream.runtime.anchors import Anchor, Anchors
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.ledger import Ledger
+from craft_stream.settings import LedgerSettings
 
 EMPTY = -1  # in place of a whole ledger's number: before the first delta
 RING = 256
@@ -35,7 +40,7 @@ WHOLE_EVERY = (
     RING // 2
 )  # deltas since the whole one before the newest are still there when the newest is damaged
 MAGIC = b"CRAFTLOG"
-FORMAT = 1
+FORMAT = 2
 _HEADER = struct.Struct("<8sHBQQI")
 
 log = logging.getLogger(__name__)
@@ -48,6 +53,8 @@ class Kind(IntEnum):
     DELTA = 1
     PAGE = 2
     MODEL = 3
+    ANCHOR = 4
+    ANCHORS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,12 @@ class Entry:
 
     Attributes:
         kind: what it is.
-        sequence: number of a delta, or of the delta that a whole one includes; a page's index; the offset of
-        a
-            change of model.
+        sequence: number of a delta, or of the delta that a whole one, an anchor or the list of anchors goes with; a
+            page's index; the offset of a change of model.
         next_offset: offset of the input that it leads to; of a change of model the version.
         payload: what the engine made.
         at: its own offset in the ledger topic.
+        written_ms: when, by the brokers' clock.
     """
 
     kind: Kind
@@ -69,6 +76,7 @@ class Entry:
     next_offset: int
     payload: bytes
     at: int = -1
+    written_ms: int = 0
 
     def encode(self) -> bytes:
         """As bytes."""
@@ -77,24 +85,26 @@ class Entry:
         return head + self.payload + zlib.crc32(head + self.payload).to_bytes(4, "little")
 
     @classmethod
-    def decode(cls, data: bytes, at: int) -> Entry:
+    def decode(cls, data: bytes, at: int, written_ms: int = 0) -> Entry:
         """From bytes.
 
         Raises:
-            IntegrityError: damaged, or of a newer format.
+            IntegrityError: damaged, or of another format.
         """
         if len(data) < _HEADER.size + 4 or data[:8] != MAGIC:
             raise IntegrityError("no record of a ledger")
         _, version, kind, sequence, next_offset, size = _HEADER.unpack_from(data)
-        if version > FORMAT:
+        if version != FORMAT:
             raise IntegrityError(
-                f"format {version} of the ledger is newer than {FORMAT}: upgrade craft_stream"
+                f"this record is of format {version} of the ledger topic, this version of craft_stream reads {FORMAT}"
             )
         if len(data) != _HEADER.size + size + 4 or zlib.crc32(data[:-4]) != int.from_bytes(
             data[-4:], "little"
         ):
             raise IntegrityError("the checksum does not fit")
-        return cls(Kind(kind), sequence, next_offset, data[_HEADER.size : -4], at)
+        if kind not in set(Kind):
+            raise IntegrityError(f"a record of the unknown kind {kind}")
+        return cls(Kind(kind), sequence, next_offset, data[_HEADER.size : -4], at, written_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +115,13 @@ class Written:
         at: its offset there.
         slot: which of the two keys it has.
         first_page: the oldest page of seen pairs that it needs.
+        written_ms: when, by the brokers' clock; 0: by this writer.
     """
 
     at: int
     slot: int
     first_page: int
+    written_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -121,24 +133,33 @@ class LedgerWriter:
         sequence: number of the next delta; a whole ledger has the number of the delta beside it.
         wholes: the two newest whole ones; newest last.
         pages: where each page of seen keys is in the topic.
+        anchors: whole ledgers kept for audits.
         model_version: of the last change written.
+        deltas: since the newest whole one.
+        whole_seconds: that it took to make it.
     """
 
     prefix: str
     sequence: int = 0
     wholes: list[Written] = field(default_factory=list)
     pages: dict[int, int] = field(default_factory=dict)
+    anchors: Anchors = field(default_factory=Anchors)
     model_version: int = 0
-    _deltas: int = 0
+    deltas: int = 0
+    whole_seconds: float = 0.0
     _delta_bytes: int = 0
     _whole_bytes: int = 0
 
-    def records(self, ledger: Ledger, changes: Iterable[tuple[int, int]]) -> list[tuple[bytes, Entry | None]]:
+    def records(
+        self, ledger: Ledger, changes: Iterable[tuple[int, int]], policy: LedgerSettings, now_ms: int
+    ) -> list[tuple[bytes, Entry | None]]:
         """What a transaction must write: keys and entries (None: a tombstone).
 
         Args:
             ledger: after the transaction's decisions.
             changes: (offset, Model version in force from there) of these decisions.
+            policy: which anchors to keep.
+            now_ms: the time.
         """
         records: list[tuple[bytes, Entry | None]] = []
         for offset, version in changes:
@@ -147,14 +168,31 @@ class LedgerWriter:
         for index, page in ledger.closed_pages():
             entry = Entry(Kind.PAGE, index, ledger.next_offset, page)
             records.append((self._key("page", index), entry))
-        oldest = self.wholes[0].first_page if self.wholes else 0
-        records += [(self._key("page", index), None) for index in self.pages if index < oldest]
-        whole = not self.wholes or self._deltas >= WHOLE_EVERY or self._delta_bytes > self._whole_bytes
+        whole = not self.wholes or self.deltas >= WHOLE_EVERY or self._delta_bytes > self._whole_bytes
         entry = Entry(Kind.DELTA, self.sequence, ledger.next_offset, ledger.delta())
         records.append((self._key("delta", self.sequence % RING), entry))
         if whole:
+            began = time.monotonic()
             entry = Entry(Kind.WHOLE, self.sequence, ledger.next_offset, ledger.snapshot())
+            self.whole_seconds = time.monotonic() - began
             records.append((self._key("whole", self._slot), entry))
+            records += self._anchor(entry, ledger, policy, now_ms)
+        return records
+
+    def _anchor(
+        self, whole: Entry, ledger: Ledger, policy: LedgerSettings, now_ms: int
+    ) -> list[tuple[bytes, Entry | None]]:
+        """What goes with a whole ledger: itself once more if an anchor is due, and what is let go."""
+        records: list[tuple[bytes, Entry | None]] = []
+        anchors = self.anchors
+        if anchors.due(policy, now_ms):
+            anchors.add(Anchor(whole.next_offset, ledger.seen_pairs.first_page, now_ms))
+            records.append((self._key("anchor", whole.next_offset), replace(whole, kind=Kind.ANCHOR)))
+        records += [(self._key("anchor", old.next_offset), None) for old in anchors.drop(policy)]
+        first_page = self.wholes[-1].first_page if self.wholes else 0
+        records += [(self._key("page", index), None) for index in anchors.release_pages(first_page)]
+        entry = Entry(Kind.ANCHORS, whole.sequence, whole.next_offset, anchors.encode())
+        records.append((self._key("anchors", 0), entry))
         return records
 
     def written(self, ledger: Ledger, entries: Iterable[tuple[Entry, int]]) -> None:
@@ -164,8 +202,6 @@ class LedgerWriter:
             ledger: as it was written.
             entries: those with a value, and their offsets in the ledger topic.
         """
-        oldest = self.wholes[0].first_page if self.wholes else 0
-        self.pages = {index: at for index, at in self.pages.items() if index >= oldest}
         for entry, at in entries:
             if entry.kind is Kind.PAGE:
                 self.pages[entry.sequence] = at
@@ -173,13 +209,16 @@ class LedgerWriter:
                 self.model_version = entry.next_offset
             elif entry.kind is Kind.DELTA:
                 self.sequence += 1
-                self._deltas += 1
+                self.deltas += 1
                 self._delta_bytes += len(entry.payload)
-            else:
+            elif entry.kind is Kind.WHOLE:
                 first_page = ledger.seen_pairs.first_page
                 self.wholes = [*self.wholes[-1:], Written(at, self._slot, first_page)]
-                self._deltas = self._delta_bytes = 0
+                self.deltas = self._delta_bytes = 0
                 self._whole_bytes = len(entry.payload)
+        # Where an anchor's pages are is of no interest: a restore begins at what the two whole ones need.
+        oldest = self.wholes[0].first_page if self.wholes else 0
+        self.pages = {index: at for index, at in self.pages.items() if index >= oldest}
 
     @property
     def hint(self) -> str:
@@ -209,7 +248,9 @@ class LedgerRecords:
 
     Attributes:
         wholes, deltas, pages: the newest entries of each key, by sequence number or index.
-        models: (offset, version) of every change of model, in order of offsets.
+        models: version by the offset from which it was in force, of every change of model.
+        anchors: whole ledgers kept for audits, by the offset that they lead to.
+        listed: the newest list of anchors.
         damaged: what could not be used, and why.
         size: bytes read.
     """
@@ -219,6 +260,8 @@ class LedgerRecords:
     deltas: dict[int, Entry] = field(default_factory=dict)
     pages: dict[int, Entry] = field(default_factory=dict)
     models: dict[int, int] = field(default_factory=dict)
+    anchors: dict[int, Entry] = field(default_factory=dict)
+    listed: Anchors = field(default_factory=Anchors)
     damaged: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -231,11 +274,13 @@ class LedgerRecords:
             self.size += len(message.value or b"")
             kind, _, number = message.key[len(start) :].decode("utf-8", "replace").partition("/")
             if message.value is None:
-                if kind == "page" and number.isdigit():
-                    self.pages.pop(int(number), None)
+                if kind in ("page", "anchor") and number.isdigit():
+                    (self.pages if kind == "page" else self.anchors).pop(int(number), None)
                 continue
             try:
-                entry = Entry.decode(message.value, message.offset)
+                entry = Entry.decode(message.value, message.offset, message.timestamp_ms)
+                if entry.kind is Kind.ANCHORS:
+                    self.listed = Anchors.decode(entry.payload)
             except IntegrityError as error:
                 self.damaged.append(f"{kind} {number} at offset {message.offset}: {error}")
                 continue
@@ -245,8 +290,10 @@ class LedgerRecords:
                 self.deltas[entry.sequence] = entry
             elif entry.kind is Kind.PAGE:
                 self.pages[entry.sequence] = entry
-            else:
+            elif entry.kind is Kind.MODEL:
                 self.models[entry.sequence] = entry.next_offset
+            elif entry.kind is Kind.ANCHOR:
+                self.anchors[entry.next_offset] = entry
 
     def restore(self, parameters: Parameters, upto: int | None = None) -> tuple[Ledger, LedgerWriter] | None:
         """The ledger and its writer from the newest whole that leads to the end, or to offset `upto`.
@@ -278,6 +325,20 @@ class LedgerRecords:
             )
         return best
 
+    def starts(self) -> list[int]:
+        """Offsets at which a recomputation may begin with a whole ledger, in order."""
+        return sorted({*self.anchors, *(entry.next_offset for _, entry in self.wholes.values())})
+
+    def start(self, parameters: Parameters, offset: int) -> Ledger:
+        """The whole ledger at one of the `starts`.
+
+        Raises:
+            IntegrityError: it is damaged, of other parameters, or a page that it needs is gone.
+        """
+        wholes = {entry.next_offset: entry for _, entry in self.wholes.values()}
+        whole = (wholes | self.anchors)[offset]
+        return Ledger.restore(parameters, whole.payload, {n: page.payload for n, page in self.pages.items()})
+
     def _from(self, sequence: int, parameters: Parameters, upto: int | None) -> tuple[Ledger, LedgerWriter]:
         pages = {index: entry.payload for index, entry in self.pages.items()}
         whole = b"" if sequence == EMPTY else self.wholes[sequence][1].payload
@@ -293,11 +354,13 @@ class LedgerRecords:
             sequence=number + 1,
             wholes=[self._written(n, parameters) for n in kept],
             pages={index: entry.at for index, entry in self.pages.items()},
+            anchors=self.listed,
             model_version=ledger.model_version,
+            deltas=number - sequence,
         )
-        writer._deltas, writer._delta_bytes, writer._whole_bytes = number - sequence, size, len(whole)
+        writer._delta_bytes, writer._whole_bytes = size, len(whole)
         return ledger, writer
 
     def _written(self, sequence: int, parameters: Parameters) -> Written:
         slot, entry = self.wholes[sequence]
-        return Written(entry.at, slot, Ledger.first_page(parameters, entry.payload))
+        return Written(entry.at, slot, Ledger.first_page(parameters, entry.payload), entry.written_ms)

@@ -2,9 +2,11 @@
 
 They are split into chunks under the brokers' size limit. Partition 0 holds, in a few hundred bytes each,
 `version/{n}` (the manifest: number, digest, size, where its chunks are) and `pin` (a version that everybody
-must use; a tombstone lifts it). Partition 1 holds the chunks, `chunk/{n}/{i}`. A worker follows partition 0
-and fetches only the versions that it needs. A version is one transaction, its manifest the last record; both
-partitions are compacted, and `craft-stream model prune` drops what no audit will ask for.
+must use; a tombstone lifts it) and `use/{group}/{topic}/{partition}/{n}` (the offset from which, for the last time, the
+partition decided with version n; written in the worker's transactions, so that whoever prunes knows what is needed).
+Partition 1 holds the chunks, `chunk/{n}/{i}`. A worker follows partition 0 and fetches only the versions that it needs. A
+version is one transaction, its manifest the last record; both partitions are compacted, and the learner drops what no
+ledger, pin or audit can need (`runtime.pruning`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -113,13 +116,25 @@ def pin(output: Output, topic: str, version: int | None) -> None:
     output.commit({}, None)
 
 
-def prune(output: Output, topic: str, manifests: list[Manifest]) -> None:
-    """Withdraw versions: their decisions cannot be audited any more."""
+def use_key(prefix: str, version: int) -> bytes:
+    """Key of the record that says where the partition `prefix` (group/topic/partition) began to use a version."""
+    return f"use/{prefix}/{version}".encode()
+
+
+def use_value(offset: int) -> bytes:
+    """Value of that record: the offset."""
+    return json.dumps({"offset": offset}).encode()
+
+
+def prune(output: Output, topic: str, store: ModelStore, versions: Iterable[int]) -> None:
+    """Withdraw versions, and what is known of their uses: their decisions cannot be audited any more."""
     output.begin()
-    for manifest in manifests:
-        output.send(topic, MANIFESTS, None, f"version/{manifest.version}".encode())
-        for index in range(manifest.chunks):
-            output.send(topic, CHUNKS, None, f"chunk/{manifest.version}/{index}".encode())
+    for version in versions:
+        for prefix in [prefix for prefix, uses in store.uses.items() if version in uses]:
+            output.send(topic, MANIFESTS, None, use_key(prefix, version))
+        output.send(topic, MANIFESTS, None, f"version/{version}".encode())
+        for index in range(store.manifests[version].chunks):
+            output.send(topic, CHUNKS, None, f"chunk/{version}/{index}".encode())
     output.commit({}, None)
 
 
@@ -131,11 +146,13 @@ class ModelStore:
     Attributes:
         manifests: what there is, by version.
         pinned: the version that everybody must use; None when none is.
+        uses: by partition (group/topic/partition) and version the offset from which it was last in force.
     """
 
     def __init__(self, reader: Reader, topic: str) -> None:
         self.manifests: dict[int, Manifest] = {}
         self.pinned: int | None = None
+        self.uses: dict[str, dict[int, int]] = {}
         self._reader = reader
         self._topic = topic
         self._position: int | None = None
@@ -167,6 +184,9 @@ class ModelStore:
             self.pinned = json.loads(value)["version"] if value else None
             return
         kind, _, number = key.partition("/")
+        if kind == "use":
+            self._note_use(number, value)
+            return
         if kind != "version" or not number.isdigit():
             return
         if value is None:
@@ -176,6 +196,16 @@ class ModelStore:
             self.manifests[int(number)] = Manifest.decode(value)
         except IntegrityError as error:
             log.warning("model %s: %s", number, error)
+
+    def _note_use(self, key: str, value: bytes | None) -> None:
+        prefix, _, version = key.rpartition("/")
+        if not version.isdigit():
+            return
+        uses = self.uses.setdefault(prefix, {})
+        if value is None:
+            uses.pop(int(version), None)
+        else:
+            uses[int(version)] = int(json.loads(value)["offset"])
 
     @property
     def newest(self) -> int:

@@ -50,6 +50,11 @@ class TransactionResult(StrEnum):
     FAILED = "failed"
 
 
+# What became of a restore that met damage: an older whole ledger (and the deltas since) led to the committed offset,
+# it cannot be restored and the worker stops, or a new ledger was begun as `--rebuild` says.
+DAMAGE = ("fell_back", "refused", "rebuilt")
+
+
 class RebalanceKind(StrEnum):
     """What the group did to this worker."""
 
@@ -106,17 +111,43 @@ class Observer:
     def transaction(self, result: TransactionResult, seconds: float, records: int) -> None:
         """A transaction ended."""
 
+    def embedded(self, pairs: int) -> None:
+        """The encoder was asked for `pairs` pairs of a committed transaction; a cascade asks for few."""
+
     def latency(self, seconds: float, records: int) -> None:
         """`records` records were committed; `seconds`: mean time from record timestamp to commit."""
 
     def recovered(self) -> None:
         """An ambiguous transaction error was answered with a new producer and a restore."""
 
-    def restored(self, partition: int, seconds: float, size: int, attempts: int) -> None:
-        """A ledger was restored from `size` bytes, after `attempts` readings of its topic."""
+    def restoring(self, partition: int, share: float) -> None:
+        """A restore is under way and has read this share, 0 to 1, of what it must read."""
+
+    def restored(
+        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int
+    ) -> None:
+        """A ledger was restored.
+
+        Args:
+            partition: of the input topic.
+            seconds: that it took.
+            size: bytes read.
+            attempts: readings of the ledger topic.
+            deltas: since its newest whole ledger.
+            written_ms: when that was written, by the brokers' clock; 0 when there is none.
+        """
+
+    def ledger_damaged(self, partition: int, outcome: str) -> None:
+        """Records of a ledger were of no use in a restore; `outcome`: one of `DAMAGE`."""
 
     def ledger_written(self, partition: int, kind: str, size: int) -> None:
-        """Ledger bytes went into a committed transaction; `kind`: "whole", "delta" or "page"."""
+        """Ledger bytes went into a committed transaction; `kind`: a name of `ledger_log.Kind`, in small letters."""
+
+    def snapshot(self, partition: int, seconds: float, size: int) -> None:
+        """A whole ledger was made for a transaction: time and encoded bytes."""
+
+    def snapshot_failed(self, partition: int) -> None:
+        """A transaction that held a whole ledger was not committed, or none could be made."""
 
     def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
         """`Ledger.summary()` after a commit, at most once a second for each partition."""
@@ -133,11 +164,17 @@ class Observer:
     def target(self, version: str, pairs: int) -> None:
         """The target as read: its version (a digest of the reservoir) and its size."""
 
+    def target_reread(self, pairs: int) -> None:
+        """Withdrawals had left the reservoir incomplete: the target was read again and holds `pairs`."""
+
     def learner(self, active: bool, pairs_seen: int) -> None:
         """Whether this worker learns, and what it has learned from."""
 
     def published(self, version: int, seconds: float, size: int) -> None:
         """This worker's learner published a Model: time to make and write it, encoded bytes."""
+
+    def pruned(self, versions: int) -> None:
+        """This worker's learner withdrew versions that nothing needs any more."""
 
     def primed(self, pairs: int, seconds: float) -> None:
         """The learner was primed before the first decision."""

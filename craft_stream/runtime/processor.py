@@ -17,7 +17,8 @@ from craft_stream.errors import CraftError, DataError
 from craft_stream.model import Model
 from craft_stream.records import decision_json
 from craft_stream.runtime.decoding import Decoded, decode_messages, mask
-from craft_stream.runtime.ledger_log import Entry, LedgerWriter
+from craft_stream.runtime.ledger_log import Entry, Kind, LedgerWriter
+from craft_stream.runtime.model_log import MANIFESTS, use_key, use_value
 from craft_stream.runtime.observer import Observer, Stage, TransactionResult
 from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
@@ -144,6 +145,10 @@ class Processor:
             raise
         finally:
             self.transaction_since = None
+            if result is not TransactionResult.COMMITTED:
+                for partition, outcome in decided.items():
+                    if "whole" in outcome.sizes:
+                        self._observer.snapshot_failed(partition)
             self._observer.transaction(result, time.monotonic() - began, records)
         self.careful.difference_update(batches)
         dead = sum(len(outcome.dead) for outcome in decided.values())
@@ -259,15 +264,21 @@ class Processor:
 
     def _send_ledger(self, output: Output, partition: int, outcome: Outcome) -> list[tuple[Entry, Receipt]]:
         held = self.partitions[partition]
+        kafka = self._settings.kafka
         changes = model_changes(outcome.decisions, held.writer.model_version)
+        for offset, version in changes:
+            output.send(kafka.model_topic, MANIFESTS, use_value(offset), use_key(held.writer.prefix, version))
         written = []
-        for key, entry in held.writer.records(held.ledger, changes):
+        now_ms = int(1000 * time.time())
+        for key, entry in held.writer.records(held.ledger, changes, self._settings.ledger, now_ms):
             value = None if entry is None else entry.encode()
-            receipt = output.send(self._settings.kafka.ledger_topic, partition, value, key)
+            receipt = output.send(kafka.ledger_topic, partition, value, key)
             if entry is not None and value is not None:
                 written.append((entry, receipt))
                 kind = entry.kind.name.lower()
                 outcome.sizes[kind] = outcome.sizes.get(kind, 0) + len(value)
+                if entry.kind is Kind.WHOLE:
+                    self._observer.snapshot(partition, held.writer.whole_seconds, len(value))
         return written
 
 

@@ -7,6 +7,7 @@ down, replays compare it with what other parameters or another Model would have 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -34,12 +37,14 @@ class Stretch:
         records: everything on the ledger topic.
         first: where the group began to decide; None before it has decided anything.
         committed: the next offset to decide.
+        retained: where the log begins by now.
     """
 
     partition: int
     records: LedgerRecords
     first: int | None
     committed: int
+    retained: int
 
 
 def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
@@ -51,7 +56,8 @@ def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
     for messages in reader.read(kafka.ledger_topic, partition, first, end):
         records.add(messages)
     begun = min(records.models, default=None)
-    return Stretch(partition, records, begun, position.offset if position else 0)
+    retained, _ = reader.bounds(kafka.input_topic, [partition])[partition]
+    return Stretch(partition, records, begun, position.offset if position else 0, retained)
 
 
 class Recomputation:
@@ -68,6 +74,7 @@ class Recomputation:
 
     Attributes:
         ledger: after what has been decided so far.
+        disagreeing: offsets at which a whole ledger was written that is not the recomputed one.
     """
 
     def __init__(
@@ -81,35 +88,86 @@ class Recomputation:
         listed: Listed | None = None,
     ) -> None:
         self.ledger = Ledger(selector.parameters)
+        self.disagreeing: list[int] = []
+        self._begun: int | None = None
         self._reader, self._settings, self._selector = reader, settings, selector
         self._store, self._stretch, self._model, self._listed = store, stretch, model, listed
         self._offsets = np.array(sorted(stretch.records.models), np.int64)
 
-    def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Decoded, Decisions]]:
-        """Decide from the group's first offset to `stop`, chunk by chunk.
+    def begin(self, start: int) -> int | None:
+        """Take the ledger of the last place at or before `start` from which the log can be decided again.
+
+        Such places are the group's first offset, while the log reaches back to it, and whole ledgers in the ledger
+        topic, anchors above all. Where there is none before `start`, the first after it is taken.
+
+        Returns:
+            The place; None when nothing has been decided yet.
 
         Raises:
-            LogTruncatedError: the log does not reach back to where the group began.
+            LogTruncatedError: there is none at all.
+        """
+        stretch = self._stretch
+        if stretch.first is None:
+            return None
+        known = [offset for offset in stretch.records.starts() if offset >= stretch.retained]
+        before = [offset for offset in reversed(known) if offset <= start]
+        nothing = [stretch.first] if stretch.retained <= stretch.first else []
+        for offset in [*before, *nothing, *(offset for offset in known if offset > start)]:
+            self._begun = offset
+            if offset == stretch.first:
+                return offset
+            try:
+                self.ledger = stretch.records.start(self._selector.parameters, offset)
+                self.ledger.bind(self._store.load(self.ledger.model_version))
+                return offset
+            except IntegrityError as error:
+                log.warning("partition %d: no audit from offset %d: %s", stretch.partition, offset, error)
+        raise LogTruncatedError(
+            f"{self._settings.kafka.input_topic}/{stretch.partition} begins at {stretch.retained}, the group began at "
+            f"{stretch.first}, and no whole ledger in between can be used: ledger.anchors times ledger.anchor_hours must be "
+            "more than the topic's retention"
+        )
+
+    def begin_empty(self, offset: int) -> None:
+        """Begin at an offset as a group that has decided nothing yet."""
+        self._begun = offset
+        if offset > self.ledger.next_offset:
+            self.ledger.skip(offset - 1)
+
+    def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Decoded, Decisions]]:
+        """Decide up to `stop`, chunk by chunk, from where `begin` or `begin_empty` has put the ledger.
+
+        Raises:
+            LogTruncatedError: there is no place to begin at.
             IntegrityError: a version that was in force is not on its topic any more.
         """
-        if self._stretch.first is None:
+        start = self._begun if self._begun is not None else self.begin(0)
+        if start is None or start >= stop:
             return
-        kafka, partition = self._settings.kafka, self._stretch.partition
-        first, _ = self._reader.bounds(kafka.input_topic, [partition])[partition]
-        if first > self._stretch.first:
-            raise LogTruncatedError(
-                f"{kafka.input_topic}/{partition} begins at {first}, the group began at {self._stretch.first}: what "
-                "was decided in between cannot be recomputed; keep the log for as long as audits must reach back"
-            )
+        known = [offset for offset in self._stretch.records.starts() if start < offset <= stop]
+        topic, partition = self._settings.kafka.input_topic, self._stretch.partition
         policy = self._settings.errors.policies.decode
-        for messages in self._reader.read(kafka.input_topic, partition, first, stop):
-            for start in range(0, len(messages), limit):
-                decoded = decode_messages(
-                    messages[start : start + limit],
-                    self._settings.record,
-                    "skip" if policy == "fail" else policy,
-                )
-                yield decoded, self._decide(decoded)
+        for first, end in itertools.pairwise([start, *known, *([stop] if stop not in known else [])]):
+            for messages in self._reader.read(topic, partition, first, end):
+                for at in range(0, len(messages), limit):
+                    decoded = decode_messages(
+                        messages[at : at + limit],
+                        self._settings.record,
+                        "skip" if policy == "fail" else policy,
+                    )
+                    yield decoded, self._decide(decoded)
+            if end in known:
+                self._compare(end)
+
+    def _compare(self, offset: int) -> None:
+        """Hold the recomputed ledger against the whole one that was written here."""
+        try:
+            written = self._stretch.records.start(self._selector.parameters, offset)
+        except IntegrityError as error:
+            log.warning("partition %d: the ledger at offset %d: %s", self._stretch.partition, offset, error)
+            return
+        if written.digest() != self.ledger.digest():
+            self.disagreeing.append(offset)
 
     def _decide(self, decoded: Decoded) -> Decisions:
         batch = decoded.batch

@@ -14,12 +14,14 @@ from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.parameters import Parameters
 from craft_stream.runtime.ledger_log import LedgerRecords, LedgerWriter, read_hint
 from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.observer import Observer, Stage
 from craft_stream.runtime.processor import Partition
 from craft_stream.runtime.transport import Position, Reader, Transport
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
 
 AGAIN_SECONDS = 0.05
+READING = 0.9  # share of a restore's progress that is reading; the rest is putting together
 GRACE_SECONDS = 30.0
 DAMAGED_SECONDS = 5.0  # for a commit under way; what is damaged stays so
 
@@ -52,6 +54,7 @@ class Restorer:
 
     Args:
         rebuild: begin a new ledger, or at what is left of the log, where that is all that can be done.
+        observer: is told how far a restore is, what it found damaged and what became of it.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Restorer:
         parameters: Parameters,
         store: ModelStore,
         rebuild: bool,
+        observer: Observer | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
         self._parameters = parameters
         self._store = store
         self._rebuild = rebuild
+        self._observer = observer or Observer()
         self._reader: Reader | None = None
 
     def restore(self, partition: int) -> Restored:
@@ -99,14 +104,28 @@ class Restorer:
                     time.sleep(AGAIN_SECONDS * min(attempts, 20))
                     continue
                 if not self._rebuild:
+                    self._observer.ledger_damaged(partition, "refused")
                     raise
                 log.warning("partition %d: %s; a new ledger is begun", partition, error)
+                self._observer.ledger_damaged(partition, "rebuilt")
+                damaged, records.damaged = False, []
                 state = self._new(partition)
                 break
+        if records.damaged:
+            # Nothing is decided again: from the ledger before, the deltas lead to the committed offset, or `_state` raises.
+            log.warning(
+                "partition %d: damaged records of the ledger topic were passed over, and others led to offset %d: %s",
+                partition,
+                state.ledger.next_offset,
+                "; ".join(records.damaged[:5]),
+            )
+            self._observer.ledger_damaged(partition, "fell_back")
         offset = self._start(partition, position, state.ledger)
         if state.ledger.model_version:
             state.ledger.bind(self._store.load(state.ledger.model_version))
-        return Restored(partition, state, offset, records.size, attempts, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        self._observer.stage(Stage.RESTORE, seconds, records.size)
+        return Restored(partition, state, offset, records.size, attempts, seconds)
 
     def close(self) -> None:
         """Release the reader."""
@@ -128,6 +147,9 @@ class Restorer:
         start = max(first, read_hint(position.note) if position else 0)
         for messages in self._reader.read(topic, partition, min(start, end), end):
             records.add(messages)
+            self._observer.restoring(
+                partition, READING * (messages[-1].offset + 1 - start) / max(end - start, 1)
+            )
         return records
 
     def _state(self, partition: int, position: Position | None, records: LedgerRecords) -> Partition:

@@ -50,6 +50,25 @@ class TargetFollower:
             self._positions[partition] = end
         return count
 
+    def reread(self, learner: Learner) -> None:
+        """Show the learner the whole target again, as it is now, withdrawn pairs left out.
+
+        A reservoir from which more was withdrawn than it holds in reserve lacks pairs that it let go earlier. Withdrawing
+        them once more would leave it as incomplete: so what was withdrawn is found first, and never shown.
+        """
+        learner.forget_target()
+        bounds = self._reader.bounds(self._topic, self._reader.partitions(self._topic))
+        for partition, (first, end) in bounds.items():
+            last: dict[bytes, bool] = {}  # by key whether it is withdrawn; a compacted topic has few others
+            for messages in self._reader.read(self._topic, partition, first, end):
+                for message in messages:
+                    if message.value is None or message.key in last:
+                        last[message.key or b""] = message.value is None
+            withdrawn = {key for key, gone in last.items() if gone}
+            for messages in self._reader.read(self._topic, partition, first, end):
+                self._feed([m for m in messages if (m.key or b"") not in withdrawn], learner)
+            self._positions[partition] = end
+
     def _feed(self, messages: Iterable[Message], learner: Learner) -> None:
         """Upserts and withdrawals in their order, as few calls as that allows."""
         pairs: list[Pair] = []

@@ -19,6 +19,8 @@ import threading
 import time
 from collections.abc import Iterable
 
+import numpy as np
+
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.runtime.held import Held
 from craft_stream.runtime.lane import Lane
@@ -78,7 +80,7 @@ class Worker:
         self._settings, self._transport, self._encoder = settings, transport, encoder
         self._models, self._observer = models, observer
         self._processor = Processor(settings, transport, Selector(parameters, encoder), observer, listed)
-        self._restorer = Restorer(settings, transport, parameters, models.store, rebuild)
+        self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
         self._breaker = Breaker(settings.errors)
         self._held: dict[int, Held] = {}
         self._at_work: dict[int, list[Message]] = {}
@@ -252,7 +254,11 @@ class Worker:
         held.restored = restored
         group.start(restored.partition, restored.offset)
         self._state(restored.partition, PartitionState.ACTIVE)
-        self._observer.restored(restored.partition, restored.seconds, restored.size, restored.attempts)
+        writer = restored.state.writer
+        written_ms = writer.wholes[-1].written_ms if writer.wholes else 0
+        self._observer.restored(
+            restored.partition, restored.seconds, restored.size, restored.attempts, writer.deltas, written_ms
+        )
         self._observer.rebalanced(RebalanceKind.ASSIGNED, 1, time.monotonic() - held.since)
 
     def _state(self, partition: int, state: PartitionState) -> None:
@@ -358,6 +364,8 @@ class Worker:
     def _tell(self, partition: int, outcome: Outcome, end: int | None, now: float) -> None:
         observer = self._observer
         observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
+        # The encoder is asked for what passes the gate, and for nothing else.
+        observer.embedded(int(np.isfinite(outcome.decisions.quality).sum()))
         held = self._held.get(partition)
         for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
             log.warning(

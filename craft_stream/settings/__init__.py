@@ -20,12 +20,14 @@ from craft_stream.parameters import LearningParameters, Parameters, SelectionPar
 from craft_stream.settings import names
 from craft_stream.settings.names import Description, explain
 from craft_stream.settings.sections import (
+    LEAST_VERSIONS,
     BudgetSettings,
     DecisionsSettings,
     EncoderSettings,
     ErrorsSettings,
     KafkaSettings,
     LearnerSettings,
+    LedgerSettings,
     ObserveSettings,
     Policy,
     PolicySettings,
@@ -43,6 +45,7 @@ from craft_stream.settings.sources import (
 )
 
 __all__ = [
+    "LEAST_VERSIONS",
     "BudgetSettings",
     "DecisionsSettings",
     "Description",
@@ -50,6 +53,7 @@ __all__ = [
     "ErrorsSettings",
     "KafkaSettings",
     "LearnerSettings",
+    "LedgerSettings",
     "ObserveSettings",
     "Policy",
     "PolicySettings",
@@ -80,6 +84,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     record: RecordSettings = RecordSettings()
     budget: BudgetSettings = BudgetSettings()
+    ledger: LedgerSettings = LedgerSettings()
     decisions: DecisionsSettings = DecisionsSettings()
     learner: LearnerSettings = LearnerSettings()
     selection: SelectionSettings = SelectionSettings()

@@ -9,9 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, SelectionParameters
 
 Policy = Literal["fail", "skip", "dead-letter"]
+# The one in force, the next, one for a worker that lags, one for a rollback.
+LEAST_VERSIONS = 4
 Option = str | int | float | bool
 
 
@@ -154,6 +157,15 @@ class BudgetSettings(Section):
     """pairs, of a file whose length is known; it sets the rate"""
 
 
+class LedgerSettings(Section):
+    """What is kept so that decisions can be audited after the log's start is gone."""
+
+    anchors: Annotated[int, Field(ge=0, le=1_000)] = 16
+    """whole ledgers of each partition from which an audit can begin; 0: none, audits begin where the group began"""
+    anchor_hours: Annotated[float, Field(gt=0)] = 12.0
+    """least time between them; times their number this should be more than the input topic's retention"""
+
+
 class DecisionsSettings(Section):
     """Which decisions are written down."""
 
@@ -167,11 +179,19 @@ class LearnerSettings(LearningParameters):
 
     Attributes:
         mode: "embedded" (in the worker), "separate" (`craft-stream learn`) or "off" (a pinned version).
+        keep_versions: newest versions kept on the model topic; older ones go once no ledger, pin or audit can need
+            them; 0 keeps all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     mode: Literal["embedded", "separate", "off"] = "embedded"
+    keep_versions: int = 50
+
+    def __post_init__(self) -> None:
+        LearningParameters.__post_init__(self)
+        if self.keep_versions < 0 or 0 < self.keep_versions < LEAST_VERSIONS:
+            raise ConfigurationError(f"learner.keep_versions must be 0 or at least {LEAST_VERSIONS}")
 
 
 @dataclass(frozen=True, slots=True)
