@@ -12,12 +12,14 @@ import csv
 import dataclasses
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.sink import TopicSink
@@ -81,7 +83,7 @@ def process(pid: int) -> tuple[float, int, int]:
     return int(status["VmRSS"].split()[0]) / 1024, int(status["Threads"]), len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def slope(hours: list[float], values: list[float]) -> float:
+def slope(hours: NDArray[np.float64], values: NDArray[np.float64]) -> float:
     """Of a least-squares line."""
     return float(np.polyfit(hours, values, 1)[0]) if len(hours) > 2 else float("nan")
 
@@ -100,18 +102,21 @@ def main() -> None:
         run = deployment(cluster.bootstrap, Path(name))
         run.publish_target(json.loads(pair.record()) for pair in catalogues.target)
         rows = endure(run, records(catalogues), arguments.records, arguments.minutes * 60, arguments.output)
-    hours, done, memory, threads, files, ledger, consumed = zip(*rows, strict=True)
-    warm = len(rows) // 3
-    print(f"{done[-1]:,.0f} records in {hours[-1]:.2f} h; the first third is warm-up")
-    print(
-        f"memory {memory[warm]:.0f} -> {memory[-1]:.0f} MB, slope {slope(hours[warm:], memory[warm:]):+.1f} MB/h"
+    sys.stdout.write(summary(rows))
+
+
+def summary(rows: list[tuple[float, ...]]) -> str:
+    """What the samples say; the first third is warm-up."""
+    hours, done, memory, threads, files, ledger, consumed = np.array(rows).T
+    warm, half = len(rows) // 3, len(rows) // 2
+    return (
+        f"{done[-1]:,.0f} records in {hours[-1]:.2f} h; the first third is warm-up\n"
+        f"memory {memory[warm]:.0f} -> {memory[-1]:.0f} MB, {slope(hours[warm:], memory[warm:]):+.1f} MB/h, "
+        f"over the second half {slope(hours[half:], memory[half:]):+.1f} MB/h\n"
+        f"threads {min(threads[warm:]):.0f}-{max(threads[warm:]):.0f}, "
+        f"file descriptors {min(files[warm:]):.0f}-{max(files[warm:]):.0f}\n"
+        f"ledger {ledger[-1] / consumed[-1]:.2%} of the input's bytes (values, before compression)\n"
     )
-    half = len(rows) // 2
-    print(f"slope over the second half {slope(hours[half:], memory[half:]):+.1f} MB/h")
-    print(
-        f"threads {min(threads[warm:])}-{max(threads[warm:])}, file descriptors {min(files[warm:])}-{max(files[warm:])}"
-    )
-    print(f"ledger {ledger[-1] / consumed[-1]:.2%} of the input's bytes (values, before compression)")
 
 
 def endure(
