@@ -38,9 +38,10 @@ class JsonlSource:
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next lines, and at most 64 MiB of them; empty at the end."""
         messages: list[Message] = []
-        size = 0
+        size, number = 0, self._line
+        readline, path = self._file.readline, self._path
         while len(messages) < limit and size < _BATCH_BYTES:
-            line = self._file.readline(LONGEST_LINE)
+            line = readline(LONGEST_LINE)
             if not line:
                 break
             length = len(line)
@@ -48,10 +49,10 @@ class JsonlSource:
                 line = line[:-1]
             elif length == LONGEST_LINE:
                 length += self._skip_line()
-            messages.append(Message(line, self._line, self._path))
-            self._line += 1
-            self._byte += length
-            size += len(line)
+            messages.append(Message(line, number, path))
+            number += 1
+            size += length
+        self._line, self._byte = number, self._byte + size
         return messages
 
     def position(self) -> str:

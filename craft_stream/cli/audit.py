@@ -152,7 +152,7 @@ def _audit(
             identity = f"{topic}/{partition}/{int(decisions.positions[row])}"
             line = written.pop(int(decisions.positions[row]), None)
             made = orjson.loads(
-                decision_json(decisions, row, identity, decoded.pairs[row].id, selector.parameters.digest)
+                decision_json(decisions, row, identity, decoded.pair(row).id, selector.parameters.digest)
             )
             found.compared += 1
             if line is None:

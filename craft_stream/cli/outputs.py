@@ -11,10 +11,11 @@ import numpy as np
 
 from connectors.files import open_sink
 from connectors.files.open import STANDARD, OutputFile
-from craft_stream.cli.stream import Block, location
+from craft_stream.cli.stream import Block
 from craft_stream.errors import ConfigurationError
 from craft_stream.model import Model
 from craft_stream.records import decision_json
+from craft_stream.runtime.decoding import location
 from craft_stream.runtime.ports import Message, Sink
 from craft_stream.selection.decisions import Decisions, Reason
 
@@ -60,14 +61,14 @@ class Outputs:
 
     def write(self, block: Block, decisions: Decisions) -> None:
         """Write one block, in its order."""
-        chosen = (block.messages[block.rows[index]].value for index in np.flatnonzero(decisions.accepted))
+        chosen = (block.messages[row].value for row in block.rows[decisions.accepted].tolist())
         self._accepted.write([value for value in chosen if value is not None])
         if self._rejected:
             self._rejected.write(b"".join(_refusals(block, decisions)))
         if self._decisions:
             lines = (
                 decision_json(decisions, index, location(block.messages[row]), pair.id, self._parameters)
-                for index, (row, pair) in enumerate(zip(block.rows, block.pairs, strict=True))
+                for index, (row, pair) in enumerate(zip(block.rows.tolist(), block.pairs, strict=True))
             )
             self._decisions.write(b"\n".join([*lines, b""]))
 
@@ -99,8 +100,8 @@ def _distinct(paths: Iterable[str | None]) -> None:
 
 def _refusals(block: Block, decisions: Decisions) -> list[bytes]:
     reasons = {row: str(error.reason) for row, error in block.errors}
-    for index in np.flatnonzero(~decisions.accepted):
-        reasons[block.rows[index]] = Reason(int(decisions.reason[index])).label
+    for index in np.flatnonzero(~decisions.accepted).tolist():
+        reasons[int(block.rows[index])] = Reason(int(decisions.reason[index])).label
     return [_refusal(reasons[row], block.messages[row]) for row in sorted(reasons)]
 
 

@@ -82,7 +82,7 @@ def replay(
                     digest = after.parameters().digest
                     for row in range(len(new)):
                         where = f"{before.kafka.input_topic}/{partition}/{int(new.positions[row])}"
-                        file.write(decision_json(new, row, where, decoded.pairs[row].id, digest) + b"\n")
+                        file.write(decision_json(new, row, where, decoded.pair(row).id, digest) + b"\n")
     finally:
         for reader in readers:
             reader.close()

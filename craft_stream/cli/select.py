@@ -18,9 +18,10 @@ from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
-from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model, location
+from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model
 from craft_stream.cli.summary import Summary
 from craft_stream.errors import ConfigurationError, TargetError
+from craft_stream.runtime.decoding import location
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings, Settings
@@ -177,7 +178,7 @@ def read_target(selection: Pass, paths: list[str], record: RecordSettings) -> No
                 f"craft-stream: target {location(block.messages[row])}: {error.reason}: {error}", err=True
             )
         selection.observe_target(block)
-        pairs += len(block.pairs)
+        pairs += len(block.rows)
     if not pairs:
         raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
     if pairs == 1:

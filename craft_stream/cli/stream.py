@@ -8,13 +8,14 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, RecordError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
-from craft_stream.records import Pair, decode
-from craft_stream.runtime.decoding import mask
+from craft_stream.records import Pair
+from craft_stream.runtime.decoding import mask, pair, read_pairs
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
@@ -35,40 +36,31 @@ class Block:
 
     Attributes:
         messages: as they came.
-        rows: index in `messages` of each pair.
-        pairs: what could be decoded.
-        errors: (index in `messages`, why) of what could not.
+        rows: int64 [pairs], index in `messages` of each pair.
+        errors: (index in `messages`, why) of what could not be decoded.
         batch: the pairs at their positions in the stream.
         end: position in the stream after the last message.
+        record: where the sides and the id stand.
     """
 
     messages: Sequence[Message]
-    rows: list[int]
-    pairs: list[Pair]
+    rows: NDArray[np.int64]
     errors: list[tuple[int, RecordError]]
     batch: PairBatch
     end: int
+    record: RecordSettings
 
     @classmethod
     def decode(cls, messages: Sequence[Message], start: int, record: RecordSettings) -> Block:
         """Decode messages, the first of which stands at `start` in the stream."""
-        rows: list[int] = []
-        pairs: list[Pair] = []
-        errors: list[tuple[int, RecordError]] = []
-        for row, message in enumerate(messages):
-            try:
-                pairs.append(decode(message.value, record, location(message), message.problem))
-                rows.append(row)
-            except RecordError as error:
-                errors.append((row, error))
-        positions = [start + row for row in rows]
-        batch = PairBatch.pack([pair.source for pair in pairs], [pair.target for pair in pairs], positions)
-        return cls(messages, rows, pairs, errors, batch, start + len(messages))
+        end = start + len(messages)
+        batch, rows, errors = read_pairs(messages, np.arange(start, end), record)
+        return cls(messages, rows, errors, batch, end, record)
 
-
-def location(message: Message) -> str:
-    """Where a message was, which is also its decision's id: `topic/partition/offset`."""
-    return f"{message.topic}/{message.partition}/{message.offset}"
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs with their ids, decoded one by one."""
+        return [pair(self.messages[row], self.record) for row in self.rows.tolist()]
 
 
 def blocks(messages: Iterable[Sequence[Message]], record: RecordSettings) -> Iterator[Block]:

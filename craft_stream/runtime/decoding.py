@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from craft_stream.errors import DataError, RecordError
@@ -15,7 +16,8 @@ from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.listed import Listed
 from craft_stream.settings import Policy, RecordSettings
-from craft_stream.text.batch import PairBatch
+from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.objects import read_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,92 @@ class Decoded:
 
     Attributes:
         messages: those that hold pairs, in log order.
-        pairs: what they hold.
+        batch: what they hold, for the engine.
         dead: those that hold none.
         last_offset: of the last message of either kind.
+        record: where the sides and the id stand.
     """
 
-    messages: list[Message]
-    pairs: list[Pair]
+    messages: Sequence[Message]
+    batch: PairBatch
     dead: list[DeadLetter]
     last_offset: int
+    record: RecordSettings
+
+    def pair(self, row: int) -> Pair:
+        """The pair at `row`, its id included: for the few that something is written about."""
+        return pair(self.messages[row], self.record)
+
+    def take(self, rows: list[int]) -> Decoded:
+        """These pairs alone, without dead letters."""
+        return Decoded(
+            [self.messages[row] for row in rows],
+            self.batch.take(np.array(rows, np.int64)),
+            [],
+            self.last_offset,
+            self.record,
+        )
 
     @property
-    def batch(self) -> PairBatch:
-        """The pairs for the engine."""
-        return PairBatch.pack(
-            [pair.source for pair in self.pairs],
-            [pair.target for pair in self.pairs],
-            [message.offset for message in self.messages],
-        )
+    def pairs(self) -> list[Pair]:
+        """All pairs, decoded one by one."""
+        return [pair(message, self.record) for message in self.messages]
+
+
+def location(message: Message) -> str:
+    """Where a message was, which is also its decision's id: `topic/partition/offset`."""
+    return f"{message.topic}/{message.partition}/{message.offset}"
+
+
+def pair(message: Message, record: RecordSettings) -> Pair:
+    """What a message holds.
+
+    Raises:
+        RecordError: it holds no pair.
+    """
+    return decode(message.value, record, location(message), message.problem)
+
+
+def read_pairs(
+    messages: Sequence[Message], positions: NDArray[np.int64], record: RecordSettings
+) -> tuple[PairBatch, NDArray[np.int64], list[tuple[int, RecordError]]]:
+    """Decode messages together: what `records.decode` makes of each, byte by byte, at a tenth of the time.
+
+    What the fast reader does not understand goes to `records.decode`. If that finds a pair in it, the pair is written
+    down plainly and all are read once more.
+
+    Args:
+        messages: any.
+        positions: int64 [messages].
+        record: where the sides stand.
+
+    Returns:
+        The pairs; int64 [pairs], which messages they are from; the others, with the reasons.
+    """
+    names = (record.source_field, record.target_field)
+    values = [(message.value or b"") if message.problem is None else b"" for message in messages]
+    sides = read_objects(values, names, record.max_bytes)
+    errors: list[tuple[int, RecordError]] = []
+    if sides.understood.all():
+        return PairBatch(sides.source, sides.target, positions), np.arange(len(values)), errors
+    for row in np.flatnonzero(~sides.understood).tolist():
+        try:
+            found = pair(messages[row], record)
+        except RecordError as error:
+            errors.append((row, error))
+            values[row] = b""
+        else:
+            values[row] = orjson.dumps({names[0]: found.source, names[1]: found.target})
+    if len(errors) < len(values) - int(sides.understood.sum()):
+        sides = read_objects(values, names, max(map(len, values)))
+    rows = np.flatnonzero(sides.understood)
+    batch = PairBatch(_kept(sides.source, rows), _kept(sides.target, rows), positions[rows])
+    return batch, rows, errors
+
+
+def _kept(texts: TextBatch, rows: NDArray[np.int64]) -> TextBatch:
+    """Texts `rows` of a batch whose others are empty."""
+    return TextBatch(texts.buffer, texts.offsets[np.concatenate([np.zeros(1, np.int64), rows + 1])])
 
 
 def mask(listed: Listed, pairs: Sequence[Pair], batch: PairBatch) -> NDArray[np.bool_]:
@@ -55,16 +125,11 @@ def decode_messages(messages: Sequence[Message], record: RecordSettings, policy:
     Raises:
         DataError: one is no pair and the policy is "fail".
     """
-    kept: list[Message] = []
-    pairs: list[Pair] = []
-    dead: list[DeadLetter] = []
-    for message in messages:
-        default = f"{message.topic}/{message.partition}/{message.offset}"
-        try:
-            pairs.append(decode(message.value, record, default, message.problem))
-            kept.append(message)
-        except RecordError as error:
-            if policy == "fail":
-                raise DataError(f"{default}: {error}; errors.policies.decode says to stop") from error
-            dead.append(DeadLetter(message, Stage.DECODE, error.reason, str(error)))
-    return Decoded(kept, pairs, dead, messages[-1].offset if messages else -1)
+    positions = np.fromiter((message.offset for message in messages), np.int64, len(messages))
+    batch, rows, errors = read_pairs(messages, positions, record)
+    if errors and policy == "fail":
+        row, error = errors[0]
+        raise DataError(f"{location(messages[row])}: {error}; errors.policies.decode says to stop") from error
+    dead = [DeadLetter(messages[row], Stage.DECODE, error.reason, str(error)) for row, error in errors]
+    kept = [messages[row] for row in rows.tolist()] if errors else messages
+    return Decoded(kept, batch, dead, messages[-1].offset if messages else -1, record)

@@ -7,13 +7,11 @@ and from that at the edge, so that nothing inside knows where a pair came from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One record of a log, as it came.
+class Message(NamedTuple):
+    """One record of a log, as it came; a tuple, since there is one for every pair (.3 us to make, 1.3 as a dataclass).
 
     Attributes:
         value: the record's bytes; None is a tombstone.

@@ -95,5 +95,5 @@ class Primer:
 def observe(learner: Learner, messages: Sequence[Message], settings: Settings) -> None:
     """Let the learner see what of these messages is a pair; what is none is the worker's business."""
     decoded = decode_messages(messages, settings.record, "skip")
-    if decoded.pairs:
+    if len(decoded.batch):
         learner.observe(decoded.batch)

@@ -188,17 +188,17 @@ class Processor:
 
     def _sift(self, decoded: Decoded, model: Model) -> tuple[Decoded, list[DeadLetter]]:
         """Try each pair alone, on a ledger of its own, and take out those that the engine fails on."""
-        messages, pairs, failed = [], [], []
-        for message, pair in zip(decoded.messages, decoded.pairs, strict=True):
-            alone = PairBatch.pack([pair.source], [pair.target], [0])
+        rows, failed = [], []
+        for row, message in enumerate(decoded.messages):
             try:
-                self._selector.decide(alone, Ledger(self._selector.parameters), model)
+                self._selector.decide(
+                    decoded.batch.slice(row, row + 1), Ledger(self._selector.parameters), model
+                )
             except Exception as error:  # whatever it is, this record causes it
                 failed.append(DeadLetter(message, Stage.DECIDE, type(error).__name__, str(error)))
                 continue
-            messages.append(message)
-            pairs.append(pair)
-        return Decoded(messages, pairs, [], decoded.last_offset), failed
+            rows.append(row)
+        return decoded.take(rows), failed
 
     def _write(self, decided: Mapping[int, Outcome], group: Group) -> None:
         output = self._output
@@ -246,7 +246,7 @@ class Processor:
                     ("craft-params", digest),
                 ]
                 output.send(kafka.accepted_topic, accepted_to, message.value, message.key, headers)
-            line = decision_json(decisions, row, identity, outcome.decoded.pairs[row].id, self._digest)
+            line = decision_json(decisions, row, identity, outcome.decoded.pair(row).id, self._digest)
             output.send(kafka.decisions_topic, decisions_to, line, key)
         self._send_dead(output, partition, outcome.dead)
 

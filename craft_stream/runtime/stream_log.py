@@ -42,6 +42,6 @@ class StreamFollower:
         accepted = topic == self._settings.kafka.accepted_topic
         for messages in self._reader.read(topic, partition, start, end):
             decoded = decode_messages(messages, self._settings.record, "skip")
-            if decoded.pairs:
-                flags = np.ones(len(decoded.pairs), np.bool_) if accepted else None
+            if len(decoded.batch):
+                flags = np.ones(len(decoded.batch), np.bool_) if accepted else None
                 service.offer(partition, decoded.batch, flags, WAIT_SECONDS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from craft_stream.errors import LogTruncatedError
@@ -242,7 +242,7 @@ class MemoryOutput:
         with broker.lock:
             for topic, partition, message in self._staged:
                 log = broker.log(topic, partition)
-                log.append(replace(message, offset=len(log)))
+                log.append(message._replace(offset=len(log)))
             broker.committed.update(offsets)
         self._staged = []
         if fault is Fault.CRASH_AFTER:

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
 from craft_stream.records import DecodeReason, Pair, decision_json, decode
+from craft_stream.runtime.decoding import pair, read_pairs
+from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
+from craft_stream.text.objects import read_objects
 
 RECORD = RecordSettings()
 
@@ -139,3 +142,77 @@ def test_decision_json() -> None:
     assert accepted["cluster"] == 3
     assert accepted["model_version"] == 4
     assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
+
+
+PLAIN = st.text(st.characters(codec="utf-8"), min_size=1)
+ANY_VALUE = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([value for value, _ in POISON.values() if value is not None and len(value) < 10_000]),
+    st.dictionaries(
+        st.sampled_from(["src", "tgt", "id", "noise", "s\u0072c"]) | PLAIN,
+        st.recursive(PLAIN | st.integers() | st.floats() | st.booleans() | st.none(), st.lists, max_leaves=3),
+    ).map(lambda record: json.dumps(record).encode()),
+    st.tuples(PLAIN, PLAIN, st.booleans(), st.sampled_from([None, 1, -2, 1.5, 10**16, "x"])).map(
+        lambda made: json.dumps(
+            {"site": made[3], "src": made[0], "tgt": made[1]}, ensure_ascii=made[2], indent=2
+        ).encode("utf-8")
+    ),
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> bytes:
+    """A value with a byte changed, taken out or put in."""
+    value = bytearray(draw(ANY_VALUE)) or bytearray(b"{")
+    place = draw(st.integers(0, len(value) - 1))
+    piece = draw(
+        st.sampled_from(
+            [b"", b'"', b"\\", b"\\u00e9", b"\\ud83d", b"{", b",", b"0", b"-", b"\xed\xa0\x80", b"\xff"]
+        )
+    )
+    value[place : place + draw(st.integers(0, 1))] = piece
+    return bytes(value)
+
+
+@given(st.lists(ANY_VALUE | spoilt() | st.none(), max_size=8), st.sampled_from(["tgt", "src"]))
+def test_read_together_as_one_by_one(values: list[bytes | None], target: str) -> None:
+    """Many records at once give the very pairs and errors that `decode` gives one by one, in their places."""
+    record = RecordSettings(target_field=target)
+    messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
+    batch, rows, errors = read_pairs(messages, np.arange(len(messages)), record)
+    expected, refused = {}, {}
+    for row, message in enumerate(messages):
+        try:
+            expected[row] = pair(message, record)
+        except RecordError as error:
+            refused[row] = (error.reason, str(error))
+    assert rows.tolist() == batch.positions.tolist() == list(expected)
+    assert batch.source.texts() == [found.source for found in expected.values()]
+    assert batch.target.texts() == [found.target for found in expected.values()]
+    assert {row: (error.reason, str(error)) for row, error in errors} == refused
+
+
+def test_ordinary_records_need_no_parser() -> None:
+    """What a crawl writes is understood by the fast reader, whatever its script, escapes and other fields."""
+    texts = [
+        "Hello.",
+        "Bonjour, « monde » !",
+        "Привет",
+        "ありがとう",
+        "你好",
+        'a "b" \\ c\n\t/',
+        "😀",
+        "x\u0000y",
+        "\u00a0é",
+    ]
+    records = [
+        json.dumps(
+            {"id": f"p{n}", "src": text, "tgt": text, "score": 0.5, "n": -3, "ok": True, "x": None},
+            ensure_ascii=escaped,
+        )
+        for n, text in enumerate(texts)
+        for escaped in (True, False)
+    ]
+    sides = read_objects([record.encode() for record in records], ("src", "tgt"), 1000)
+    assert sides.understood.all()
+    assert sides.source.texts() == sides.target.texts() == [text for text in texts for _ in range(2)]

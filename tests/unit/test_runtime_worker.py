@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,7 +193,7 @@ def damage(broker: MemoryBroker, configured: Settings, kind: bytes, which: slice
         for place in places[which]:
             value = bytearray(log[place].value or b"")
             value[len(value) // 2] ^= 1
-            log[place] = replace(log[place], value=bytes(value))
+            log[place] = log[place]._replace(value=bytes(value))
             count += 1
     return count
 
