@@ -29,8 +29,10 @@ _UNNESTED = frozenset(
     b"area base br col dd dt embed hr img input li link meta option p param source tbody td tfoot th thead tr track "
     b"wbr".split()
 )  # void, or closed by the next one of their kind: never deep by themselves
-# a link's number in the text, between two characters of the private use area, for as long as the tree is flattened
-_LINK = re.compile("\ue000(\\d{1,6})\ue001")
+# the number of a link or an anchor in the text, between two characters of the private use area, for as long as the
+# tree is flattened
+_MARK = re.compile("([\ue000\ue002])(\\d{1,6})\ue001")
+_NUMBERED = re.compile(r"\d{3}")  # in a name that a tool made up, another one for each language
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 
 
@@ -42,11 +44,13 @@ class Block(NamedTuple):
         text: its text, white space normalised.
         links: where its links lead; as written until `pages.read_page` makes keys of them, which do not depend on
             the page's language.
+        anchors: names under which links lead to it (`id`, `name`), or to its beginning.
     """
 
     path: str
     text: str
     links: tuple[str, ...] = ()
+    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,29 +124,43 @@ def _blocks(tree: LexborHTMLParser) -> list[Block]:
     tree.strip_tags(_DROPPED, recursive=True)
     for node in tree.css("br"):
         node.replace_with(" ")
-    links: list[str] = []
-    for node in tree.css("a[href]"):
-        href = node.attributes.get("href") or "#"
+    marks: list[str] = []
+    for node in tree.css("a[href], a[id], a[name]"):
+        attributes = node.attributes
+        href = attributes.get("href") or "#"
         if not href.startswith("#"):
-            node.insert_after(f"\ue000{len(links)}\ue001")
-            links.append(href)
+            node.insert_after(f"\ue000{len(marks)}\ue001")
+            marks.append(href)
+        anchor = attributes.get("id") or attributes.get("name")
+        if anchor and not _NUMBERED.search(anchor):
+            node.insert_after(f"\ue002{len(marks)}\ue001")
+            marks.append(anchor)
     tree.unwrap_tags(_INLINE, delete_empty=True)
     body.merge_text_nodes()
     blocks: list[Block] = []
     paths: dict[int, str] = {}
+    anchors: list[str] = []
     for node in body.traverse(include_text=True, skip_empty=True):
         if node.tag != "-text":
+            if (anchor := node.id) and not _NUMBERED.search(anchor):
+                anchors.append(anchor)
             continue
         text = node.text_content or ""
-        numbers = [int(number) for number in _LINK.findall(text)] if "\ue000" in text else []
-        text = " ".join((_LINK.sub("", text) if numbers else text).split())
+        links: list[str] = []
+        if "\ue001" in text:
+            for kind, number in _MARK.findall(text):
+                if int(number) < len(marks):
+                    (links if kind == "\ue000" else anchors).append(marks[int(number)])
+            text = _MARK.sub("", text)
+        text = " ".join(text.split())
         parent = node.parent
         if not text or parent is None:
             continue
         path = paths.get(parent.mem_id)
         if path is None:
             path = paths[parent.mem_id] = _path(parent)
-        blocks.append(Block(path, text, tuple(links[number] for number in numbers if number < len(links))))
+        blocks.append(Block(path, text, tuple(links), tuple(anchors)))
+        anchors = []
         if len(blocks) == MAX_BLOCKS:
             break
     return blocks

@@ -146,7 +146,7 @@ def _alternate(alternates: dict[str, str], language: str, url: str) -> str | Non
 
 
 def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]:
-    """Blocks with their links to the same site as keys that do not depend on the language; other links go."""
+    """Blocks with their links to the same site as keys that do not depend on the language (`key#place`); others go."""
     folder = url.partition("?")[0].rpartition("/")[0] + "/"
     return [
         block._replace(
@@ -162,5 +162,5 @@ def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]
 
 @lru_cache(maxsize=1 << 16)
 def _link_key(href: str, folder: str, language: str) -> str:
-    found = canonical(href, folder)
-    return neutral(found, language) if found and host(found) == host(folder) else ""
+    found, (_, mark, place) = canonical(href, folder), href.partition("#")
+    return f"{neutral(found, language)}{mark}{place}" if found and host(found) == host(folder) else ""

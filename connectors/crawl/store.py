@@ -171,7 +171,8 @@ class Store:
         if best is None:
             return None
         blocks = [
-            Block(path, text, tuple(links)) for path, text, links in orjson.loads(self._decompress(best[8]))
+            Block(path, text, *map(tuple, more))
+            for path, text, *more in orjson.loads(self._decompress(best[8]))
         ]
         return Page(*best[:8], blocks)  # type: ignore[call-arg]  # a row of as many columns
 

@@ -1,4 +1,4 @@
-"""The crawl: URLs, pages, alignment, WARC files good and bad, pairing, and resuming after every kind of end."""
+"""The crawl: URLs, pages, WARC files good and bad, pairing, and resuming after every kind of end."""
 
 import gzip
 import random
@@ -12,8 +12,7 @@ import pytest
 
 pytest.importorskip("fastwarc")
 
-from connectors.crawl.alignment import align, align_blocks, length_score
-from connectors.crawl.blocks import Block, NestingError, extract
+from connectors.crawl.blocks import NestingError, extract
 from connectors.crawl.job import Crawl
 from connectors.crawl.pages import SkippedError, decode, read_page
 from connectors.crawl.publish import FilePublisher, source_key
@@ -91,10 +90,11 @@ def test_canonical() -> None:
 
 
 def test_blocks_know_their_place_and_links() -> None:
-    """Inline elements run together, block elements stand apart, scripts go, links stay with their block."""
+    """Inline elements run together, block elements stand apart, scripts go, links and anchors stay with their block."""
     found = extract(
         '<html lang="FR"><meta name="robots" content="NOINDEX"><link rel="alternate" hreflang="en" href="/en/">'
-        "<body><p>a <b>b</b>c<br>d <a href='x.html'>e</a></p><script>no</script><ul><li>f<p>g</p>h</li></ul>"
+        "<body><p>a <b>b</b>c<br>d <a href='x.html'>e</a></p><script>no</script><ul><li id=a1>f"
+        "<p><a name=g></a>g</p>h</li></ul>"
     )
     assert [(block.path, block.text) for block in found.blocks] == [
         ("p", "a bc d e"),
@@ -103,6 +103,7 @@ def test_blocks_know_their_place_and_links() -> None:
         ("ul/li", "h"),
     ]
     assert found.blocks[0].links == ("x.html",)
+    assert [block.anchors for block in found.blocks] == [(), ("a1",), ("g",), ()]
     assert (found.language, found.alternates, found.robots) == ("fr", {"en": "/en/"}, "noindex")
 
 
@@ -160,38 +161,6 @@ def test_what_is_no_page(change: dict[str, object], reason: str) -> None:
         read_page(Response(**{**usual, **change}), LANGUAGES)  # type: ignore[arg-type]
 
 
-def test_blocks_align_around_a_missing_one() -> None:
-    """A paragraph that one side lacks costs itself only."""
-    source = [Block("div/p", "word " * (5 + 7 * (k % 5))) for k in range(30)]
-    target = [Block("div/p", block.text + "x") for block in source]
-    del target[11]
-    expected = [(k, k if k < 11 else k - 1) for k in range(30) if k != 11]
-    assert align_blocks(source, target) == expected
-
-
-def test_an_index_sorted_anew_is_not_misaligned() -> None:
-    """Entries whose links lead elsewhere are no translations, however alike their lengths and tags."""
-    source = [Block("dl/dt", "Brush", ("brush",)), Block("dl/dt", "Water", ("water",))]
-    target = [Block("dl/dt", "Eau", ("water",)), Block("dl/dt", "Pinceau", ("brush",))]
-    pairs = align(source, target, LANGUAGES)
-    assert {(pair.source, pair.target) for pair in pairs} <= {("Brush", "Pinceau"), ("Water", "Eau")}
-
-
-def test_sentences_align_inside_a_block() -> None:
-    """Two sentences that became one are joined; what is left as it was is no pair."""
-    source = [Block("p", "It rains today. We stay at home and read a long book."), Block("p", "GIMP 2.10")]
-    target = [
-        Block("p", "Il pleut aujourd’hui. Nous restons à la maison et lisons un long livre."),
-        Block("p", "GIMP 2.10"),
-    ]
-    pairs = align(source, target, LANGUAGES)
-    assert [pair.source for pair in pairs] == ["It rains today.", "We stay at home and read a long book."]
-    assert [pair.sentence for pair in pairs] == [(0, 0), (1, 1)]
-    assert all(0 < pair.score <= 1 for pair in pairs)
-    assert length_score(10, 10) == 1
-    assert length_score(10, 100) < 0.01
-
-
 def cut(members: list[bytes]) -> Iterator[tuple[bytes, str]]:
     """Files that are damaged in one place, and how it is counted."""
     whole = b"".join(members)
@@ -229,7 +198,7 @@ def test_growing_file(packed: bool, tmp_path: Path) -> None:
         data = b"".join(map(gzip.decompress, site(2)))
     path = tmp_path / "a.warc.gz"
     path.write_bytes(b"")
-    warc, found = WarcFile(path), []
+    warc, found = WarcFile(path), list[str]()
     for end in range(0, len(data) + 1, 7):
         path.write_bytes(data[:end])
         found.extend(response.url for response in warc.responses(final=False))
