@@ -57,6 +57,9 @@ ENTRYPOINT ["entrypoint"]
 CMD ["--help"]
 
 FROM build AS build-neural
+# The index of packages has torch for CUDA only, 4 GB of it. Where there is one with torch for CPUs:
+# --build-arg PIP_EXTRA_INDEX_URL=...
+ARG PIP_EXTRA_INDEX_URL
 RUN python3 -m venv --upgrade-deps /tmp/pip \
  && python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['sentence-transformers'], sep='\n')" \
       > /tmp/neural \

@@ -112,8 +112,11 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("max by (partition) (craft_threshold_score{@})", "partition {{partition}}"),),
         ),
         Panel(
-            "Judged for quality", "Share of the pairs that passed the gate, so that their quality was judged.", "percentunit",
-            ((f"{rate('craft_judged_total')} / {rate('craft_decisions_total')}", "judged"),),
+            "Judged and embedded", "Share of the pairs whose quality was judged, and that the encoder was asked for.", "percentunit",
+            (
+                (f"{rate('craft_judged_total')} / {rate('craft_decisions_total')}", "judged"),
+                (f"{rate('craft_embedded_total')} / {rate('craft_decisions_total')}", "embedded"),
+            ),
         ),
         Panel(
             "Rejected pairs written down", "The sample of rejected pairs in the decisions topic.", "cps",
@@ -202,9 +205,26 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("max by (instance) (craft_ledger_snapshot_bytes{@})", "{{instance}}"),),
         ),
         Panel(
-            "Age of the whole ledger", "Since it was written, or the partition restored.", "s",
+            "Age of the whole ledger", "Since the oldest of a worker's partitions was written.", "s",
             (("time() - min by (instance) (craft_ledger_snapshot_timestamp_seconds{@})", "{{instance}}"),),
             "CraftSnapshotStale",
+        ),
+        Panel(
+            "Making a whole ledger", "Time, as a part of its transaction.", "s",
+            quantiles("craft_ledger_snapshot_duration_seconds", over="1h"), "CraftSnapshotStale",
+        ),
+        Panel(
+            "Whole ledgers that failed", "In 15 minutes: not made, or their transaction was not committed.", "none",
+            (("sum by (instance) (increase(craft_ledger_snapshot_failures_total{@}[15m]))", "{{instance}}"),),
+            "CraftSnapshotStale",
+        ),
+        Panel(
+            "Damaged ledgers", "Restores in an hour that met damaged records, by what became of them.", "none",
+            (("sum by (outcome) (increase(craft_ledger_damaged_total{@}[1h]))", "{{outcome}}"),), "CraftLedgerDamaged",
+        ),
+        Panel(
+            "Restore progress", "Share of the ledger that is read back, by partition; 1 once it is restored.", "percentunit",
+            (("min by (partition) (craft_restore_progress_ratio{@})", "partition {{partition}}"),), "CraftRestoreSlow",
         ),
         Panel(
             "Restores", "Time from assignment to a restored ledger.", "s",
@@ -232,14 +252,18 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (('count_values ("target", craft_target_version{@})', "{{target}}"),), "CraftTargetSkew",
         ),
         Panel(
-            "Target", "Pairs in the target's reservoir.", "short",
-            (("max by (group) (craft_target_pairs{@})", "{{group}}"),),
+            "Target", "Pairs in the target's reservoir, and times that it was read again after withdrawals.", "short",
+            (
+                ("max by (group) (craft_target_pairs{@})", "{{group}}"),
+                ("sum (craft_target_rereads_total{@})", "readings again"),
+            ),
         ),
         Panel(
-            "Learner", "Pairs of the stream that the learner has seen, and the versions that it published.", "short",
+            "Learner", "Pairs of the stream that the learner has seen, versions that it published and that it withdrew.", "short",
             (
                 ("sum (craft_learner_pairs{@})", "pairs seen"),
                 ("sum (craft_models_published_total{@})", "versions published"),
+                ("sum (craft_models_pruned_total{@})", "versions withdrawn"),
                 ("sum (craft_learner_active{@})", "learners"),
             ),
             "CraftModelStale",
