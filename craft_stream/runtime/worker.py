@@ -114,6 +114,8 @@ class Worker:
             self._models.look()
             self._models.start()
             self._processor.open()
+            if self._models.current is not None:
+                self._processor.warm_up(self._models.current)
             group = self._transport.group()
             self._last_poll = self._last_reached = time.monotonic()
             while not self._stop.is_set():
