@@ -125,7 +125,7 @@ class Pass:
             if self._learner is not None and self._learner.due:
                 self._publish(self._learner)
             assert self.model is not None  # noqa: S101  # primed, or pinned
-            listed = None if self._listed is None else mask(self._listed, block.pairs, block.batch)
+            listed = None if self._listed is None else self._mask(self._listed, block)
             decisions = self._selector.decide(block.batch, self.ledger, self.model, listed)
             if self.ledger.next_offset < block.end:
                 self.ledger.skip(block.end - 1)
@@ -134,6 +134,10 @@ class Pass:
                 self._learner.observe_accepted(block.batch.take(np.flatnonzero(decisions.accepted)))
                 if number >= primed:
                     self._learner.observe(block.batch)
+
+    @staticmethod
+    def _mask(listed: Listed, block: Block) -> NDArray[np.bool_]:
+        return mask(listed, block.batch, lambda: block.pairs)
 
     def _prime(self, stream: Iterator[Block]) -> list[Block]:
         """Read ahead and learn from what will be decided afterwards."""

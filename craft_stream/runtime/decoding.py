@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,9 +114,12 @@ def _kept(texts: TextBatch, rows: NDArray[np.int64]) -> TextBatch:
     return TextBatch(texts.buffer, texts.offsets[np.concatenate([np.zeros(1, np.int64), rows + 1])])
 
 
-def mask(listed: Listed, pairs: Sequence[Pair], batch: PairBatch) -> NDArray[np.bool_]:
-    """Which pairs are listed, bool [pairs]; `batch` holds their texts."""
-    return listed.mask(batch, [pair.id for pair in pairs], [pair.urls for pair in pairs])
+def mask(listed: Listed, batch: PairBatch, pairs: Callable[[], Sequence[Pair]]) -> NDArray[np.bool_]:
+    """Which pairs are listed, bool [pairs]; `pairs` is asked only where the list knows more than texts."""
+    if not listed.names_records:
+        return listed.mask(batch, (), ())
+    found = pairs()
+    return listed.mask(batch, [pair.id for pair in found], [pair.urls for pair in found])
 
 
 def decode_messages(messages: Sequence[Message], record: RecordSettings, policy: Policy) -> Decoded:

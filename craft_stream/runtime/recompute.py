@@ -171,7 +171,7 @@ class Recomputation:
 
     def _decide(self, decoded: Decoded) -> Decisions:
         batch = decoded.batch
-        listed = None if self._listed is None else mask(self._listed, decoded.pairs, batch)
+        listed = None if self._listed is None else mask(self._listed, batch, lambda: decoded.pairs)
         # Cut where another Model came into force: each piece is decided with the one that was.
         places = np.searchsorted(self._offsets, batch.positions, "right")
         cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(batch)]

@@ -165,6 +165,11 @@ class Listed:
         self._kinds: set[str] = set()
         self._table = np.zeros(1, np.uint64)
 
+    @property
+    def names_records(self) -> bool:
+        """It lists identifiers or hosts, so that `mask` needs those of the pairs."""
+        return bool(self._kinds & {"identifiers", "hosts"})
+
     def add_test_set(self, texts: Sequence[str]) -> None:
         """List texts of a test set, whole and by 13 words in a row."""
         self._kinds.add("runs")
@@ -207,8 +212,8 @@ class Listed:
 
         Args:
             batch: the pairs.
-            identifiers: of each.
-            urls: of each, any number.
+            identifiers: of each; not looked at unless `names_records`.
+            urls: of each, any number; not looked at unless `names_records`.
         """
         listed = np.zeros(len(batch), np.bool_)
         if "sides" in self._kinds:

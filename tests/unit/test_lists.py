@@ -23,10 +23,13 @@ from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.models import FixedModel
 from craft_stream.runtime.observer import Observer
 from craft_stream.runtime.ports import Message
+from craft_stream.runtime.recompute import Recomputation, look
 from craft_stream.runtime.worker import Worker
 from craft_stream.selection import listed as module
+from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.listed import WORDS, Listed, hosts_of
+from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
 from craft_stream.text.batch import PairBatch
@@ -290,8 +293,8 @@ def test_select_rejects_what_is_listed(
     assert len(after) > 0.5 * len(before)
 
 
-def test_the_worker_knows_the_lists(tmp_path: Path) -> None:
-    """A worker rejects every listed record as `listed`, and no other; decisions name the parameters with the list."""
+def test_the_worker_and_its_audit_know_the_lists(tmp_path: Path) -> None:
+    """A worker rejects every listed record as `listed`, and no other; its log recomputed with the list gives the same."""
     (tmp_path / "gone.txt").write_text("".join(f"r{k}\n" for k in range(0, worker.RECORDS, 3)))
     configured = worker.configuration(selection__takedown=(str(tmp_path / "gone.txt"),))
     configured = with_digest(configured)
@@ -315,3 +318,15 @@ def test_the_worker_knows_the_lists(tmp_path: Path) -> None:
     for identifier, row in decisions.items():
         assert (row["reason"] == "listed") == (int(identifier[1:]) % 3 == 0)
         assert row["parameters"] == configured.parameters().digest
+
+    selector = Selector(configured.parameters(), load_encoder())
+    for partition in range(worker.PARTITIONS):
+        reader = transport.reader()
+        stretch = look(transport.reader(), configured, partition)
+        again = Recomputation(reader, configured, selector, store, stretch, model, listed)
+        begun = again.begin(0)
+        assert begun is not None
+        for decoded, found in again.run(begun, stretch.committed):
+            for row, pair in enumerate(decoded.pairs):
+                assert decisions[pair.id]["reason"] == Reason(int(found.reason[row])).label
+                assert decisions[pair.id]["score"] == pytest.approx(float(found.score[row]))
