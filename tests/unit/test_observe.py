@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from craft_stream.errors import ConfigurationError
+from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
 from craft_stream.observe.match import divergence
 from craft_stream.observe.recorder import MOST_LABEL_VALUES, STALL_SECONDS, START_SECONDS, Recorder
@@ -91,6 +92,63 @@ def test_decisions_are_counted_by_reason(batches: list[list[Reason]]) -> None:
         == value(recorder, "craft_rejected_kept_total")
         == len(everything)
     )
+
+
+def test_the_age_of_a_whole_ledger_is_its_own(recorder: Recorder, clock: Clock) -> None:
+    """A restore takes over the time of the record and the deltas since; a new whole ledger begins both anew."""
+    recorder.partition_state(3, PartitionState.ASSIGNED)
+    assert value(recorder, "craft_restore_progress_ratio", partition="3") == 0
+    recorder.restoring(3, 0.4)
+    assert value(recorder, "craft_restore_progress_ratio", partition="3") == 0.4
+    recorder.restored(3, 0.2, 1000, 2, 17, 600_000)
+    assert value(recorder, "craft_restore_progress_ratio", partition="3") == 1
+    assert value(recorder, "craft_ledger_snapshot_timestamp_seconds", partition="3") == 600
+    recorder.ledger_written(3, "delta", 10)
+    assert value(recorder, "craft_ledger_pending_deltas", partition="3") == 18
+    recorder.snapshot(3, 0.3, 5000)
+    recorder.ledger_written(3, "whole", 5000)
+    assert value(recorder, "craft_ledger_pending_deltas", partition="3") == 0
+    assert value(recorder, "craft_ledger_snapshot_timestamp_seconds", partition="3") == clock.now
+    assert value(recorder, "craft_ledger_snapshot_bytes") == 5000
+    assert value(recorder, "craft_ledger_snapshot_duration_seconds_sum") == 0.3
+    recorder.restoring(9, 0.5)
+    assert 'partition="9"' not in get_text(recorder), "a partition that is not held"
+
+
+def test_what_alerts_count_is_counted(recorder: Recorder) -> None:
+    """Failures of whole ledgers, damage by outcome, pairs embedded, targets read again, versions withdrawn."""
+    recorder.snapshot_failed(0)
+    recorder.ledger_damaged(0, "fell_back")
+    recorder.embedded(7)
+    recorder.embedded(5)
+    recorder.target_reread(100)
+    recorder.pruned(3)
+    assert value(recorder, "craft_ledger_snapshot_failures_total") == 1
+    assert value(recorder, "craft_ledger_damaged_total", outcome="fell_back") == 1
+    assert value(recorder, "craft_ledger_damaged_total", outcome="refused") == 0
+    assert value(recorder, "craft_embedded_total") == 12
+    assert value(recorder, "craft_target_rereads_total") == 1
+    assert value(recorder, "craft_models_pruned_total") == 3
+
+
+def test_a_crawl_is_watched(clock: Clock) -> None:
+    """Counts go on from where the store was; a crawl that takes no step is reported."""
+    crawl = CrawlRecorder({"responses": 100, "paired": 10}, clock=clock)
+    served = Server(crawl, "127.0.0.1", 0)
+    try:
+        crawl.step({"responses": 150, "paired": 14, "pairs": 40}, waiting=6)
+        crawl.step({"responses": 151, "paired": 14, "pairs": 40}, waiting=5)
+        sample = crawl.registry.get_sample_value
+        assert sample("craft_crawl_responses_total") == 51
+        assert sample("craft_crawl_pages_total", {"outcome": "paired"}) == 4
+        assert sample("craft_crawl_pairs_total") == 40
+        assert sample("craft_crawl_waiting_pages") == 5
+        assert get(served, "/livez")[0] == 200
+        clock.now += 1_000
+        assert b"1000 s" in get(served, "/livez")[2]
+        assert json.loads(get(served, "/state")[2])["waiting"] == 5
+    finally:
+        served.close()
 
 
 def test_only_a_commit_is_progress(recorder: Recorder, clock: Clock) -> None:
