@@ -17,7 +17,7 @@ from craft_stream.scoring.surface import Characters
 from craft_stream.scoring.translation import Lexicon
 
 MAGIC = b"CRAFTMDL"
-FORMAT = 1
+FORMAT = 2
 _SHRINKAGE = 8.0
 
 
@@ -25,17 +25,28 @@ _SHRINKAGE = 8.0
 class Calibration:
     """A sample of the stream as the Model scores it: what a selector expects before it has seen anything.
 
+    With an expensive encoder only a part is embedded, the nearest to the domain and a sample of the others, and stands for
+    the rest.
+
     Attributes:
         domain: float32 [S], standardised domain scores.
-        quality: float32 [S], log P(clean).
-        cluster: int16 [S].
-        distance: float32 [S], CRAFT's conditional expected distance, negated.
+        quality: float32 [S], log P(clean); NaN where it cannot be accepted whatever that is, and where it is not embedded.
+        cluster: int16 [S]; `NO_CLUSTER` where it is not embedded.
+        distance: float32 [S], CRAFT's conditional expected distance, negated; 0 where it is not embedded.
+        weight: float32 [S], the pairs of the sample that an embedded one stands for; 0 where it is not embedded.
     """
 
     domain: NDArray[np.float32]
     quality: NDArray[np.float32]
     cluster: NDArray[np.int16]
     distance: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    @property
+    def embedded(self) -> Calibration:
+        """Those that are embedded."""
+        rows = self.weight > 0
+        return Calibration(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     def standardised(
         self, distance: NDArray[np.float32], cluster: NDArray[np.int16], clusters: int
@@ -45,12 +56,13 @@ class Calibration:
         A cluster's mean and spread are shrunk to those of all with the weight of eight pairs; without a sample distances
         stay as they are.
         """
-        if not len(self.distance):
+        sample = self.embedded
+        if not len(sample.distance):
             return distance
-        sizes = np.bincount(self.cluster, minlength=clusters) + _SHRINKAGE
-        overall, spread = float(self.distance.mean()), float(self.distance.std()) + 1e-6
-        mean = (np.bincount(self.cluster, self.distance, clusters) + _SHRINKAGE * overall) / sizes
-        squares = np.bincount(self.cluster, (self.distance - mean[self.cluster]) ** 2, clusters)
+        sizes = np.bincount(sample.cluster, minlength=clusters) + _SHRINKAGE
+        overall, spread = float(sample.distance.mean()), float(sample.distance.std()) + 1e-6
+        mean = (np.bincount(sample.cluster, sample.distance, clusters) + _SHRINKAGE * overall) / sizes
+        squares = np.bincount(sample.cluster, (sample.distance - mean[sample.cluster]) ** 2, clusters)
         deviation = np.sqrt((squares + _SHRINKAGE * spread**2) / sizes)
         return np.asarray((distance - mean[cluster]) / deviation[cluster], np.float32)
 
@@ -63,6 +75,7 @@ class Model:
         version: 1, 2, ...
         learning_digest: of the learning parameters it was made under.
         encoder: digest of the encoder.
+        cascade: the encoder is expensive: the gate looks at the domain score alone, and only what passes is embedded.
         target_version: digest of the reservoir.
         target_pairs: pairs in the reservoir.
         pairs_seen: pairs of the stream that the learner had seen.
@@ -80,6 +93,7 @@ class Model:
     version: int
     learning_digest: str
     encoder: str
+    cascade: bool
     target_version: str
     target_pairs: int
     pairs_seen: int

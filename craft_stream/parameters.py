@@ -30,6 +30,7 @@ class LearningParameters:
         clusters: most centroids; fewer while the reservoir is small (one for each 8 pairs).
         sample_rate: share of the stream that is learned from, after `full_until` pairs.
         full_until: pairs that are all learned from, at the start.
+        embedded_rate: with an expensive encoder, share of the stream whose embeddings are learned from.
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
@@ -43,6 +44,7 @@ class LearningParameters:
     clusters: int = 64
     sample_rate: float = 0.125
     full_until: int = 100_000
+    embedded_rate: float = 0.03125
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 51_200
@@ -54,6 +56,7 @@ class LearningParameters:
         _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
         _check(1 <= self.clusters <= 1024, "learner.clusters must be between 1 and 1024")
         _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
+        _check(0 < self.embedded_rate <= 1, "learner.embedded_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
         _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")
         _check(self.balance >= 0, "learner.balance must not be negative")
@@ -132,10 +135,12 @@ class Parameters:
     Attributes:
         learning: see `LearningParameters`.
         selection: see `SelectionParameters`.
+        encoder: digest of the encoder and its weights, as the selector puts it here.
     """
 
     learning: LearningParameters = field(default_factory=LearningParameters)
     selection: SelectionParameters = field(default_factory=SelectionParameters)
+    encoder: str = "hashing-128-1"
 
     @property
     def digest(self) -> str:

@@ -124,7 +124,7 @@ def decision_json(
         A JSON object without newline: `decision_id`, `id`, `outcome` (`accepted` or `rejected`), `reason`,
         `score`, `threshold`, `cluster`, `domain`, `quality`, `quota`, `model_version`, `parameters`. Numbers
         are the shortest that give back the float32; what is not finite (`quality` of a pair that did not pass
-        the gate) is null.
+        the gate) is null, as is the `cluster` of a pair that was not embedded.
     """
     reason = Reason(int(decisions.reason[index]))
     return orjson.dumps(
@@ -135,7 +135,7 @@ def decision_json(
             "reason": reason.label,
             "score": decisions.score[index],
             "threshold": decisions.threshold[index],
-            "cluster": int(decisions.cluster[index]),
+            "cluster": int(decisions.cluster[index]) if decisions.cluster[index] >= 0 else None,
             "domain": decisions.domain[index],
             "quality": decisions.quality[index],
             "quota": decisions.quota[index],

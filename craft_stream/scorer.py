@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from craft_stream.errors import IntegrityError
 from craft_stream.model import Model
 from craft_stream.scoring.domain import domain_scores
-from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
 from craft_stream.scoring.prediction import agreement, correct, predict, prediction_features
-from craft_stream.scoring.quality import log_probability, text_features
+from craft_stream.scoring.quality import log_probability, text_features, without_embedding
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import NGrams, word_ngrams
 from craft_stream.text.tokens import Tokens, tokenize
@@ -28,7 +28,8 @@ class Reading:
         ngrams: their word n-grams.
         domain: float32 [n], standardised domain score z.
         ratio: float32 [n], raw score by the ratio alone.
-        cluster: int16 [n], nearest centroid of the source side.
+        cluster: int16 [n], nearest centroid of the source side; with an expensive encoder `NO_CLUSTER` until the pair has
+            been embedded.
     """
 
     batch: PairBatch
@@ -63,20 +64,39 @@ class Scorer:
         ngrams = word_ngrams(source, target)
         raw = domain_scores(ngrams, model.domain_weights)
         domain = (raw[:, 1] - np.float32(model.mean)) / np.float32(model.deviation)
-        cluster = self._embedder.nearest(batch.source, source, model.source_weights, model.centroids)
+        if model.cascade:
+            cluster = np.full(len(batch), NO_CLUSTER, np.int16)
+        else:
+            cluster = self._embedder.nearest(batch.source, source, model.source_weights, model.centroids)
         return Reading(batch, source, target, ngrams, domain, raw[:, 0], cluster)
 
-    def features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`."""
+    def text_features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The features that need no embedding, float32 [rows, 24]."""
+        batch, model = reading.batch, self.model
+        return text_features(batch, reading.source, reading.target, rows, model.lexicon, model.characters)
+
+    def without_embedding(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log P(clean), expected and at most, of `text_features` alone, float32 [n, 2]; see `scoring.quality`."""
+        return without_embedding(text, self.model.head)
+
+    def features(
+        self, reading: Reading, rows: NDArray[np.int64], text: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`.
+
+        Args:
+            reading: of the pairs; they are given their clusters.
+            rows: int64, which of them.
+            text: their `text_features`, if they are known.
+        """
         model = self.model
         x, y = self._embed(reading, rows)
         forward = predict(reading.source, rows, model.forward)
         corrections = correct(x, reading.cluster[rows], model.correction)
         backward = predict(reading.target, rows, model.backward)
         variances = model.correction.variances[reading.cluster[rows]]
-        text = text_features(
-            reading.batch, reading.source, reading.target, rows, model.lexicon, model.characters
-        )
+        if text is None:
+            text = self.text_features(reading, rows)
         return np.concatenate(
             [text, prediction_features(y, forward, corrections, x, backward, variances)], axis=1
         )
@@ -93,9 +113,10 @@ class Scorer:
     def _embed(
         self, reading: Reading, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Source and target embeddings, float32 [rows, D] each."""
+        """Source and target embeddings, float32 [rows, D] each; pairs without a cluster are given theirs."""
         model, batch = self.model, reading.batch
-        return (
-            self._embedder.embed(batch.source, reading.source, rows, model.source_weights),
-            self._embedder.embed(batch.target, reading.target, rows, model.target_weights),
-        )
+        x = self._embedder.embed(batch.source, reading.source, rows, model.source_weights)
+        y = self._embedder.embed(batch.target, reading.target, rows, model.target_weights, "target")
+        if model.cascade:
+            reading.cluster[rows] = nearest(x, model.centroids)
+        return x, y

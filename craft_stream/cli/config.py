@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -26,9 +27,13 @@ def show(config: Config = None, overrides: Overrides = None, as_json: Json = Fal
 
 @app.command()
 def check(config: Config = None, overrides: Overrides = None) -> None:
-    """Read the settings and say whether they can be used; exit code 2 if not."""
+    """Read the settings, load the encoder and say whether they can be used; exit code 2 if not."""
+    from craft_stream.encoders import load_encoder  # numba: a second that `show` is spared
+
     settings = load_settings(config, overrides)
-    print(f"the settings are valid; digest of the parameters {settings.parameters().digest}")
+    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    parameters = replace(settings.parameters(), encoder=encoder.digest)
+    print(f"the settings are valid; digest of the parameters {parameters.digest}")
     from craft_stream.cli.lists import read_lists  # loads numba
 
     if listed := read_lists(settings):

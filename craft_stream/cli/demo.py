@@ -172,7 +172,7 @@ def _run(catalogues: Catalogues, folder: Path, seed: int) -> Report:
     selection = Pass(settings)
     read_target(selection, [str(target)], settings.record)
     outputs = Outputs(
-        settings.parameters().digest,
+        selection.ledger.parameters.digest,
         str(folder / "accepted.jsonl"),
         str(folder / "rejected.tsv"),
         str(folder / "decisions.jsonl"),

@@ -35,9 +35,9 @@ def explain(
     """
     settings = load_settings(config, overrides)
     parameters, version = settings.parameters(), load_model(model)
-    ledger = Ledger(parameters)
-    ledger.begin_epoch(0, version)
     selector = Selector(parameters, load_encoder(settings.encoder.kind, **settings.encoder.options))
+    ledger = Ledger(selector.parameters)
+    ledger.begin_epoch(0, version)
     parts = selector.explain(source, target, version, ledger)
     if as_json:
         print(orjson.dumps(parts).decode())

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import typer
 
@@ -61,7 +62,7 @@ def _follow(settings: Settings, recorder: Recorder) -> None:
     recorder.started(
         settings.kafka.group_id,
         settings.kafka.input_topic,
-        settings.parameters().digest,
+        replace(settings.parameters(), encoder=encoder.digest).digest,
         settings.budget.rate,
     )
     recorder.joined(frozenset())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import orjson
@@ -11,6 +11,7 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.runtime.ledger_log import LedgerRecords
 from craft_stream.runtime.transport import Position
@@ -31,6 +32,8 @@ class _Found:
 
 def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
     kafka = settings.kafka
+    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    parameters = replace(settings.parameters(), encoder=encoder.digest)
     reader = KafkaTransport(kafka).reader()
     try:
         partitions = reader.partitions(kafka.input_topic)
@@ -46,7 +49,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
                 records.add(messages)
             ledger, problem = None, None
             try:
-                found = records.restore(settings.parameters(), position.offset if position else None)
+                found = records.restore(parameters, position.offset if position else None)
                 ledger = found[0] if found else None
                 if ledger and position and ledger.next_offset != position.offset:
                     problem = f"leads to {ledger.next_offset}, but {position.offset} is committed"

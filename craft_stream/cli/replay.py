@@ -66,7 +66,7 @@ def replay(
             if begun is None:
                 continue
             # Other parameters begin with an empty ledger where the group began, or where the log allows it by now.
-            if before.parameters() == after.parameters():
+            if runs[0].ledger.parameters == runs[1].ledger.parameters:
                 runs[1].begin(0)
             else:
                 runs[1].begin_empty(begun)
@@ -79,7 +79,7 @@ def replay(
                 accepted_before += int(old.accepted.sum())
                 accepted_after += int(new.accepted.sum())
                 if file is not None:
-                    digest = after.parameters().digest
+                    digest = runs[1].ledger.parameters.digest
                     for row in range(len(new)):
                         where = f"{before.kafka.input_topic}/{partition}/{int(new.positions[row])}"
                         file.write(decision_json(new, row, where, decoded.pair(row).id, digest) + b"\n")

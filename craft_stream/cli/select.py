@@ -97,7 +97,7 @@ def select(
     selection = Pass(settings, load_model(model) if model else None, read_lists(settings))
     if model is None:
         read_target(selection, target or [], settings.record)
-    outputs = Outputs(settings.parameters().digest, output, rejected, decisions, save_model)
+    outputs = Outputs(selection.ledger.parameters.digest, output, rejected, decisions, save_model)
     summary = decide(selection, inputs, settings, outputs)
     summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)

@@ -101,10 +101,10 @@ class Pass:
         parameters = settings.parameters()
         encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
         self.model = model
-        self.ledger = Ledger(parameters)
         self._listed = listed
         self._learning = parameters.learning
         self._selector = Selector(parameters, encoder)
+        self.ledger = Ledger(self._selector.parameters)
         self._learner = Learner(parameters, encoder) if model is None else None
 
     def observe_target(self, block: Block) -> None:

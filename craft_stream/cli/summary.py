@@ -24,13 +24,15 @@ class Summary:
     Attributes:
         read: records.
         undecidable: records by why they could not be decoded.
-        reasons: decisions by `Reason`, int64 [10].
+        reasons: decisions by `Reason`, int64 [reasons].
+        embedded: pairs whose embedding counted.
     """
 
     def __init__(self) -> None:
         self.read = 0
         self.undecidable: Counter[str] = Counter()
         self.reasons = np.zeros(len(Reason), np.int64)
+        self.embedded = 0
         self._end: dict[str, Any] = {}
 
     @property
@@ -43,6 +45,7 @@ class Summary:
         self.read += len(block.messages)
         self.undecidable.update(str(error.reason) for _, error in block.errors)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
+        self.embedded += decisions.embedded
 
     def finish(self, selection: Pass, seconds: float) -> None:
         """Note how the pass stands at its end, `seconds` after it began."""
@@ -67,6 +70,7 @@ class Summary:
             "accepted": self.accepted,
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
+            "embedded": self.embedded,
             "undecidable": self.undecidable.total(),
             "undecidable_by_reason": dict(sorted(self.undecidable.items())),
             **self._end,
@@ -110,6 +114,7 @@ class Summary:
             table.add_row("undecidable", f"{values['undecidable']:,}")
             for reason, count in values["undecidable_by_reason"].items():
                 table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
+        table.add_row("embedded", f"{self.embedded:,}", _share(self.embedded, self.read))
         kl = values["kl"]
         table.add_row(
             "KL(target || accepted)", "-" if kl is None else f"{kl:.4f}", "nats over the target's clusters"

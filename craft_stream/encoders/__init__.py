@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -37,7 +38,10 @@ def load_encoder(kind: str = "hashing", **options: Any) -> Embedder:
 
             entry = found[kind]
             version = entry.dist.version if entry.dist else "?"
-            return DenseEncoder(entry.load()(**options), f"{kind}-{version}")
+            encoder = entry.load()(**options)
+            # The options too: they are all that two encoders of one package may differ in.
+            made = repr((sorted(options.items()), getattr(encoder, "digest", "")))
+            return DenseEncoder(encoder, f"{kind}-{version}-{hashlib.sha256(made.encode()).hexdigest()[:8]}")
     except TypeError as error:
         raise ConfigurationError(f"encoder.options does not fit {kind}: {error}") from error
     known = ", ".join(["hashing", "sentence-transformers", *found])

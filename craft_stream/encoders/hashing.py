@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.scoring.embedding import Side
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.tokens import Tokens, tokenize
@@ -18,7 +19,10 @@ class HashingEncoder:
     Attributes:
         dimensions: D.
         digest: "hashing-D-1"; the last number changes with the hash functions.
+        expensive: False: a text costs 2 us.
     """
+
+    expensive = False
 
     def __init__(self, dimensions: int = 128) -> None:
         self.dimensions = dimensions
@@ -51,7 +55,12 @@ class HashingEncoder:
         return out
 
     def embed(
-        self, texts: TextBatch, tokens: Tokens, rows: NDArray[np.int64], weights: NDArray[np.float32]
+        self,
+        texts: TextBatch,
+        tokens: Tokens,
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        side: Side = "source",
     ) -> NDArray[np.float32]:
         """See `scoring.embedding.Embedder`."""
         return bags(tokens, rows, weights, self.dimensions)

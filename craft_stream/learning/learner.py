@@ -40,8 +40,13 @@ _FIRST_JUDGEMENT = 2048
 # Pairs less likely clean than this teach nothing.
 _SMALLEST_WEIGHT = 0.25
 _CALIBRATION_PAIRS = 16_384
-# Reservoir pairs that P(clean) is fitted on: more cost time and change no figure.
+# Reservoir pairs that P(clean) is fitted on: more cost time and change no figure. Each has nine corruptions, so an expensive
+# encoder is spared most.
 _HEAD_PAIRS = 1500
+_EXPENSIVE_HEAD_PAIRS = 300
+# Of the pairs that calibrate a Model, with an expensive encoder: those nearest to the domain, and one of so many others.
+_CALIBRATION_TOP = 512
+_CALIBRATION_EVERY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,30 +178,41 @@ class Learner:
         learning = self._parameters.learning
         if self.pairs_seen < learning.full_until:
             return np.arange(len(positions))
-        hashed = (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN
-        return np.flatnonzero((hashed >> np.uint64(32)) < np.uint64(int(learning.sample_rate * (1 << 32))))
+        return _share(positions, learning.sample_rate)
 
     def _learn(self, batch: PairBatch) -> None:
         texts = _Texts.of(batch)
         worth = self._worth(batch)
         self._counts.add_stream(texts.ngrams)
-        rows = np.arange(len(batch))
-        x = self._encoder.embed(batch.source, texts.source, rows, self._weights[0])
-        y = self._encoder.embed(batch.target, texts.target, rows, self._weights[1])
         learn_lexicon(self._lexicon, texts.source, texts.target, worth)
-        self._forward.learn(texts.source, y, worth)
-        self._backward.learn(texts.target, x, worth)
+        if self._encoder.expensive:
+            rows = _share(batch.positions, self._parameters.learning.embedded_rate)
+            rows = rows[worth[rows] > 0]
+            self._learn_prediction(_Texts.of(batch.take(rows)), worth[rows])
+        else:
+            self._learn_prediction(texts, worth)
         self._characters.add(batch, worth)
         count_stems(texts.source.stems, texts.source.offsets, self._stems[0])
         count_stems(texts.target.stems, texts.target.offsets, self._stems[1])
         self._recent.add(batch)
         self._learned += len(batch)
 
+    def _learn_prediction(self, texts: _Texts, worth: NDArray[np.float32]) -> None:
+        rows = np.arange(len(worth))
+        x = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
+        y = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
+        self._forward.learn(texts.source, y, worth)
+        self._backward.learn(texts.target, x, worth)
+
     def _worth(self, batch: PairBatch) -> NDArray[np.float32]:
         if self._judge is None:
             return np.ones(len(batch), np.float32)
-        reading = self._judge.read(batch)
-        probability = np.exp(self._judge.quality(self._judge.features(reading, np.arange(len(batch)))))
+        reading, rows = self._judge.read(batch), np.arange(len(batch))
+        if self._encoder.expensive:
+            quality = self._judge.without_embedding(self._judge.text_features(reading, rows))[:, 0]
+        else:
+            quality = self._judge.quality(self._judge.features(reading, rows))
+        probability = np.exp(quality)
         return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
 
     def _current_target(self) -> _Target:
@@ -210,7 +226,8 @@ class Learner:
             if self._target is not None and not set(sample.pairs) & set(self._target.sample.pairs):
                 self._counts.forget_selected()
             rng = np.random.default_rng(self._parameters.learning.seed)
-            chosen = np.sort(rng.permutation(len(sample))[:_HEAD_PAIRS])
+            pairs_wanted = _EXPENSIVE_HEAD_PAIRS if self._encoder.expensive else _HEAD_PAIRS
+            chosen = np.sort(rng.permutation(len(sample))[:pairs_wanted])
             pairs = [sample.pairs[i] for i in chosen]
             made = corrupt([pair.source for pair in pairs], [pair.target for pair in pairs], rng)
             corrupted = _Texts.of(PairBatch.pack(made.sources, made.targets))
@@ -237,7 +254,7 @@ class Learner:
         rows = np.arange(len(target.sample))
         clean = target.clean
         x = self._encoder.embed(clean.batch.source, clean.source, rows, self._weights[0])
-        y = self._encoder.embed(clean.batch.target, clean.target, rows, self._weights[1])
+        y = self._encoder.embed(clean.batch.target, clean.target, rows, self._weights[1], "target")
         self._centroids.update(
             {pair.identifier: row for pair, row in zip(target.sample.pairs, x, strict=True)}
         )
@@ -268,6 +285,7 @@ class Learner:
             version=1,
             learning_digest=digest(learning),
             encoder=self._encoder.digest,
+            cascade=self._encoder.expensive,
             target_version=target.sample.version,
             target_pairs=len(target.sample),
             pairs_seen=self.pairs_seen,
@@ -308,7 +326,7 @@ class Learner:
             texts: _Texts, rows: NDArray[np.int64], parents: NDArray[np.int64]
         ) -> NDArray[np.float32]:
             sources = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
-            targets = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1])
+            targets = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
             assigned = self._encoder.nearest(texts.batch.source, texts.source, self._weights[0], centroids)[
                 rows
             ]
@@ -332,16 +350,30 @@ class Learner:
         return fit_head(clean, corrupted)
 
 
-_EMPTY_CALIBRATION = Calibration(
-    np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int16), np.zeros(0, np.float32)
-)
+_NOTHING = np.zeros(0, np.float32)
+_EMPTY_CALIBRATION = Calibration(_NOTHING, _NOTHING, np.zeros(0, np.int16), _NOTHING, _NOTHING)
+
+
+def _share(positions: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Rows of a share of the positions, by their hash: the same ones whenever asked, a smaller share within a larger."""
+    hashed = (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN
+    return np.flatnonzero((hashed >> np.uint64(32)) < np.uint64(int(share * (1 << 32))))
 
 
 def _calibrated(model: Model, encoder: Embedder, recent: PairBatch) -> Model:
     """The model with its own scores of recent pairs."""
     scorer = Scorer(model, encoder)
-    reading = scorer.read(recent)
-    rows = np.arange(len(recent))
-    quality = scorer.quality(scorer.features(reading, rows)) if len(rows) else np.zeros(0, np.float32)
-    distance = scorer.distance(reading, rows) if len(rows) else np.zeros(0, np.float32)
-    return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance))
+    reading, n = scorer.read(recent), len(recent)
+    rows, weight = np.arange(n), np.ones(n, np.float32)
+    if encoder.expensive:
+        by_domain = np.argsort(-reading.domain, kind="stable")
+        others = np.sort(by_domain[_CALIBRATION_TOP:])
+        chosen = others[::_CALIBRATION_EVERY]
+        weight[others] = 0
+        weight[chosen] = len(others) / max(len(chosen), 1)
+        rows = np.flatnonzero(weight)
+    quality, distance = np.full(n, np.nan, np.float32), np.zeros(n, np.float32)
+    if len(rows):
+        quality[rows] = scorer.quality(scorer.features(reading, rows))
+        distance[rows] = scorer.distance(reading, rows)
+    return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance, weight))

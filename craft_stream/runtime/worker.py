@@ -19,8 +19,6 @@ import threading
 import time
 from collections.abc import Iterable
 
-import numpy as np
-
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.runtime.held import Held
 from craft_stream.runtime.lane import Lane
@@ -76,11 +74,12 @@ class Worker:
         rebuild: bool = False,
         listed: Listed | None = None,
     ) -> None:
-        parameters = settings.parameters()
+        selector = Selector(settings.parameters(), encoder)
+        self._digest = selector.parameters.digest
         self._settings, self._transport, self._encoder = settings, transport, encoder
         self._models, self._observer = models, observer
-        self._processor = Processor(settings, transport, Selector(parameters, encoder), observer, listed)
-        self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
+        self._processor = Processor(settings, transport, selector, observer, listed)
+        self._restorer = Restorer(settings, transport, selector.parameters, models.store, rebuild, observer)
         self._breaker = Breaker(settings.errors)
         self._held: dict[int, Held] = {}
         self._at_work: dict[int, list[Message]] = {}
@@ -106,7 +105,7 @@ class Worker:
         observer.started(
             settings.kafka.group_id,
             settings.kafka.input_topic,
-            settings.parameters().digest,
+            self._digest,
             settings.budget.rate,
         )
         group: Group | None = None
@@ -366,8 +365,7 @@ class Worker:
     def _tell(self, partition: int, outcome: Outcome, end: int | None, now: float) -> None:
         observer = self._observer
         observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
-        # The encoder is asked for what passes the gate, and for nothing else.
-        observer.embedded(int(np.isfinite(outcome.decisions.quality).sum()))
+        observer.embedded(outcome.decisions.embedded)
         held = self._held.get(partition)
         for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
             log.warning(

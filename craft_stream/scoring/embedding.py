@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numba
 import numpy as np
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.tokens import Tokens
 
+Side = Literal["source", "target"]
+# Cluster of a pair whose embedding was not asked for.
+NO_CLUSTER = -1
+
 
 class Embedder(Protocol):
     """Embeds texts that are already tokenised.
@@ -18,15 +22,26 @@ class Embedder(Protocol):
     Attributes:
         dimensions: D.
         digest: names the encoder and its weights; a Model made with another is refused.
+        expensive: a text costs milliseconds, so only what its words have not decided is embedded (`selection.cascade`).
     """
 
     dimensions: int
     digest: str
+    expensive: bool
 
     def embed(
-        self, texts: TextBatch, tokens: Tokens, rows: NDArray[np.int64], weights: NDArray[np.float32]
+        self,
+        texts: TextBatch,
+        tokens: Tokens,
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        side: Side = "source",
     ) -> NDArray[np.float32]:
-        """Unit embeddings of texts `rows`, float32 [rows, D]; `weights` are stem weights, which an encoder may ignore."""
+        """Unit embeddings of texts `rows` of one side of pairs, float32 [rows, D].
+
+        A row depends on its own text alone, to the bit, whatever is embedded beside it. `weights` are stem weights, which
+        an encoder may ignore.
+        """
 
     def nearest(
         self, texts: TextBatch, tokens: Tokens, weights: NDArray[np.float32], centroids: NDArray[np.float32]

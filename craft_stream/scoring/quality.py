@@ -50,11 +50,12 @@ def _log_probability(
     mean: NDArray[np.float32],
     deviation: NDArray[np.float32],
     weights: NDArray[np.float32],
+    lift: float,
     out: NDArray[np.float32],
 ) -> None:
     count = features.shape[1]
     for n in range(len(features)):
-        z = np.float64(weights[2 * count])
+        z = np.float64(weights[2 * count]) + lift
         for j in range(count):
             q = (np.float64(features[n, j]) - mean[j]) / deviation[j]
             q = min(max(q, -_LIMIT), _LIMIT)
@@ -62,11 +63,44 @@ def _log_probability(
         out[n] = np.float32(-np.log1p(np.exp(-z)) if z > -30 else z)
 
 
-def log_probability(features: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """Log P(clean), float32 [n], at most 0."""
+def log_probability(features: NDArray[np.float32], head: Head, lift: float = 0.0) -> NDArray[np.float32]:
+    """Log P(clean), float32 [n], at most 0; `lift` is added to the log-odds."""
     out = np.empty(len(features), np.float32)
-    _log_probability(features, head.mean, head.deviation, head.weights, out)
+    _log_probability(features, head.mean, head.deviation, head.weights, lift, out)
     return out
+
+
+def without_embedding(text: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+    """Log P(clean) of pairs whose embeddings are not known, float32 [n, 2]: expected, and the greatest possible.
+
+    Args:
+        text: `text_features`, float32 [n, 24].
+        head: of all features.
+
+    Expected: the features of prediction count as those of the average clean pair. Greatest: a feature adds
+    w q + v q^2 / 4 with q in [-4, 4], and every feature of prediction takes the q that adds most; so no embedding can make
+    the pair likelier.
+    """
+    known, count = text.shape[1], len(head.mean)
+    most = _largest_gain(head.weights[known:count], head.weights[count + known : 2 * count])
+    expected = np.concatenate(
+        [text, np.broadcast_to(head.mean[known:], (len(text), count - known))], axis=1, dtype=np.float32
+    )
+    out = np.empty((len(text), 2), np.float32)
+    out[:, 0] = log_probability(expected, head)
+    # A little above, so that rounding cannot make a bound less than what it bounds.
+    out[:, 1] = log_probability(expected, head, most + 1e-3)
+    return out
+
+
+def _largest_gain(slopes: NDArray[np.float32], curvatures: NDArray[np.float32]) -> float:
+    """The sum over features of the largest w q + v q^2 / 4, q in [-4, 4]."""
+    w, v = slopes.astype(np.float64), curvatures.astype(np.float64)
+    ends = np.abs(w) * _LIMIT + v * _LIMIT**2 / 4
+    # A maximum inside needs a falling square: q = -2 w / v, where it is w q / 2.
+    peak = np.where(v < 0, -2 * w / np.where(v < 0, v, 1), np.inf)
+    inside = np.where(np.abs(peak) <= _LIMIT, w * np.where(np.isfinite(peak), peak, 0) / 2, -np.inf)
+    return float(np.maximum(ends, inside).sum())
 
 
 def text_features(

@@ -38,7 +38,7 @@ class Decisions:
         reason: uint8 [n], values of `Reason`.
         score: float32 [n], what was compared with the threshold.
         threshold: float32 [n], the threshold in force.
-        cluster: int16 [n], nearest centroid of the target.
+        cluster: int16 [n], nearest centroid of the target; -1 (`scoring.embedding.NO_CLUSTER`) where no embedding counted.
         domain: float32 [n], the standardised domain score, a part of `score`.
         quality: float32 [n], log P(clean), a part of `score`; NaN where the pair did not pass the gate.
         quota: float32 [n], the dual of the pair's cluster, a part of `score`.
@@ -62,6 +62,11 @@ class Decisions:
     def accepted(self) -> NDArray[np.bool_]:
         """Bool [n]."""
         return np.equal(self.reason, Reason.ACCEPTED)
+
+    @property
+    def embedded(self) -> int:
+        """Pairs whose embedding counted: all with a cheap encoder, what the cascade left with an expensive one."""
+        return int((self.cluster >= 0).sum())
 
     @classmethod
     def none(cls) -> Decisions:

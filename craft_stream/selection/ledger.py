@@ -15,6 +15,7 @@ from craft_stream import codec
 from craft_stream.errors import IntegrityError
 from craft_stream.model import Model
 from craft_stream.parameters import Parameters
+from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail_horizon, wanted_share
@@ -228,17 +229,24 @@ class Ledger:
         if not len(sample.domain):
             return
         mass = max(self._float("gate_mass"), _PRIOR_PAIRS)
+        each = mass / len(sample.domain)
+        weights = sample.weight
+        if selection.method == "craft":  # it looks at embeddings alone
+            sample = sample.embedded
+            gate_weights = weights = sample.weight
+        else:
+            gate_weights = np.ones_like(weights)
         gate_scores = self.gate_scores(sample.domain, sample.distance, sample.cluster, model)
         self._gate_scores[:] = 0
-        histogram.add(self._gate_scores, gate_scores, mass / len(gate_scores))
+        _add_weighted(self._gate_scores, gate_scores, gate_weights, each)
         self._floats_at("gate_mass", mass)
         self._set_gate()
-        passed = (gate_scores >= self.gate) & (sample.quality >= selection.quality_floor)
+        passed = (gate_scores >= self.gate) & (sample.quality >= selection.quality_floor) & (weights > 0)
         if selection.method == "craft":
             passed[:] = True
-        scores = self.scores(gate_scores[passed], sample.quality[passed])
+        scores = self.scores(gate_scores[passed], sample.quality[passed], sample.cluster[passed], model)
         self._scores[:] = 0
-        histogram.add(self._scores, scores, mass / len(gate_scores))
+        _add_weighted(self._scores, scores, weights[passed], each)
         self._floats_at("score_mass", mass)
 
     def gate_scores(
@@ -248,21 +256,38 @@ class Ledger:
         cluster: NDArray[np.int16],
         model: Model,
     ) -> NDArray[np.float32]:
-        """What the gate looks at, float32 [n]: the domain score (method "craft": the distance) plus the cluster's dual."""
+        """What the gate looks at, float32 [n]: the domain score (method "craft": the distance) plus the cluster's dual.
+
+        With a cascade the domain score alone: the cluster is not known before the gate.
+        """
         selection = self.parameters.selection
         base = (
             np.float32(selection.domain_weight) * domain
             if selection.method == "craft-plus"
             else model.calibration.standardised(distance, cluster, model.clusters)
         )
-        return base + self.duals.astype(np.float32)[cluster]
+        return base + self.help(cluster) if self._quota_at_gate(model) else base
 
-    def scores(self, gate_scores: NDArray[np.float32], quality: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scores(
+        self,
+        gate_scores: NDArray[np.float32],
+        quality: NDArray[np.float32],
+        cluster: NDArray[np.int16],
+        model: Model,
+    ) -> NDArray[np.float32]:
         """What is compared with the threshold, float32 [n]."""
         selection = self.parameters.selection
         if selection.method == "craft":
             return gate_scores
-        return gate_scores + np.float32(selection.quality_weight) * quality
+        base = gate_scores if self._quota_at_gate(model) else gate_scores + self.help(cluster)
+        return base + np.float32(selection.quality_weight) * quality
+
+    def help(self, cluster: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Nu of the clusters, float32 [n]; 0 for `NO_CLUSTER`."""
+        return np.where(cluster == NO_CLUSTER, np.float32(0), self.duals.astype(np.float32)[cluster])
+
+    def _quota_at_gate(self, model: Model) -> bool:
+        return not model.cascade or self.parameters.selection.method == "craft"
 
     def _set_duals(self, model: Model) -> None:
         since = self.allowance() - self._float("clustering_allowance")
@@ -526,3 +551,11 @@ class Ledger:
             "model_version": self.model_version,
             "epoch": self.epoch,
         }
+
+
+def _add_weighted(
+    counts: NDArray[np.float64], scores: NDArray[np.float32], weights: NDArray[np.float32], mass: float
+) -> None:
+    """Add `mass` times its weight at each score; there are few weights."""
+    for weight in np.unique(weights):
+        histogram.add(counts, scores[weights == weight], mass * float(weight))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.scorer import Reading, Scorer
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.quality import FEATURES
+from craft_stream.selection.cascade import Cascade
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import EPOCH, Ledger
@@ -27,11 +29,11 @@ class Selector:
     """Decides.
 
     Attributes:
-        parameters: of both halves; a Ledger of others is refused.
+        parameters: of both halves and of the encoder; a Ledger of others is refused.
     """
 
     def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
-        self.parameters = parameters
+        self.parameters = replace(parameters, encoder=encoder.digest)
         self._encoder = encoder
         self._scorers: dict[str, Scorer] = {}
 
@@ -47,11 +49,16 @@ class Selector:
             listed: bool [pairs], those on a decontamination or takedown list: rejected whatever their score.
 
         Raises:
-            IntegrityError: the ledger was restored and has not been given its model, or the model is of another encoder.
+            IntegrityError: the ledger was restored and has not been given its model, or ledger or model are of another
+                encoder or other parameters.
         """
         if ledger.model is None and ledger.model_version:
             raise IntegrityError(
                 f"the ledger has model {ledger.model_version} in force: bind it before deciding"
+            )
+        if ledger.parameters != self.parameters:
+            raise IntegrityError(
+                f"the ledger is of parameters {ledger.parameters.digest}, the selector of {self.parameters.digest}"
             )
         if len(batch) and batch.positions[0] < ledger.next_offset:
             raise ValueError(
@@ -83,19 +90,24 @@ class Selector:
         reasons = np.full(n, Reason.OFF_DOMAIN, np.uint8)
         scores = gate_scores.copy()
         quality = np.full(n, np.nan, np.float32)
-        candidates = np.flatnonzero(gate_scores >= ledger.gate)
-        passed = np.ones(len(candidates), np.bool_)
-        if selection.method == "craft-plus" and len(candidates):
-            features = scorer.features(reading, candidates)
-            quality[candidates] = scorer.quality(features)
-            scores[candidates] = ledger.scores(gate_scores[candidates], quality[candidates])
-            passed = (quality[candidates] >= selection.quality_floor) & (features[:, MOJIBAKE] == 0)
-            reasons[candidates[~passed]] = faults(features[~passed])
-        passed &= ~listed[candidates]
-        reasons[candidates[passed]] = Reason.OVER_BUDGET
+        candidates = np.flatnonzero((gate_scores >= ledger.gate) & ~listed)
         reasons[listed] = Reason.LISTED
-        able = candidates[passed]
-        accepted = self._admit(reading, able[scores[able] >= ledger.threshold], reasons, ledger)
+        if model.cascade and selection.method == "craft-plus":
+            cascade = Cascade(scorer, reading, ledger, scores, quality, reasons)
+            able, accepted = cascade.judge(candidates)
+        else:
+            passed = np.ones(len(candidates), np.bool_)
+            if selection.method == "craft-plus" and len(candidates):
+                features = scorer.features(reading, candidates)
+                quality[candidates] = scorer.quality(features)
+                scores[candidates] = ledger.scores(
+                    gate_scores[candidates], quality[candidates], reading.cluster[candidates], model
+                )
+                passed = (quality[candidates] >= selection.quality_floor) & (features[:, MOJIBAKE] == 0)
+                reasons[candidates[~passed]] = faults(features[~passed])
+            able = candidates[passed]
+            reasons[able] = Reason.OVER_BUDGET
+            accepted = self._admit(reading, able[scores[able] >= ledger.threshold], reasons, ledger)
         ledger.record(
             gate_scores,
             scores[able],
@@ -112,7 +124,7 @@ class Selector:
             cluster=reading.cluster,
             domain=reading.domain,
             quality=quality,
-            quota=ledger.duals.astype(np.float32)[reading.cluster],
+            quota=ledger.help(reading.cluster),
             model_version=np.full(n, model.version, np.int64),
         )
 
@@ -173,7 +185,9 @@ class Selector:
             )
             parts |= {
                 "quota": float(ledger.duals[reading.cluster[0]]),
-                "score": float(ledger.scores(gate_scores, np.array([quality], np.float32))[0]),
+                "score": float(
+                    ledger.scores(gate_scores, np.array([quality], np.float32), reading.cluster, model)[0]
+                ),
                 "gate": ledger.gate,
                 "threshold": ledger.threshold,
             }

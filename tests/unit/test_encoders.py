@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from toy import Toy, stream, target
 
 from craft_stream import encoders
+from craft_stream.encoders import dense
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import ConfigurationError, IntegrityError
@@ -46,16 +48,55 @@ def embed(encoder: DenseEncoder, items: list[str]) -> np.ndarray:
     return encoder.embed(texts, tokenize(texts), np.arange(len(texts)), np.zeros(0, np.float32))
 
 
-def test_batches_have_one_size_and_nothing_is_encoded_twice() -> None:
-    """Every call has the fixed number of texts, a known text is not asked for again, and rows keep their order."""
+def test_texts_are_encoded_alone_and_never_twice() -> None:
+    """Every call has one text, a known text is not asked for again, and rows keep their order."""
     foreign = Counting()
-    encoder = DenseEncoder(foreign, "counting", batch_size=4)
-    items = [f"text {i % 7}" for i in range(20)]
+    encoder = DenseEncoder(foreign, "counting")
+    items = [f"text {i % 7}" for i in range(200)]
     found = embed(encoder, items)
-    assert foreign.calls == [4, 4, 4]
+    assert foreign.calls == [1] * 8
     assert np.array_equal(found, HashingEncoder(48).encode(items))
     assert np.array_equal(embed(encoder, items[::-1]), found[::-1])
-    assert foreign.calls == [4, 4, 4]
+    assert encoder.encoded == len(foreign.calls) == 8
+
+
+def test_an_encoder_that_says_so_gets_many_texts_at_once() -> None:
+    """`batched` and `expensive` of the foreign encoder are heard."""
+    foreign = Counting()
+    foreign.batched, foreign.expensive = True, False  # type: ignore[attr-defined]
+    encoder = DenseEncoder(foreign, "counting")
+    items = [f"text {i}" for i in range(100)]
+    assert np.array_equal(embed(encoder, items), HashingEncoder(48).encode(items))
+    assert foreign.calls == [1, 64, 36]
+    assert not encoder.expensive
+
+
+def test_each_side_may_have_its_own_encoder() -> None:
+    """The target side is encoded by the second encoder, kept apart from the first; lengths must agree."""
+    one, other = Counting(), Counting()
+    other.encode = lambda inputs, **_: -HashingEncoder(48).encode(inputs)  # type: ignore[method-assign, assignment]
+    encoder = DenseEncoder(one, "two", other)
+    texts = TextBatch.pack(["a text"])
+    sides = [
+        encoder.embed(texts, tokenize(texts), np.arange(1), np.zeros(0, np.float32), side)
+        for side in ("source", "target", "source")
+    ]
+    assert np.array_equal(sides[0], -sides[1])
+    assert np.array_equal(sides[0], sides[2])
+    with pytest.raises(ConfigurationError, match="48 and 32 dimensions"):
+        DenseEncoder(one, "two", HashingEncoder(32))
+
+
+def test_threads_may_share_an_encoder() -> None:
+    """Eight threads that ask for overlapping texts, more than are kept, all get the right rows."""
+    encoder = DenseEncoder(Counting(), "counting")
+    items = [f"text {i}" for i in range(300)]
+    expected = HashingEncoder(48).encode(items)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as pool:
+        patch.setattr(dense, "_KEPT", 50)
+        found = list(pool.map(lambda shift: embed(encoder, items[shift:]), range(0, 160, 10)))
+    for shift, rows in zip(range(0, 160, 10), found, strict=True):
+        assert np.array_equal(rows, expected[shift:])
 
 
 def test_the_engine_works_with_a_foreign_encoder() -> None:
@@ -67,9 +108,12 @@ def test_the_engine_works_with_a_foreign_encoder() -> None:
     crawl = stream(toy, 3000)
     learner.observe(crawl.batch)
     model = learner.publish()
-    decisions = Selector(parameters, encoder).decide(crawl.batch, Ledger(parameters), model)
+    selector = Selector(parameters, encoder)
+    decisions = selector.decide(crawl.batch, Ledger(selector.parameters), model)
     assert decisions.accepted.sum() > 100
     assert crawl.in_domain[decisions.accepted].mean() > 0.9
+    with pytest.raises(IntegrityError, match="parameters"):
+        Selector(parameters, encoder).decide(crawl.batch, Ledger(parameters), model)
     with pytest.raises(IntegrityError, match="counting"):
         Selector(parameters, HashingEncoder()).decide(crawl.batch, Ledger(parameters), model)
 
@@ -79,6 +123,7 @@ def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("counting", f"{__name__}:make", encoders.GROUP)
     monkeypatch.setattr(encoders, "entry_points", lambda group: EntryPoints([entry]))
     assert encoders.load_encoder("counting").dimensions == 48
+    assert encoders.load_encoder("counting").digest.startswith("counting-?-")
     with pytest.raises(ConfigurationError, match="counting"):
         encoders.load_encoder("other")
     with pytest.raises(ConfigurationError, match="options"):
