@@ -19,6 +19,7 @@ Method = Callable[[Corpus, Scenario, Overrides], Selection]
 # Parts of `craft-plus`, and the parameters that turn each of them off.
 PARTS: dict[str, Overrides] = {
     "domain score": {"domain_weight": 0.0},
+    "discriminant": {"discriminant": 0.0},
     "balance": {"balance": 0.0},
     "P(clean)": {"quality_weight": 0.0, "quality_floor": -np.inf},
     "floor of P(clean)": {"quality_floor": -np.inf},

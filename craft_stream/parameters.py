@@ -34,6 +34,7 @@ class LearningParameters:
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
+        discriminant: weight of the discriminant in the domain score, in its deviations; 0 turns it off.
         balance: beta; how strongly the domain score is pulled back to the target where too much of something has been
             accepted; 0 turns it off.
         correction_ridge: lambda of the regression's correction within each cluster; infinity turns it off.
@@ -48,6 +49,7 @@ class LearningParameters:
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 51_200
+    discriminant: float = 0.5
     balance: float = 1.6
     correction_ridge: float = 5.0
     seed: int = 0
@@ -59,6 +61,7 @@ class LearningParameters:
         _check(0 < self.embedded_rate <= 1, "learner.embedded_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
         _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")
+        _check(self.discriminant >= 0, "learner.discriminant must not be negative")
         _check(self.balance >= 0, "learner.balance must not be negative")
         _check(self.correction_ridge > 0, "learner.correction_ridge must be above 0")
 
@@ -83,7 +86,7 @@ class SelectionParameters:
         horizon: pairs over which a debt of the budget is paid back.
         window: pairs over which the distribution of scores is remembered.
         duplicates: reject what has been accepted before.
-        near_duplicate: estimated Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
+        near_duplicate: Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
@@ -101,7 +104,7 @@ class SelectionParameters:
     horizon: int = 20_000
     window: int = 50_000
     duplicates: bool = True
-    near_duplicate: float = 0.53
+    near_duplicate: float = 0.6
     seen_pairs: int = 65_536
     abstain: bool = True
     listed: str = ""

@@ -15,6 +15,7 @@ from craft_stream.learning.characters import CharacterCounts
 from craft_stream.learning.correction import CorrectionFit, fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import TAIL_QUANTILE, NGramCounts
+from craft_stream.learning.discriminant import learn_discriminant
 from craft_stream.learning.lexicon import learn_lexicon
 from craft_stream.learning.quality import fit_head
 from craft_stream.learning.regression import OnlineRegression
@@ -96,7 +97,7 @@ class Learner:
         self._forward = OnlineRegression(encoder.dimensions)
         self._backward = OnlineRegression(encoder.dimensions)
         self._characters = CharacterCounts()
-        self._recent = RecentPairs(_CALIBRATION_PAIRS)
+        self._recent = RecentPairs(2 * _CALIBRATION_PAIRS)
         self._stems = (np.zeros(1 << STEM_BITS, np.float32), np.zeros(1 << STEM_BITS, np.float32))
         self._learned = 0
         self._weights = (np.ones(1 << STEM_BITS, np.float32), np.ones(1 << STEM_BITS, np.float32))
@@ -263,8 +264,10 @@ class Learner:
 
         ngrams = clean.ngrams
         self._counts.set_target(ngrams)
-        domain_weights = self._counts.weights(learning.balance)
-        recent = _Texts.of(self._recent.batch())
+        # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
+        recent_pairs = self._recent.batch()
+        taught, recent = (_Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
+        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent.ngrams)
         raw = domain_scores(recent.ngrams, domain_weights)
         tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
         above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
@@ -309,6 +312,15 @@ class Learner:
             calibration=_EMPTY_CALIBRATION,
         )
         return _calibrated(model, self._encoder, recent.batch)
+
+    def _domain_weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
+        learning = self._parameters.learning
+        weights = self._counts.weights(learning.balance)
+        if learning.discriminant and len(taught):
+            discriminant = learn_discriminant(target, taught, learning.seed)
+            spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
+            weights[:, 1] += learning.discriminant * spread[0] / max(spread[1], 1e-6) * discriminant
+        return weights
 
     def _fit_head(
         self,

@@ -22,7 +22,7 @@ from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail
 from craft_stream.selection.seen import Page, SeenPairs
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 1
+FORMAT = 2
 EPOCH = 1024
 # Pairs that a Model's calibration counts for in a ledger that has seen nothing.
 _PRIOR_PAIRS = 8192.0
@@ -387,8 +387,7 @@ class Ledger:
                 "integers": self.integers[integers],
                 "float_places": floats.astype(np.uint32),
                 "floats": self.floats[floats],
-                "keys": pairs.keys,
-                "signatures": pairs.signatures,
+                **pairs.arrays(),
             },
         )
         self._mark()
@@ -408,7 +407,7 @@ class Ledger:
             )
         self.integers[arrays["integer_places"]] = arrays["integers"]
         self.floats[arrays["float_places"]] = arrays["floats"]
-        self.seen_pairs.replay(Page(arrays["keys"], arrays["signatures"]))
+        self.seen_pairs.replay(Page.of(arrays))
         self._mark_restored()
 
     def snapshot(self) -> bytes:
@@ -418,12 +417,7 @@ class Ledger:
         return codec.encode(
             MAGIC,
             self._header("whole"),
-            {
-                "integers": self.integers,
-                "floats": self.floats,
-                "keys": page.keys,
-                "signatures": page.signatures,
-            },
+            {"integers": self.integers, "floats": self.floats, **page.arrays()},
         )
 
     @classmethod
@@ -454,7 +448,7 @@ class Ledger:
                     f"page {index} of the ledger's seen pairs is missing: it needs pages to {last - 1}"
                 )
             ledger.seen_pairs.replay(Page.decode(pages[index], index))
-        ledger.seen_pairs.replay(Page(arrays["keys"], arrays["signatures"]))
+        ledger.seen_pairs.replay(Page.of(arrays))
         ledger.seen_pairs.chain = np.uint64(ledger.integers[_INTEGERS.index("chain")].astype(np.uint64))
         ledger._mark_restored()
         return ledger
@@ -487,12 +481,7 @@ class Ledger:
         """16 hexadecimal digits of the whole state: equal states, equal digests."""
         page = self.seen_pairs.open_page()
         self._count_pages()
-        arrays: codec.Arrays = {
-            "integers": self.integers,
-            "floats": self.floats,
-            "keys": page.keys,
-            "signatures": page.signatures,
-        }
+        arrays: codec.Arrays = {"integers": self.integers, "floats": self.floats, **page.arrays()}
         return codec.digest(arrays, {"parameters": self.parameters.ledger_digest})
 
     def _mark_restored(self) -> None:

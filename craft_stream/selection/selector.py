@@ -132,26 +132,35 @@ class Selector:
         self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
-        selection = self.parameters.selection
-        exact = selection.duplicates and selection.method == "craft-plus"
-        near = selection.near_duplicate if selection.method == "craft-plus" else np.inf
         seen = ledger.seen_pairs
         accepted: list[int] = []
         for row in rows.tolist():
             if len(accepted) >= ledger.room(row + 1):
                 continue
-            key = seen.key(reading.source, reading.target, row)
-            if exact and seen.holds(key):
-                reasons[row] = Reason.DUPLICATE
+            repeats = self._repeats(reading, row, ledger)
+            if repeats is not None:
+                reasons[row] = repeats
                 continue
-            signature = seen.signature(reading.ngrams, row)
-            if seen.similarity(signature) >= near:
-                reasons[row] = Reason.NEAR_DUPLICATE
-                continue
-            seen.add(key, signature)
+            seen.add(
+                seen.key(reading.source, reading.target, row),
+                seen.sketch(reading.source, reading.target, row),
+            )
             reasons[row] = Reason.ACCEPTED
             accepted.append(row)
         return np.array(accepted, np.int64)
+
+    def _repeats(self, reading: Reading, row: int, ledger: Ledger) -> Reason | None:
+        """Whether a pair has been accepted before, exactly or nearly."""
+        selection = self.parameters.selection
+        if selection.method == "craft":
+            return None
+        seen = ledger.seen_pairs
+        if selection.duplicates and seen.holds(seen.key(reading.source, reading.target, row)):
+            return Reason.DUPLICATE
+        near = selection.near_duplicate
+        if seen.similarity(seen.sketch(reading.source, reading.target, row), near) >= near:
+            return Reason.NEAR_DUPLICATE
+        return None
 
     def _scorer(self, model: Model) -> Scorer:
         scorer = self._scorers.get(model.digest)
@@ -161,6 +170,37 @@ class Selector:
             while len(self._scorers) > _SCORERS:
                 self._scorers.pop(next(iter(self._scorers)))
         return scorer
+
+    def margin(self, source: str, target: str, ledger: Ledger) -> float:
+        """By how much a pair passes if it came now, in the score's units; changes nothing.
+
+        The smallest of what is left of gate, floor and threshold, so that it is below 0 where the pair fails any of them.
+        Minus infinity where it would be rejected whatever its score: garbled, accepted before, no room in the budget.
+
+        Raises:
+            IntegrityError: the ledger has no model in force.
+        """
+        model = ledger.model
+        if model is None:
+            raise IntegrityError("the ledger has no model in force: bind it, or begin an epoch")
+        selection = self.parameters.selection
+        plus = selection.method == "craft-plus"
+        scorer, rows = self._scorer(model), np.zeros(1, np.int64)
+        reading = scorer.read(PairBatch.pack([source], [target]))
+        distance = np.zeros(1, np.float32) if plus else scorer.distance(reading, rows)
+        score = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
+        left = [float(score[0]) - ledger.gate]
+        if plus:
+            features = scorer.features(reading, rows)
+            quality = scorer.quality(features)
+            left += [float(quality[0]) - selection.quality_floor]
+            score = ledger.scores(score, quality)
+            if features[0, MOJIBAKE] > 0:
+                return -np.inf
+        left += [float(score[0]) - ledger.threshold]
+        if ledger.room(1) < 1 or self._repeats(reading, 0, ledger) is not None:
+            return -np.inf
+        return min(left)
 
     def explain(self, source: str, target: str, model: Model, ledger: Ledger | None = None) -> dict[str, Any]:
         """Every part of a pair's score under a Model, and with a Ledger the threshold that it would meet; decides nothing."""

@@ -1,4 +1,8 @@
-"""Hashed n-grams: word unigrams and bigrams of both sides of a pair, and byte 4-grams of a text."""
+"""Hashed n-grams: word unigrams and bigrams of both sides of a pair, and byte 4-grams of a text.
+
+Each word n-gram counts once a pair: what a text repeats tells no more of its domain (of the half of a domain that scores
+highest, .62 in-domain instead of .54 for medical, .61 for .59 for cli).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ CHARACTER_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class NGrams:
-    """Word n-grams of a batch of pairs, end to end.
+    """Distinct word n-grams of a batch of pairs, end to end.
 
     Attributes:
         indices: uint32 [n-grams], below 2^NGRAM_BITS; the sides never share an index but by collision.
@@ -33,6 +37,27 @@ class NGrams:
         return len(self.offsets) - 1
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _add(
+    index: np.uint32,
+    indices: NDArray[np.uint32],
+    k: int,
+    places: NDArray[np.uint32],
+    stamps: NDArray[np.uint32],
+    stamp: np.uint32,
+) -> int:
+    mask = len(places) - 1
+    at = np.int64(index) & mask
+    while stamps[at] == stamp:
+        if places[at] == index:
+            return k
+        at = (at + 1) & mask
+    stamps[at] = stamp
+    places[at] = index
+    indices[k] = index
+    return k + 1
+
+
 @numba.njit(cache=True, nogil=True)
 def _word_ngrams(
     source: NDArray[np.uint64],
@@ -41,33 +66,43 @@ def _word_ngrams(
     target_offsets: NDArray[np.int64],
     indices: NDArray[np.uint32],
     offsets: NDArray[np.int64],
-) -> None:
+) -> int:
     shift = np.uint64(64 - NGRAM_BITS)
+    longest = 0
+    for i in range(len(offsets) - 1):
+        words = source_offsets[i + 1] - source_offsets[i] + target_offsets[i + 1] - target_offsets[i]
+        longest = max(longest, words)
+    size = 16
+    while size < 4 * longest:
+        size *= 2
+    # A hash set that need not be cleared: a place counts as empty unless the pair of its stamp is this one.
+    places = np.zeros(size, np.uint32)
+    stamps = np.zeros(size, np.uint32)
     k = 0
     for i in range(len(offsets) - 1):
+        stamp = np.uint32(i + 1)
         previous = np.uint64(7)
         for p in range(source_offsets[i], source_offsets[i + 1]):
             word = source[p] * GOLDEN
-            indices[k] = np.uint32(mix(word) >> shift)
-            indices[k + 1] = np.uint32(chain(previous, word) >> shift)
-            k += 2
+            k = _add(np.uint32(mix(word) >> shift), indices, k, places, stamps, stamp)
+            k = _add(np.uint32(chain(previous, word) >> shift), indices, k, places, stamps, stamp)
             previous = word
         previous = np.uint64(8)
         for p in range(target_offsets[i], target_offsets[i + 1]):
             word = target[p] * GOLDEN + np.uint64(0x51ED27)
-            indices[k] = np.uint32(mix(word) >> shift)
-            indices[k + 1] = np.uint32(chain(previous, word) >> shift)
-            k += 2
+            k = _add(np.uint32(mix(word) >> shift), indices, k, places, stamps, stamp)
+            k = _add(np.uint32(chain(previous, word) >> shift), indices, k, places, stamps, stamp)
             previous = word
         offsets[i + 1] = k
+    return k
 
 
 def word_ngrams(source: Tokens, target: Tokens) -> NGrams:
-    """Unigrams and bigrams of the whole words of both sides."""
+    """Distinct unigrams and bigrams of the whole words of both sides, in the order of their first place."""
     indices = np.empty(2 * (len(source.words) + len(target.words)), np.uint32)
     offsets = np.zeros(len(source) + 1, np.int64)
-    _word_ngrams(source.words, source.offsets, target.words, target.offsets, indices, offsets)
-    return NGrams(indices, offsets)
+    count = _word_ngrams(source.words, source.offsets, target.words, target.offsets, indices, offsets)
+    return NGrams(indices[:count], offsets)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

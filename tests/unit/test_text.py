@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,12 +79,20 @@ def test_long_texts_are_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=8))
-def test_ngrams_are_in_range_and_two_a_word(pairs: list[tuple[str, str]]) -> None:
-    """Each token gives one unigram and one bigram, each below 2^NGRAM_BITS."""
+def test_ngrams_are_distinct_and_at_most_two_a_word(pairs: list[tuple[str, str]]) -> None:
+    """A pair's n-grams are distinct, below 2^NGRAM_BITS, the same in any batch, and as many as its unigrams and bigrams."""
     batch = PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs])
     source, target = tokenize(batch.source), tokenize(batch.target)
     ngrams = word_ngrams(source, target)
-    assert np.array_equal(np.diff(ngrams.offsets), 2 * (np.diff(source.offsets) + np.diff(target.offsets)))
+    for i in range(len(batch)):
+        found = ngrams.indices[ngrams.offsets[i] : ngrams.offsets[i + 1]].tolist()
+        expected = set()
+        for side, tokens in enumerate((source, target)):
+            words = tokens.words[tokens.offsets[i] : tokens.offsets[i + 1]].tolist()
+            expected |= {(side, word) for word in words} | {(side, *two) for two in pairwise(["", *words])}
+        assert len(found) == len(set(found)) == len(expected)
+        alone = word_ngrams(tokenize(batch.source.take([i])), tokenize(batch.target.take([i])))
+        assert alone.indices.tolist() == found
     assert not len(ngrams.indices) or ngrams.indices.max() < 1 << NGRAM_BITS
 
 
