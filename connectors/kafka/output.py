@@ -3,6 +3,10 @@
 A commit of kafka-python 3.0.12 can return normally although the broker aborted the transaction (its time-out
 had passed, one more record was sent, then committed). So: send, wait for every record and look at each
 result, send the offsets as the last thing (that raises when the transaction is gone), commit.
+
+And offsets that the broker refused stay in the client, which sends them again with the next transaction of
+the same producer: with records that were aborted they would be lost. So a producer whose offsets were not
+committed is never used again.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ FENCED = (
     client_errors.IllegalGenerationError,
     client_errors.UnknownMemberIdError,
     client_errors.FencedInstanceIdError,
+    client_errors.CommitFailedError,  # the generation of the group is another one by now
 )
 SETTLE_SECONDS = 75.0  # longer than the producer's delivery time-out, after which it fails by itself
 
@@ -87,6 +92,7 @@ class TransactionalOutput(_Output):
         options = {"transactional_id": name, "transaction_timeout_ms": settings.transaction_timeout_ms}
         super().__init__(settings, producer(settings, **options))
         self._began = 0.0
+        self._offsets_pending = False
         try:
             self._producer.init_transactions()
         except client_errors.KafkaError as error:
@@ -107,17 +113,23 @@ class TransactionalOutput(_Output):
         self.settle()
         try:
             if isinstance(claim, GroupClaim):
+                self._offsets_pending = True
                 self._producer.send_offsets_to_transaction(_offsets(self._settings, offsets), claim.metadata)
             elif time.monotonic() - self._began > self._settings.transaction_timeout_ms / 2000:
                 # without offsets nothing would tell that the broker has given the transaction up
                 raise TransactionError("the transaction took more than half of its time-out")
             self._producer.commit_transaction()
+            self._offsets_pending = False
         except client_errors.KafkaError as error:
             raise _failure("the transaction was not committed", error) from error
 
     def abort(self) -> None:
         """See `Output.abort`."""
         self._pending.clear()
+        if self._offsets_pending:
+            raise TransactionError(
+                "offsets were sent and not committed: a new producer ends this transaction"
+            )
         try:
             self._producer.abort_transaction()
         except client_errors.KafkaError as error:

@@ -4,14 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.runtime.transport import Position, TransactionError
 from tests.integration.deployment import Deployment, pairs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
+
+
+def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path: Path) -> None:
+    """Refused with a generation that is gone, they are not in the next transaction of the worker."""
+    run = Deployment(bootstrap, tmp_path, 2)
+    transport = KafkaTransport(run.settings.kafka)
+    group, output, reader = transport.group(), transport.output("worker"), transport.reader()
+    owned: set[int] = set()
+    try:
+        deadline = time.monotonic() + 20
+        while owned != {0, 1} and time.monotonic() < deadline:
+            group.poll(1, 0.1)
+            for change in group.changes():
+                owned |= change.partitions
+        claim = group.claim([0, 1])
+        stale = replace(
+            claim, metadata=claim.metadata._replace(generation_id=claim.metadata.generation_id + 1)
+        )
+        output.begin()
+        output.send(run.settings.kafka.decisions_topic, 0, b"{}", b"aborted")
+        with pytest.raises(TransactionError):
+            output.commit({0: Position(1_000, "")}, stale)
+        # as `Processor.recover` does
+        try:
+            output.abort()
+        except TransactionError:
+            output.close()
+            output = transport.output("worker")
+        output.begin()
+        output.send(run.settings.kafka.decisions_topic, 1, b"{}", b"committed")
+        output.commit({1: Position(10, "")}, claim)
+        assert reader.committed(1) == Position(10, "")
+        assert reader.committed(0) is None
+        assert [message.key for message in run.read(run.settings.kafka.decisions_topic)] == [b"committed"]
+    finally:
+        group.leave()
+        output.close()
+        reader.close()
 
 
 def test_a_partition_that_was_paused_delivers_again(bootstrap: str, tmp_path: Path) -> None:

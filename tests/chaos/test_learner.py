@@ -97,7 +97,7 @@ def test_the_learner_dies_and_stays_away(bootstrap: str, tmp_path: Path) -> None
 
 def test_the_target_is_swapped_while_workers_die(bootstrap: str, tmp_path: Path) -> None:
     """One boundary offset per partition for the swap and one for the roll-back, both in force within 60 s."""
-    partitions, rate, times = 3, 1_500.0, size(1, 5)
+    partitions, rate, times = 3, 900.0, size(1, 5)
     run = Deployment(bootstrap, tmp_path, partitions, {**OVERRIDES, "learner.publish_pairs": 100_000})
     run.publish_target(target_pairs())
     stream, rng = Stream(run, pairs(int(rate * (times * 130 + 60))), rate), random.Random(7)

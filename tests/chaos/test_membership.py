@@ -101,6 +101,7 @@ def test_told_to_end_under_load(bootstrap: str, tmp_path: Path, model: Path) -> 
             time.sleep(rng.uniform(0.0, 0.4))
             ends.append(fleet.stop("a"))
         fleet.start("a")
+        fleet.wait_log("a", "assigned", times + 1)  # before that a signal ends it as it does any process
         fleet.wait_done()
         ends.append(fleet.stop("a"))
     redone = written(run, run.settings.kafka.decisions_topic) - len(records)
