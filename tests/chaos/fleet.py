@@ -101,9 +101,9 @@ class Fleet:
         return path.read_text().count(text) if path.exists() else 0
 
     def assigned(self) -> Iterator[tuple[float, int]]:
-        """When, by the wall clock, each partition was assigned to whichever worker."""
-        for name in self.processes:
-            text = (self.run.folder / f"{self.run.name}-{name}.log").read_text()
+        """When, by the wall clock, each partition was assigned to whichever worker, those that are gone too."""
+        for path in self.run.folder.glob(f"{self.run.name}-*.log"):
+            text = path.read_text()
             for stamp, millis, listed in re.findall(
                 r"^(\S+ \S+),(\d+) INFO \S+ partitions \[(.*)\] assigned", text, re.M
             ):
