@@ -19,6 +19,7 @@ from craft_stream.selection.cascade import Cascade
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.selection.twins import remember, twin
 from craft_stream.text.batch import PairBatch
 
 # Models whose scorers are kept: the one in force, the next, and one more for a partition that lags.
@@ -137,30 +138,14 @@ class Selector:
         for row in rows.tolist():
             if len(accepted) >= ledger.room(row + 1):
                 continue
-            repeats = self._repeats(reading, row, ledger)
+            repeats = twin(seen, reading, row, self.parameters.selection)
             if repeats is not None:
                 reasons[row] = repeats
                 continue
-            seen.add(
-                seen.key(reading.source, reading.target, row),
-                seen.sketch(reading.source, reading.target, row),
-            )
+            remember(seen, reading, row)
             reasons[row] = Reason.ACCEPTED
             accepted.append(row)
         return np.array(accepted, np.int64)
-
-    def _repeats(self, reading: Reading, row: int, ledger: Ledger) -> Reason | None:
-        """Whether a pair has been accepted before, exactly or nearly."""
-        selection = self.parameters.selection
-        if selection.method == "craft":
-            return None
-        seen = ledger.seen_pairs
-        if selection.duplicates and seen.holds(seen.key(reading.source, reading.target, row)):
-            return Reason.DUPLICATE
-        near = selection.near_duplicate
-        if seen.similarity(seen.sketch(reading.source, reading.target, row), near) >= near:
-            return Reason.NEAR_DUPLICATE
-        return None
 
     def _scorer(self, model: Model) -> Scorer:
         scorer = self._scorers.get(model.digest)
@@ -194,11 +179,11 @@ class Selector:
             features = scorer.features(reading, rows)
             quality = scorer.quality(features)
             left += [float(quality[0]) - selection.quality_floor]
-            score = ledger.scores(score, quality)
+            score = ledger.scores(score, quality, reading.cluster, model)
             if features[0, MOJIBAKE] > 0:
                 return -np.inf
         left += [float(score[0]) - ledger.threshold]
-        if ledger.room(1) < 1 or self._repeats(reading, 0, ledger) is not None:
+        if ledger.room(1) < 1 or twin(ledger.seen_pairs, reading, 0, selection) is not None:
             return -np.inf
         return min(left)
 

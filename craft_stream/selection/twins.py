@@ -10,13 +10,17 @@ from craft_stream.selection.seen import SeenPairs
 
 def twin(seen: SeenPairs, reading: Reading, row: int, selection: SelectionParameters) -> Reason | None:
     """`DUPLICATE` or `NEAR_DUPLICATE` if this pair, or one very like it, is remembered as accepted; None otherwise."""
-    if selection.duplicates and seen.holds(seen.key(reading.source, reading.target, row)):
+    if selection.method == "craft":
+        return None
+    source, target, near = reading.source, reading.target, selection.near_duplicate
+    if selection.duplicates and seen.holds(seen.key(source, target, row)):
         return Reason.DUPLICATE
-    if seen.similarity(seen.signature(reading.ngrams, row)) >= selection.near_duplicate:
+    if seen.similarity(seen.sketch(source, target, row), near) >= near:
         return Reason.NEAR_DUPLICATE
     return None
 
 
 def remember(seen: SeenPairs, reading: Reading, row: int) -> None:
     """This pair has been accepted."""
-    seen.add(seen.key(reading.source, reading.target, row), seen.signature(reading.ngrams, row))
+    source, target = reading.source, reading.target
+    seen.add(seen.key(source, target, row), seen.sketch(source, target, row))
