@@ -34,6 +34,9 @@ ALLOWED = {
     "craft_stream.scorer": MODEL,
     "craft_stream.learning": MODEL | {"faiss", "river", "threadpoolctl"},
     "craft_stream.selection": MODEL | {"river"},
+    "craft_stream.estimators": MODEL | {
+        "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "river",
+    },
     "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
     "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
     "craft_stream.records": {
