@@ -110,6 +110,12 @@ def audit(
     for line in total.wrong[:20]:
         print(line)
     print(f"recomputed {total.decided} decisions, compared {total.compared}: {len(total.wrong)} differ")
+    if not total.decided and not total.wrong:
+        kafka = settings.kafka
+        raise DataError(
+            f"nothing was audited: is there a topic {kafka.input_topic} on which the group {kafka.group_id} has decided "
+            "anything in this stretch?"
+        )
     if total.other_parameters:
         print(
             f"{total.other_parameters} decisions were made under other parameters than {selector.parameters.digest}: other "

@@ -72,6 +72,7 @@ def test_kills_with_a_live_learner(bootstrap: str, tmp_path: Path) -> None:
     last = audit.stdout.strip().splitlines()[-1]
     report("SIGKILL, live learner", kills=struck, records=RECORDS, lost=0, doubled=0, audit=last)
     assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert f"recomputed {RECORDS} decisions" in audit.stdout
 
 
 def test_a_stopped_worker_is_fenced(bootstrap: str, tmp_path: Path, model: Path) -> None:

@@ -28,11 +28,13 @@ OVERRIDES = {
 IN_FORCE_SECONDS = 60.0
 
 
-def audited(run: Deployment) -> str:
-    """The audit's last line; it must find no difference."""
+def audited(run: Deployment, records: int) -> str:
+    """The audit's last line; it must recompute so many decisions and find no difference."""
     audit = run.command("audit", timeout=900)
     assert audit.returncode == 0, audit.stdout + audit.stderr
-    return audit.stdout.strip().splitlines()[-1]
+    last = audit.stdout.strip().splitlines()[-1]
+    assert f"recomputed {records} decisions" in last
+    return last
 
 
 def versions(run: Deployment) -> list[dict[str, Any]]:
@@ -91,7 +93,7 @@ def test_the_learner_dies_and_stays_away(bootstrap: str, tmp_path: Path) -> None
         versions=len(found),
         lost=0,
         doubled=0,
-        audit=audited(run),
+        audit=audited(run, fed),
     )
 
 
@@ -147,7 +149,7 @@ def test_the_target_is_swapped_while_workers_die(bootstrap: str, tmp_path: Path)
         rollback_in_force=f"{max(rolled):.0f} s",
         lost=0,
         doubled=0,
-        audit=audited(run),
+        audit=audited(run, fed),
     )
     assert max(swapped) < IN_FORCE_SECONDS
     assert max(rolled) < IN_FORCE_SECONDS
