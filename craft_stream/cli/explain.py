@@ -1,29 +1,51 @@
-"""`craft-stream explain`: every part of a pair's score."""
+"""`craft-stream explain`: every part of a pair's score, and the target pairs that it is nearest to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from craft_stream.cli.lists import read_lists
+from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.select import ManyValues
 from craft_stream.cli.stream import load_model
 from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError
+from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
+from craft_stream.text.batch import PairBatch
 
 app = typer.Typer()
 
+_NO_TARGET = (
+    "give --target FILE, or --target-topic, to see the nearest target pairs: the model does not keep them"
+)
 
-@app.command()
+
+@app.command(cls=ManyValues)
 def explain(
-    source: Annotated[str, typer.Argument(help="The source sentence.")],
-    target: Annotated[str, typer.Argument(help="Its translation.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source sentence.")],
+    target_side: Annotated[str, typer.Argument(metavar="TARGET", help="Its translation.")],
     model: Annotated[Path, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE...", help="The pairs that describe the domain, to show the nearest."),
+    ] = None,
+    target_topic: Annotated[
+        bool, typer.Option("--target-topic", help="Take them from kafka.target_topic.")
+    ] = False,
+    nearest_pairs: Annotated[
+        int, typer.Option("--nearest", min=1, max=100, help="How many target pairs to show.")
+    ] = 3,
     config: Config = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -32,13 +54,28 @@ def explain(
 
     Later in a stream gate and threshold follow what has come and what was accepted; the decisions that `select` and
     `run` write hold those that each pair met.
+
+    For example:
+
+    craft-stream explain "Close the ticket" "Fermer le ticket" --model model.bin --target target.jsonl
     """
+    if target and target_topic:
+        raise ConfigurationError("give --target or --target-topic, not both")
     settings = load_settings(config, overrides)
-    parameters, version = settings.parameters(), load_model(model)
-    selector = Selector(parameters, load_encoder(settings.encoder.kind, **settings.encoder.options))
+    version = load_model(model)
+    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    selector = Selector(settings.parameters(), encoder)
     ledger = Ledger(selector.parameters)
     ledger.begin_epoch(0, version)
-    parts = selector.explain(source, target, version, ledger)
+    parts = selector.explain(source, target_side, version, ledger)
+    listed = read_lists(settings)
+    if listed and listed.mask(PairBatch.pack([source], [target_side]), [""], [()])[0]:
+        parts["reason"] = Reason.LISTED.label
+    parts["nearest"] = None
+    if target or target_topic:
+        held = pairs_of_topic(settings) if target_topic else pairs_of_files(target or [], settings.record)
+        found = nearest(source, target_side, held, version, encoder, nearest_pairs)
+        parts["nearest"] = [near._asdict() for near in found]
     if as_json:
         print(orjson.dumps(parts).decode())
     else:
@@ -46,12 +83,15 @@ def explain(
 
 
 def _print(parts: dict[str, Any], console: Console) -> None:
+    outcome = "accepted" if parts["reason"] == Reason.ACCEPTED.label else f"rejected: {parts['reason']}"
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("outcome", outcome, "at the start of a stream")
     for name, meaning in (
         ("domain", "nearness to the target, in deviations of the stream"),
         ("quota", "help for the cluster, where it is behind the target's share"),
         ("gate", "domain and quota together must reach it"),
         ("quality", "log P(the sides are translations)"),
+        ("distance", "of the target side from what the cluster's regression predicts, squared"),
         ("score", "domain, quota and weighted quality"),
         ("threshold", "the score must reach it"),
     ):
@@ -61,4 +101,22 @@ def _print(parts: dict[str, Any], console: Console) -> None:
         table.add_row("fault", str(parts["fault"]), "what makes it no good translation")
     for name, value in parts["features"].items():
         table.add_row(f"  {name}", f"{value:.3f}", "")
+    console.print(table)
+    _print_nearest(parts["nearest"], console)
+
+
+def _print_nearest(pairs: Sequence[dict[str, Any]] | None, console: Console) -> None:
+    console.print()
+    if pairs is None:
+        console.print(_NO_TARGET)
+        return
+    table = Table("source side", "target side", "target pair", box=None, pad_edge=False)
+    for near in pairs:
+        similarities = f"{near['similarity']:.3f}", f"{near['target_similarity']:.3f}"
+        table.add_row(*similarities, escape(near["id"]), end_section=False)
+        for side in ("source", "target"):
+            table.add_row("", "", escape(near[side]))
+    console.print(
+        "nearest target pairs, by the cosine of embeddings:" if len(pairs) else "the target is empty"
+    )
     console.print(table)

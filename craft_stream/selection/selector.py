@@ -188,7 +188,10 @@ class Selector:
         return min(left)
 
     def explain(self, source: str, target: str, model: Model, ledger: Ledger | None = None) -> dict[str, Any]:
-        """Every part of a pair's score under a Model, and with a Ledger the threshold that it would meet; decides nothing."""
+        """Every part of a pair's score under a Model, and with a Ledger the threshold and reason that it would meet.
+
+        Decides nothing.
+        """
         scorer = self._scorer(model)
         reading = scorer.read(PairBatch.pack([source], [target]))
         rows = np.zeros(1, np.int64)
@@ -208,12 +211,33 @@ class Selector:
             gate_scores = ledger.gate_scores(
                 reading.domain, scorer.distance(reading, rows), reading.cluster, model
             )
+            score = ledger.scores(gate_scores, np.array([quality], np.float32), reading.cluster, model)
             parts |= {
                 "quota": float(ledger.duals[reading.cluster[0]]),
-                "score": float(
-                    ledger.scores(gate_scores, np.array([quality], np.float32), reading.cluster, model)[0]
-                ),
+                "score": float(score[0]),
                 "gate": ledger.gate,
                 "threshold": ledger.threshold,
             }
+            parts["reason"] = self._reason(reading, features, quality, gate_scores, score, ledger).label
         return parts
+
+    def _reason(
+        self,
+        reading: Reading,
+        features: NDArray[np.float32],
+        quality: float,
+        gate_scores: NDArray[np.float32],
+        score: NDArray[np.float32],
+        ledger: Ledger,
+    ) -> Reason:
+        """What a single pair would be decided for if it came now."""
+        selection = self.parameters.selection
+        if gate_scores[0] < ledger.gate:
+            return Reason.OFF_DOMAIN
+        if selection.method == "craft-plus" and (
+            quality < selection.quality_floor or features[0, MOJIBAKE] > 0
+        ):
+            return Reason(int(faults(features)[0]))
+        if score[0] < ledger.threshold or ledger.room(1) < 1:
+            return Reason.OVER_BUDGET
+        return twin(ledger.seen_pairs, reading, 0, selection) or Reason.ACCEPTED

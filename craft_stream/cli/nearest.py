@@ -1,0 +1,116 @@
+"""The target pairs that are nearest to a pair, by the embeddings that a Model assigns clusters by."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.select import read
+from craft_stream.cli.stream import blocks
+from craft_stream.model import Model
+from craft_stream.runtime.target_log import TargetFollower
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.settings import RecordSettings, Settings
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokens import tokenize
+
+_RUN = 1024
+
+
+class Near(NamedTuple):
+    """A target pair beside another pair.
+
+    Attributes:
+        similarity: cosine of the source sides' embeddings, -1 to 1.
+        target_similarity: of the target sides'.
+        id, source, target: the pair.
+    """
+
+    similarity: float
+    target_similarity: float
+    id: str
+    source: str
+    target: str
+
+
+def nearest(
+    source: str,
+    target: str,
+    pairs: Iterable[tuple[Sequence[str], PairBatch]],
+    model: Model,
+    encoder: Embedder,
+    count: int,
+) -> list[Near]:
+    """The `count` pairs whose source sides are nearest, the nearest first; memory does not grow with `pairs`.
+
+    Args:
+        source, target: the pair to compare with.
+        pairs: ids and texts, in runs.
+        model: with the stem weights.
+        encoder: that the model was made with.
+        count: at most so many are given.
+    """
+    x, y = _embedded(PairBatch.pack([source], [target]), model, encoder)
+    best: list[Near] = []
+    for ids, batch in pairs:
+        sources, targets = _embedded(batch, model, encoder)
+        index = faiss.IndexFlatIP(sources.shape[1])
+        index.add(sources)
+        similarities, rows = index.search(x, min(count, len(batch)))
+        found = [
+            Near(float(s), float(targets[r] @ y[0]), ids[r], batch.source.text(r), batch.target.text(r))
+            for s, r in zip(similarities[0].tolist(), rows[0].tolist(), strict=True)
+        ]
+        best = heapq.nlargest(count, [*best, *found])
+    return best
+
+
+def _embedded(
+    batch: PairBatch, model: Model, encoder: Embedder
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rows = np.arange(len(batch))
+    return (
+        encoder.embed(batch.source, tokenize(batch.source), rows, model.source_weights),
+        encoder.embed(batch.target, tokenize(batch.target), rows, model.target_weights, "target"),
+    )
+
+
+def pairs_of_files(paths: Sequence[str], record: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
+    """Ids and texts of files of pairs; what is no pair is passed over."""
+    for block in blocks(read(paths, record), record):
+        if len(block.batch):
+            yield [pair.id for pair in block.pairs], block.batch
+
+
+def pairs_of_topic(settings: Settings) -> Iterator[tuple[Sequence[str], PairBatch]]:
+    """Ids and texts of the target topic as it stands, withdrawn pairs left out."""
+    held: dict[str, tuple[str, str]] = {}
+
+    class Collector:
+        """Takes what a learner would."""
+
+        def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
+            held.update(
+                zip(identifiers, zip(batch.source.texts(), batch.target.texts(), strict=True), strict=True)
+            )
+
+        def withdraw_target(self, identifiers: Sequence[str]) -> None:
+            for identifier in identifiers:
+                held.pop(identifier, None)
+
+    reader = KafkaTransport(settings.kafka).reader()
+    try:
+        follower = TargetFollower(reader, settings.kafka.target_topic, settings.record)
+        follower.refresh(cast(Any, Collector()))
+    finally:
+        reader.close()
+    names = list(held)
+    for start in range(0, len(names), _RUN):
+        run = names[start : start + _RUN]
+        yield run, PairBatch.pack([held[name][0] for name in run], [held[name][1] for name in run])

@@ -1,0 +1,149 @@
+"""`craft-stream explain`: outcome and reason, and the nearest target pairs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from craft_stream.cli import main
+from craft_stream.cli.nearest import nearest, pairs_of_topic
+from craft_stream.encoders import load_encoder
+from craft_stream.learning.learner import Learner
+from craft_stream.model import Model
+from craft_stream.parameters import Parameters
+from craft_stream.settings import Settings
+from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokens import tokenize
+from tests.unit.toy import Toy, stream, target
+
+Run = Callable[..., tuple[int, str, str]]
+TOY = Toy()
+IDS, PAIRS = target(TOY, 300)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(IDS, PAIRS)
+    learner.observe(stream(TOY, 3000).batch)
+    return learner.publish()
+
+
+@pytest.fixture(scope="module")
+def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explain")
+    (folder / "model.bin").write_bytes(model.encode())
+    rows = zip(IDS, PAIRS.source.texts(), PAIRS.target.texts(), strict=True)
+    lines = [orjson.dumps({"id": i, "src": a, "tgt": b}) for i, a, b in rows]
+    (folder / "one.jsonl").write_bytes(b"\n".join(lines[:100]) + b"\n")
+    (folder / "two.jsonl").write_bytes(b"not a record\n" + b"\n".join(lines[100:]) + b"\n")
+    return folder
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: Path) -> Run:
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["craft-stream", "explain", *map(str, args), "--model", "model.bin"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return call
+
+
+def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
+    """Over runs of any size the pairs and cosines are those of comparing with every one."""
+    encoder = load_encoder()
+    source, translation = PAIRS.source.text(7) + " " + TOY.domain[0], PAIRS.target.text(8)
+    query = PairBatch.pack([source], [translation])
+
+    def embedded(batch: PairBatch) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(len(batch))
+        return (
+            encoder.embed(batch.source, tokenize(batch.source), rows, model.source_weights),
+            encoder.embed(batch.target, tokenize(batch.target), rows, model.target_weights),
+        )
+
+    (x, y), (sources, targets) = embedded(query), embedded(PAIRS)
+    similarity, other = sources @ x[0], targets @ y[0]
+    for size in (1, 7, 300):
+        cuts = [(IDS[k : k + size], PAIRS.slice(k, min(k + size, 300))) for k in range(0, 300, size)]
+        found = nearest(source, translation, cuts, model, encoder, 5)
+        assert [near.similarity for near in found] == pytest.approx(np.sort(similarity)[::-1][:5], abs=1e-5)
+        for near in found:
+            row = IDS.index(near.id)
+            assert near.similarity == pytest.approx(similarity[row], abs=1e-5)
+            assert near.target_similarity == pytest.approx(other[row], abs=1e-5)
+            assert (near.source, near.target) == (PAIRS.source.text(row), PAIRS.target.text(row))
+    assert nearest(source, translation, [], model, encoder, 5) == []
+
+
+def test_a_target_pair_is_nearest_to_itself(run: Run) -> None:
+    """With the target's files the pair itself comes first, its sides at 1; as many are shown as were asked for."""
+    row = 150
+    sides = PAIRS.source.text(row), PAIRS.target.text(row)
+    code, out, err = run(*sides, "--target", "one.jsonl", "two.jsonl", "--json", "--nearest", 4)
+    assert code == 0, err
+    found = json.loads(out)["nearest"]
+    assert len(found) == 4
+    assert (found[0]["id"], found[0]["source"], found[0]["target"]) == (IDS[row], *sides)
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert found[0]["target_similarity"] == pytest.approx(1, abs=1e-5)
+    code, out, err = run(*sides, "--target", "two.jsonl")
+    assert code == 0, err
+    assert "accepted" in out
+    assert out.count(sides[0]) == out.count(sides[1]) == 1
+
+
+def test_reasons_are_those_that_the_selector_gives(run: Run, folder: Path) -> None:
+    """Accepted, off the domain, a copy, and a listed pair, each named; without the target it says how to give it."""
+    good = PAIRS.source.text(0), PAIRS.target.text(0)
+    other = " ".join(TOY.other[:8]), " ".join(TOY.translation[word] for word in TOY.other[:8])
+    (folder / "gone.txt").write_text(good[0] + "\n")
+    for sides, more, reason in (
+        (good, (), "accepted"),
+        (other, (), "off_domain"),
+        ((good[0], good[0]), (), "copy"),
+        (good, ("--set", "selection.takedown=gone.txt"), "listed"),
+    ):
+        code, out, err = run(*sides, "--json", *more)
+        assert code == 0, err
+        parts = json.loads(out)
+        assert parts["reason"] == reason
+        assert parts["nearest"] is None
+    code, out, _ = run(*good)
+    assert "--target FILE" in out
+
+
+def test_help_has_an_example(run: Run) -> None:
+    """`--help` shows a command that can be typed."""
+    _, out, _ = run("--help")
+    assert 'craft-stream explain "Close the ticket" "Fermer le ticket" --model model.bin --target' in out
+
+
+def test_the_target_topic_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaced pairs as they are now, withdrawn ones not at all."""
+    settings = Settings()
+    broker = MemoryBroker({settings.kafka.target_topic: 1})
+
+    def put(name: str, source: str | None) -> None:
+        value = None if source is None else orjson.dumps({"src": source, "tgt": "x"})
+        broker.append(settings.kafka.target_topic, 0, value, name.encode())
+
+    for name, source in (("a", "one"), ("b", "two"), ("a", "three"), ("b", None), ("c", "four")):
+        put(name, source)
+    monkeypatch.setattr(
+        "craft_stream.cli.nearest.KafkaTransport",
+        lambda kafka: MemoryTransport(broker, kafka, {}, lambda: None),
+    )
+    runs = list(pairs_of_topic(settings))
+    assert [(list(ids), batch.source.texts()) for ids, batch in runs] == [(["a", "c"], ["three", "four"])]
