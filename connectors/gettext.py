@@ -9,12 +9,13 @@ from pathlib import Path
 import orjson
 import polib
 
+from connectors.files.base import FileSource
 from craft_stream.errors import DataError
 from craft_stream.runtime.ports import Message
 from craft_stream.settings import RecordSettings
 
 
-class GettextSource:
+class GettextSource(FileSource):
     """The translated messages of one catalogue, in its order; offset = number of the pair from 0.
 
     What is untranslated, fuzzy or obsolete is no pair and is left out; a plural message gives two pairs, its

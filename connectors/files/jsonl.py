@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self
 
-from connectors.files.open import STANDARD, OutputFile, open_input
+from connectors.files.base import FileSink, FileSource
+from connectors.files.open import STANDARD, open_input
 from craft_stream.errors import DataError
 from craft_stream.runtime.ports import Message
 from craft_stream.settings import RecordSettings
@@ -16,7 +16,7 @@ _BATCH_BYTES = 1 << 26
 _SKIP_BLOCK = 1 << 20
 
 
-class JsonlSource:
+class JsonlSource(FileSource):
     """The lines of a file as messages: offset = line number from 0, value = the line without its newline.
 
     A line is whatever stands between newlines; what it holds is for `records.decode` to judge, which also
@@ -64,12 +64,6 @@ class JsonlSource:
         if self._path != STANDARD:
             self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _skip_line(self) -> int:
         skipped = 0
         while block := self._file.readline(_SKIP_BLOCK):
@@ -92,28 +86,11 @@ class JsonlSource:
         self._line, self._byte = line, byte
 
 
-class JsonlSink:
-    """Writes records as lines; the file appears at its place when it is closed (`OutputFile`)."""
-
-    def __init__(self, path: str) -> None:
-        self._file = OutputFile(path)
+class JsonlSink(FileSink):
+    """Writes records as lines."""
 
     def write(self, values: Iterable[bytes]) -> None:
         """Append records, each with a newline."""
         lines = b"\n".join([*values, b""])
         if lines:
             self._file.write(lines)
-
-    def close(self) -> None:
-        """Move the whole file to its place."""
-        self._file.close()
-
-    def discard(self) -> None:
-        """Give up what was written."""
-        self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self._file.__exit__(kind, *rest)

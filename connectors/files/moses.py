@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import orjson
 
+from connectors.files.base import FileSource
 from connectors.files.jsonl import JsonlSource
 from craft_stream.errors import DataError
 from craft_stream.runtime.ports import Message
@@ -22,7 +22,7 @@ from craft_stream.settings import RecordSettings
 LANGUAGES = re.compile(r"([a-z]{2,3}(?:_[a-z]+)?)-([a-z]{2,3}(?:_[a-z]+)?)", re.IGNORECASE)
 
 
-class MosesSource:
+class MosesSource(FileSource):
     """Lines of two files as messages: offset = line number from 0.
 
     A line that has none beside it, or is not UTF-8, is a message with a `problem`.
@@ -79,12 +79,6 @@ class MosesSource:
         """Close both files."""
         self._source.close()
         self._target.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def twins(path: str) -> tuple[str, str]:

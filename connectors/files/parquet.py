@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from connectors.files.base import FileSink, FileSource
+from connectors.files.columns import records
 from connectors.files.fields import decoded, sides, split_options
 from connectors.files.open import OutputFile
 from craft_stream.errors import ConfigurationError, DataError
@@ -17,16 +19,18 @@ from craft_stream.runtime.ports import Message
 from craft_stream.settings import RecordSettings
 
 _BATCH = 8_192
+_BATCH_BYTES = 1 << 26
 _ROW_GROUP = 50_000
 _OPTIONS = ("src", "tgt")
 
 
-class ParquetSource:
+class ParquetSource(FileSource):
     """Rows as messages: offset = number of the row from 0; every column is a field.
 
     The sides are the columns that the path names (`pairs.parquet?src=en&tgt=fr`), the record's own names, names that
     tools use, or the two languages of a struct column `translation`. Memory is that of one batch of 8,192 rows and
-    the column chunks being decompressed. Resume tokens are row numbers.
+    the column chunks being decompressed. Resume tokens are row numbers. A row that is no UTF-8 is a message with a
+    `problem`.
     """
 
     def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
@@ -42,7 +46,7 @@ class ParquetSource:
         except OSError as error:
             raise DataError(f"cannot read {self._path}: {error}") from None
         self._struct, self._names = self._columns(self._schema.names, options)
-        self._rows: list[bytes] = []
+        self._ready: list[Message] = []
         self._taken = 0
 
     def _open(self, row: int) -> Iterator[Any]:
@@ -85,28 +89,31 @@ class ParquetSource:
         """At most `limit` next rows; empty at the end."""
         messages: list[Message] = []
         while len(messages) < limit:
-            if self._taken == len(self._rows):
+            if self._taken == len(self._ready):
                 try:
                     batch = next(self._batches, None)
                 except (OSError, pa.ArrowException) as error:
                     raise DataError(f"{self._path} is damaged: {error}") from None
                 if batch is None:
                     break
-                self._rows, self._taken = self._records(batch), 0
-            rows = self._rows[self._taken : self._taken + limit - len(messages)]
-            messages += [Message(value, offset, self._path) for offset, value in enumerate(rows, self._next)]
-            self._taken += len(rows)
-            self._next += len(rows)
+                self._ready, self._taken = self._messages(batch), 0
+            taken = self._ready[self._taken : self._taken + limit - len(messages)]
+            messages = messages + taken if messages else taken
+            self._taken += len(taken)
+            self._next += len(taken)
         return messages
 
-    def _records(self, batch: Any) -> list[bytes]:
+    def _messages(self, batch: Any) -> list[Message]:
+        columns = batch.columns
         if self._struct is not None:
-            column = batch.column(self._schema.names.index(self._struct))
-            columns = [part.to_pylist() for part in column.flatten()]
-        else:
-            columns = [column.to_pylist() for column in batch.columns]
-        names, dumps = self._names, orjson.dumps
-        return [dumps(dict(zip(names, row, strict=True)), str) for row in zip(*columns, strict=True)]
+            columns = batch.column(self._schema.names.index(self._struct)).flatten()
+        rows = records(self._names, columns)
+        if isinstance(rows, list):
+            return [Message(value, row, self._path) for row, value in enumerate(rows, self._next)]
+        return [
+            Message(value, row, self._path, problem=problem)
+            for row, (value, problem) in enumerate(rows, self._next)
+        ]
 
     def position(self) -> str:
         """The number of the next row."""
@@ -118,23 +125,20 @@ class ParquetSource:
         if hasattr(self, "_file"):
             self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _after(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    """Batches behind the first `rows` rows, cut where they hold more than `_BATCH_BYTES`."""
     for batch in batches:
         if rows >= batch.num_rows:
             rows -= batch.num_rows
             continue
-        yield batch.slice(rows) if rows else batch
+        step = max(1, batch.num_rows * _BATCH_BYTES // max(batch.nbytes, _BATCH_BYTES))
+        for start in range(rows, batch.num_rows, step):
+            yield batch.slice(start, step)
         rows = 0
 
 
-class ParquetSink:
+class ParquetSink(FileSink):
     """Writes records as rows, in groups of 50,000.
 
     The first group tells the columns: text, or numbers where all values are; lists and objects become their JSON. What
@@ -142,12 +146,10 @@ class ParquetSink:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._output = OutputFile(path)
+        super().__init__(path)
         self._rows: list[dict[str, object]] = []
         self._writer: Any = None
         self._schema: Any = None
-        self._done = False
 
     def write(self, values: Iterable[bytes]) -> None:
         """Append records."""
@@ -160,7 +162,7 @@ class ParquetSink:
         if self._writer is None:
             self._schema = _schema(self._rows)
             self._writer = pq.ParquetWriter(
-                pa.PythonFile(_Stream(self._output), mode="w"), self._schema, compression="zstd"
+                pa.PythonFile(_Stream(self._file), mode="w"), self._schema, compression="zstd"
             )
         columns = {name: [] for name in self._schema.names}  # type: dict[str, list[object]]
         numbers = {field.name for field in self._schema if not pa.types.is_string(field.type)}
@@ -177,27 +179,9 @@ class ParquetSink:
         self._writer.write_table(pa.table(columns, schema=self._schema))
         self._rows = []
 
-    def close(self) -> None:
-        """Write the rest and move the whole file to its place."""
-        if not self._done:
-            self._done = True
-            self._flush()
-            self._writer.close()
-        self._output.close()
-
-    def discard(self) -> None:
-        """Give up what was written."""
-        self._done = True
-        self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
+    def _finish(self) -> None:
+        self._flush()
+        self._writer.close()
 
 
 class _Stream:

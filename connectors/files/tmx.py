@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Self
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 import orjson
 
+from connectors.files.base import FileSink, FileSource
 from connectors.files.fields import split_options, text_fields
-from connectors.files.open import OutputFile, open_input
+from connectors.files.open import open_input
 from craft_stream.errors import DataError
 from craft_stream.runtime.ports import Message
 from craft_stream.settings import RecordSettings
@@ -27,7 +27,7 @@ _OPENING = b"<tmx><body>"
 _UNIT_END = b"</tu>"
 
 
-class TmxSource:
+class TmxSource(FileSource):
     """Translation units as messages: offset = number of the unit from 0.
 
     The languages are the options of the path (`memory.tmx?langs=en,fr`), else the header's `srclang` and the first
@@ -205,12 +205,6 @@ class TmxSource:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _encoding(path: str) -> str:
     """The encoding that the file says it has, lower case."""
@@ -303,17 +297,17 @@ class _UnitParser:
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-class TmxSink:
+class TmxSink(FileSink):
     """Writes records as translation units; `memory.tmx?langs=en,fr` names the languages.
 
     Without it they are `qaa` and `qab`, which ISO 639 keeps for private use.
     """
 
     def __init__(self, path: str) -> None:
-        self._path, options = split_options(path, ("langs",))
+        path, options = split_options(path, ("langs",))
+        super().__init__(path)
         languages = options.get("langs", "qaa,qab").split(",")
         self._source, self._target = languages[0], languages[-1]
-        self._file = OutputFile(self._path)
         default = RecordSettings()
         self._names = (default.source_field, default.target_field, default.id_field)
         self._file.write(
@@ -331,28 +325,8 @@ class TmxSink:
                 f'<tuv xml:lang="{self._target}"><seg>{_clean(target)}</seg></tuv></tu>\n'.encode()
             )
 
-    def close(self) -> None:
-        """Write the end and move the whole file to its place."""
-        if not self._closed:
-            self._closed = True
-            self._file.write(b"</body></tmx>\n")
-        self._file.close()
-
-    _closed = False
-
-    def discard(self) -> None:
-        """Give up what was written."""
-        self._closed = True
-        self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
+    def _finish(self) -> None:
+        self._file.write(b"</body></tmx>\n")
 
 
 def _clean(text: str, quote: bool = False) -> str:

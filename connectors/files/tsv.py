@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 import orjson
 
+from connectors.files.base import FileSink, FileSource
 from connectors.files.fields import sides, split_options, text_fields
 from connectors.files.jsonl import LONGEST_LINE, JsonlSource
-from connectors.files.open import OutputFile, open_input
+from connectors.files.open import open_input
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.runtime.ports import Message
 from craft_stream.settings import RecordSettings
@@ -39,7 +39,7 @@ _BITEXTOR_STEPS = (
 _OPTIONS = ("src", "tgt", "columns")
 
 
-class TsvSource:
+class TsvSource(FileSource):
     """The lines of a file as messages: offset = line number from 0, the header's included.
 
     A line with fewer columns than the two sides need, or that is not UTF-8, is a message with a `problem`. Resume
@@ -96,12 +96,6 @@ class TsvSource:
         """Close the file."""
         self._lines.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _columns(
     path: str, head: list[bytes], options: dict[str, str], record: RecordSettings
@@ -144,7 +138,7 @@ def _chosen(path: str, wanted: str | None, header: list[str], default: int) -> i
     raise ConfigurationError(f'{path}: no column "{wanted}"; its first line is {", ".join(header)[:200]}')
 
 
-class TsvSink:
+class TsvSink(FileSink):
     """Writes records as lines of source, tab, target; `out.tsv?columns=src,tgt,score` says which fields instead.
 
     White space in a field, tabs and newlines among it, becomes a space. No header is written: Marian and OpusTrainer
@@ -152,11 +146,11 @@ class TsvSink:
     """
 
     def __init__(self, path: str) -> None:
-        self._path, options = split_options(path, ("columns",))
+        path, options = split_options(path, ("columns",))
+        super().__init__(path)
         default = RecordSettings()
         names = options.get("columns", f"{default.source_field},{default.target_field}")
         self._names = tuple(name.strip() for name in names.split(","))
-        self._file = OutputFile(self._path)
 
     def write(self, values: Iterable[bytes]) -> None:
         """Append records, each as a line."""
@@ -164,17 +158,3 @@ class TsvSink:
             if not all(fields[:2]):
                 raise DataError(f"{self._path}: a record has no {' or no '.join(self._names[:2])}")
             self._file.write("\t".join(fields).encode() + b"\n")
-
-    def close(self) -> None:
-        """Move the whole file to its place."""
-        self._file.close()
-
-    def discard(self) -> None:
-        """Give up what was written."""
-        self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self._file.__exit__(kind, *rest)

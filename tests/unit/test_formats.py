@@ -212,3 +212,35 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 nothing")
     with pytest.raises(DataError, match=r"x\.parquet"):
         read(path)
+
+
+def test_parquet_rows_as_json_writes_them(tmp_path: Path) -> None:
+    """Quotes, backslashes, control characters, numbers, nulls and nested values all come back as they are."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    for name, source in (("plain", 'a "b" \\ c\\" é'), ("control", 'tab\t"new"\nline \\')):
+        path = tmp_path / f"{name}.parquet"
+        columns = {"src": [source, "x"], "tgt": ["t", None], "n": [1, None], "big": [2**62, -1]}
+        pq.write_table(pa.table(columns), path)
+        assert values(path) == [
+            {"src": source, "tgt": "t", "n": 1, "big": 2**62},
+            {"src": "x", "tgt": None, "n": None, "big": -1},
+        ]
+    nested = {"src": ["s"], "tgt": ["t"], "score": [0.5], "block": [[1, 2]], "on": [True]}
+    pq.write_table(pa.table(nested), tmp_path / "nested.parquet")
+    assert values(tmp_path / "nested.parquet") == [{key: value[0] for key, value in nested.items()}]
+
+
+def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
+    """A row of wrong bytes is a message with a problem and those bytes; the rows around it are read."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    wrong = pa.Array.from_buffers(pa.string(), 3, pa.array([b"one", b"\xff\xfe", b"three"]).buffers())
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"src": wrong, "tgt": ["a", "b", "c"]}), path)
+    first, bad, last = read(path)
+    assert (bad.value, bad.problem) == (b"\xff\xfe", "byte 0 of a column is not valid UTF-8")
+    assert [orjson.loads(message.value or b"")["tgt"] for message in (first, last)] == ["a", "c"]
+    assert [message.offset for message in (first, bad, last)] == [0, 1, 2]
