@@ -107,6 +107,21 @@ class Reservoir:
         if len(self._pairs) < self.size and self._horizon < math.inf:
             self.incomplete = True
 
+    def merge(self, other: Reservoir) -> None:
+        """Take over what another reservoir of the same size, seed and decay has seen; of one identifier, its pair.
+
+        Exact: what is among the k smallest of a union is among the k smallest of its part, and of both parts all is known
+        that is smaller than the smaller horizon. A withdrawal must have reached both.
+        """
+        if (self.size, self._seed, self._decay) != (other.size, other._seed, other._decay):
+            raise ValueError("only reservoirs of the same size, seed and decay have a union")
+        self._horizon = min(self._horizon, other._horizon)
+        self.incomplete |= other.incomplete
+        union = self._pairs | other._pairs
+        self._pairs = {name: pair for name, pair in union.items() if pair.priority < self._horizon}
+        if len(self._pairs) > 4 * self.size:
+            self._trim()
+
     def sample(self) -> Sample:
         """The k pairs of smallest priority."""
         kept = self._ordered()[: self.size]
