@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from connectors.kafka.clients import consumer
 from craft_stream.encoders import load_encoder
 from craft_stream.model import Model
@@ -20,6 +22,9 @@ from tests.integration.deployment import Deployment
 
 T = TypeVar("T")
 LONG = os.environ.get("CRAFT_TEST_CHAOS") == "long"
+long_form = pytest.mark.skipif(
+    not LONG, reason="the long form only (make chaos): CI has four minutes for all"
+)
 
 
 def size(short: T, long: T) -> T:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checks import report, size
+from tests.chaos.checks import long_form, report
 from tests.chaos.fleet import Fleet
 from tests.integration.deployment import ROOT, Deployment, pairs, target_pairs
 
@@ -35,9 +35,10 @@ def install(folder: Path) -> None:
     )
 
 
+@long_form
 def test_an_encoder_stalls(bootstrap: str, tmp_path: Path) -> None:
     """Twice the poll interval without an answer: both workers keep their partitions, nothing is decided twice."""
-    times = size(1, 5)
+    times = 3
     install(tmp_path)
     trigger = tmp_path / "stall"
     overrides = {

@@ -17,7 +17,7 @@ from tests.integration.deployment import Deployment, pairs, target_pairs
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
 KILLS = size(10, 100)
-RECORDS = size(60_000, 500_000)
+RECORDS = size(30_000, 500_000)
 PARTITIONS = 6
 WORKERS = ("w0", "w1", "w2")
 # Small transactions, so that a kill finds one open as often as not.

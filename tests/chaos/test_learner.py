@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.checks import report, size
+from tests.chaos.checks import long_form, report, size
 from tests.chaos.fleet import Arrivals, Fleet, Stream
 from tests.integration.deployment import Deployment, pairs, target_pairs
 
@@ -46,7 +46,7 @@ def versions(run: Deployment) -> list[dict[str, Any]]:
 
 def test_the_learner_dies_and_stays_away(bootstrap: str, tmp_path: Path) -> None:
     """Killed again and again, then gone: no selector stops, the metric shows the age, and numbering goes on."""
-    kills, away, rate = size(3, 20), size(6.0, 120.0), 800.0
+    kills, away, rate = size(1, 20), size(4.0, 120.0), 800.0
     run = Deployment(bootstrap, tmp_path, 2, {**OVERRIDES, "learner.mode": "separate"})
     run.publish_target(target_pairs())
     stream, rng = Stream(run, pairs(int(rate * (kills * 20 + away + 200))), rate), random.Random(6)
@@ -57,7 +57,7 @@ def test_the_learner_dies_and_stays_away(bootstrap: str, tmp_path: Path) -> None
         stream.start()
         fleet.wait_log("learner", "published model")
         for _ in range(kills):
-            time.sleep(rng.uniform(1.0, 12.0))
+            time.sleep(rng.uniform(1.0, size(4.0, 12.0)))
             assert fleet.kill("learner"), run.log("learner")
             fleet.learn()
         # until it has published once more than it had when it died last
@@ -97,9 +97,10 @@ def test_the_learner_dies_and_stays_away(bootstrap: str, tmp_path: Path) -> None
     )
 
 
+@long_form
 def test_the_target_is_swapped_while_workers_die(bootstrap: str, tmp_path: Path) -> None:
     """One boundary offset per partition for the swap and one for the roll-back, both in force within 60 s."""
-    partitions, rate, times = 3, 900.0, size(1, 5)
+    partitions, rate, times = 3, 900.0, 5
     run = Deployment(bootstrap, tmp_path, partitions, {**OVERRIDES, "learner.publish_pairs": 100_000})
     run.publish_target(target_pairs())
     stream, rng = Stream(run, pairs(int(rate * (times * 130 + 60))), rate), random.Random(7)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checks import Expected, report, size, written
+from tests.chaos.checks import Expected, long_form, report, size, written
 from tests.chaos.conftest import Proxied
 from tests.chaos.fleet import Arrivals, Fleet, Stream, quantiles
 from tests.chaos.proxy import Api
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(18
 
 OVERRIDES = {"kafka.max_poll_records": 500, "kafka.commit_interval_ms": 200}
 CHANGES = size(6, 20)
-SECONDS = size(45.0, 600.0)
+SECONDS = size(24.0, 600.0)
 RATE = 600.0
 DELAY_SECONDS = 10.0
 
@@ -88,7 +88,7 @@ def first_decisions(assigned: list[tuple[float, int]], arrivals: Arrivals) -> li
 
 def test_told_to_end_under_load(bootstrap: str, tmp_path: Path, model: Path) -> None:
     """SIGTERM at random moments: exit code 0 in 30 s, and not one transaction was thrown away."""
-    times = size(3, 20)
+    times = size(2, 20)
     run = Deployment(bootstrap, tmp_path, 2, OVERRIDES)
     records = pairs(times * 4_000)
     expected = Expected.of(run, records, model)
@@ -140,11 +140,12 @@ def test_told_to_end_while_restoring(proxied: Proxied, tmp_path: Path, model: Pa
     assert redone == 0
 
 
+@long_form
 def test_how_long_an_assignment_takes(bootstrap: str, tmp_path: Path, model: Path) -> None:
     """A worker that comes back to a stream decides again within 2 s of its assignment."""
     run = Deployment(bootstrap, tmp_path, 4, OVERRIDES)
     records = pairs(20_000)
-    times = size(2, 10)
+    times = 10
     with Fleet(run, "--model", str(model)) as fleet, Arrivals(run).running() as arrivals:
         stream = Stream(run, records, RATE)
         stream.start()

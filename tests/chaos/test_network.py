@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.checks import Expected, size
+from tests.chaos.checks import Expected, long_form, size
 from tests.chaos.conftest import Proxied
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Api
@@ -25,7 +25,11 @@ PIECE = 400
 
 @pytest.mark.parametrize(
     ("apis", "share", "most"),
-    [((Api.END_TXN,), 0.4, size(20, 100)), (COMMIT, 0.4, size(10, 100)), (ANY, 0.05, size(20, 100))],
+    [
+        ((Api.END_TXN,), 0.4, size(20, 100)),
+        pytest.param(COMMIT, 0.4, 100, marks=long_form),
+        pytest.param(ANY, 0.05, 100, marks=long_form),
+    ],
     ids=["commit", "offsets-and-commit", "any"],
 )
 def test_replies_are_dropped(
@@ -55,12 +59,13 @@ def test_replies_are_dropped(
     assert left == 0, f"only {most - left} replies were dropped"
 
 
+@long_form  # each costs the client's 30 s
 def test_replies_that_stay_away(proxied: Proxied, tmp_path: Path, model: Path) -> None:
     """The commit's reply is swallowed and the connection stays: the client waits in vain, then asks again."""
     run = Deployment(proxied.cluster.bootstrap, tmp_path, 2, OVERRIDES)
     records = pairs(8_000)
     expected = Expected.of(run, records, model)
-    most = size(1, 5)
+    most = 5
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
         fleet.start("a")
         run.feed(records[:PIECE])

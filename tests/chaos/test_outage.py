@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import broker
-from tests.chaos.checks import LONG, Expected, report, size
+from tests.chaos.checks import Expected, long_form, report, size
 from tests.chaos.conftest import Proxied
 from tests.chaos.fleet import Fleet
 from tests.integration.deployment import Deployment, pairs
@@ -45,9 +45,10 @@ def test_the_single_broker_is_away(proxied: Proxied, tmp_path: Path, model: Path
     expected.check(run, "single broker away", away=f"{AWAY:.0f} s", resumed_after=f"{seconds:.1f} s")
 
 
+@long_form
 def test_away_for_too_long(proxied: Proxied, tmp_path: Path, model: Path) -> None:
     """Exit code 75, not before `kafka.unavailable_seconds` have passed; its successor goes on where it was."""
-    patience = size(8.0, 30.0)
+    patience = 30.0
     run = Deployment(
         proxied.cluster.bootstrap, tmp_path, 2, {**OVERRIDES, "kafka.unavailable_seconds": patience}
     )
@@ -73,7 +74,7 @@ def test_away_for_too_long(proxied: Proxied, tmp_path: Path, model: Path) -> Non
     )
 
 
-@pytest.mark.skipif(not LONG, reason="the long form only (make chaos)")
+@long_form
 def test_brokers_killed_in_turn(tmp_path: Path, model: Path) -> None:
     """Each of three brokers is killed and comes back: the worker goes on, nothing is lost or doubled."""
     with broker.cluster(3) as cluster:
