@@ -32,6 +32,7 @@ class Fleet:
     def __init__(self, run: Deployment, *arguments: str, **settings: Any) -> None:
         self.run, self._arguments, self._settings = run, arguments, settings
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._before: dict[str, int] = {}
 
     def __enter__(self) -> Fleet:
         return self
@@ -53,6 +54,7 @@ class Fleet:
     def start(self, name: str, **settings: Any) -> None:
         """Start a worker; it is a static member under its name unless the settings say otherwise."""
         own = {"kafka__instance_id": name, **self._settings, **settings}
+        self._before[name] = self.logged(name, "] assigned")
         self.processes[name] = self.run.start(*self._arguments, log=name, **own)
 
     def learn(self, name: str = "learner", **settings: Any) -> None:
@@ -94,6 +96,15 @@ class Fleet:
         while not path.exists() or path.read_text().count(text) < times:
             assert time.monotonic() < deadline, f"{name} never logged {text!r}: {self.run.log(name)}"
             time.sleep(0.02)
+
+    def joined(self, name: str, seconds: float) -> bool:
+        """Wait until a worker has been given partitions since it was started; False when it takes longer."""
+        deadline = time.monotonic() + seconds
+        while self.logged(name, "] assigned") == self._before[name]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def logged(self, name: str, text: str) -> int:
         """How often a worker has logged something."""

@@ -26,7 +26,7 @@ DONE_SECONDS = size(300.0, 3_000.0)
 
 
 def disturb(fleet: Fleet, records: Sequence[dict[str, str]], seed: int) -> int:
-    """Feed records piece by piece and kill a worker at random within each piece; how many kills hit a live one."""
+    """Feed records piece by piece and kill a worker at random within each; how many of the kills hit one at work."""
     rng, struck = random.Random(seed), 0
     for name in WORKERS:
         fleet.start(name)
@@ -34,9 +34,10 @@ def disturb(fleet: Fleet, records: Sequence[dict[str, str]], seed: int) -> int:
         # the next piece comes while the one before is still at work, and the kill comes into the midst of it
         start, stop = (edge * len(records) // KILLS for edge in (number, number + 1))
         fleet.run.feed(records[start:stop], start=start)
-        time.sleep(rng.uniform(0.2, 2.5))
         victim = rng.choice(WORKERS)
-        struck += fleet.kill(victim)
+        struck += fleet.joined(victim, 20.0)  # one that still starts has nothing that could be lost
+        time.sleep(rng.uniform(0.1, 1.5))
+        fleet.kill(victim)
         fleet.start(victim)
     fleet.wait_done(DONE_SECONDS)
     fleet.stop(*WORKERS)
