@@ -76,6 +76,8 @@ class Model:
         learning_digest: of the learning parameters it was made under.
         encoder: digest of the encoder.
         cascade: the encoder is expensive: the gate looks at the domain score alone, and only what passes is embedded.
+        identifier: what tells languages, with its version; empty: nothing does.
+        languages: of source and target, as in "en-fr"; what is neither is rejected.
         target_version: digest of the reservoir.
         target_pairs: pairs in the reservoir.
         pairs_seen: pairs of the stream that the learner had seen.
@@ -94,6 +96,8 @@ class Model:
     learning_digest: str
     encoder: str
     cascade: bool
+    identifier: str
+    languages: str
     target_version: str
     target_pairs: int
     pairs_seen: int

@@ -14,6 +14,7 @@ from typing import Literal
 from craft_stream.errors import ConfigurationError
 
 Method = Literal["craft-plus", "craft"]
+Identifier = Literal["none", "eldc"]
 
 
 def _check(condition: bool, message: str) -> None:
@@ -31,6 +32,8 @@ class LearningParameters:
         sample_rate: share of the stream that is learned from, after `full_until` pairs.
         full_until: pairs that are all learned from, at the start.
         embedded_rate: with an expensive encoder, share of the stream whose embeddings are learned from.
+        identifier: what tells the languages of both sides, so that pairs of others are rejected: "none", or "eldc" (an extra).
+        languages: source and target, as in "en-fr"; empty: those of the target.
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
@@ -46,6 +49,8 @@ class LearningParameters:
     sample_rate: float = 0.125
     full_until: int = 100_000
     embedded_rate: float = 0.03125
+    identifier: Identifier = "none"
+    languages: str = ""
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 51_200
@@ -58,6 +63,11 @@ class LearningParameters:
         _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
         _check(1 <= self.clusters <= 1024, "learner.clusters must be between 1 and 1024")
         _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
+        _check(self.identifier in ("none", "eldc"), 'learner.identifier must be "none" or "eldc"')
+        _check(
+            not self.languages or self.identifier != "none",
+            'learner.languages needs learner.identifier = "eldc"',
+        )
         _check(0 < self.embedded_rate <= 1, "learner.embedded_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
         _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")

@@ -14,6 +14,7 @@ from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
 from craft_stream.scoring.prediction import agreement, correct, predict, prediction_features
 from craft_stream.scoring.quality import log_probability, text_features, without_embedding
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.languages import LIMIT, named_identifier
 from craft_stream.text.ngrams import NGrams, word_ngrams
 from craft_stream.text.tokens import Tokens, tokenize
 
@@ -45,7 +46,8 @@ class Scorer:
     """Scores pairs with one Model.
 
     Raises:
-        IntegrityError: the Model was made with another encoder.
+        IntegrityError: the Model was made with another encoder, or tells languages by what is not installed here.
+        ConfigurationError: nothing is installed that tells languages, which the Model needs.
     """
 
     def __init__(self, model: Model, embedder: Embedder) -> None:
@@ -56,6 +58,7 @@ class Scorer:
             )
         self.model = model
         self._embedder = embedder
+        self._identifier = named_identifier(model.identifier)
 
     def read(self, batch: PairBatch) -> Reading:
         """Tokenise, score the domain, assign clusters: the part that every pair gets."""
@@ -69,6 +72,17 @@ class Scorer:
         else:
             cluster = self._embedder.nearest(batch.source, source, model.source_weights, model.centroids)
         return Reading(batch, source, target, ngrams, domain, raw[:, 0], cluster)
+
+    def foreign(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the pairs at `rows` have a side in another language than the Model says, bool [rows]."""
+        if self._identifier is None:
+            return np.zeros(len(rows), np.bool_)
+        source, target = self.model.languages.split("-")
+        batch = reading.batch
+        found = self._identifier.strangeness(batch.target, rows, target) > LIMIT
+        rest = np.flatnonzero(~found)
+        found[rest] = self._identifier.strangeness(batch.source, rows[rest], source) > LIMIT
+        return found
 
     def text_features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The features that need no embedding, float32 [rows, 24]."""

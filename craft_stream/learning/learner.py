@@ -33,6 +33,7 @@ from craft_stream.scoring.translation import Lexicon
 from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.hashing import GOLDEN
+from craft_stream.text.languages import load_identifier
 from craft_stream.text.ngrams import NGrams, word_ngrams
 from craft_stream.text.tokens import Tokens, tokenize
 
@@ -90,6 +91,9 @@ class Learner:
         self._parameters = parameters
         self._encoder = encoder
         learning = parameters.learning
+        self._identifier = load_identifier(learning.identifier)
+        if self._identifier and learning.languages:
+            self._identifier.check(learning.languages)
         self._reservoir = Reservoir(learning.reservoir_size, learning.seed)
         self._centroids = Centroids(encoder.dimensions, learning.clusters, learning.seed)
         self._counts = NGramCounts()
@@ -320,6 +324,8 @@ class Learner:
             learning_digest=digest(learning),
             encoder=self._encoder.digest,
             cascade=self._encoder.expensive,
+            identifier=self._identifier.name if self._identifier else "",
+            languages=self._languages(clean),
             target_version=target.sample.version,
             target_pairs=len(target.sample),
             pairs_seen=self.pairs_seen,
@@ -352,6 +358,13 @@ class Learner:
             spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
             weights[:, 1] += learning.discriminant * spread[0] / max(spread[1], 1e-6) * discriminant
         return weights
+
+    def _languages(self, target: _Texts) -> str:
+        if self._identifier is None:
+            return ""
+        asked = self._parameters.learning.languages
+        sides = (target.batch.source, target.batch.target)
+        return asked or "-".join(self._identifier.majority(side) for side in sides)
 
     def _fit_head(
         self,
@@ -418,5 +431,6 @@ def _calibrated(model: Model, encoder: Embedder, recent: PairBatch) -> Model:
     quality, distance = np.full(n, np.nan, np.float32), np.zeros(n, np.float32)
     if len(rows):
         quality[rows] = scorer.quality(scorer.features(reading, rows))
+        quality[rows[scorer.foreign(reading, rows)]] = np.nan
         distance[rows] = scorer.distance(reading, rows)
     return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance, weight))

@@ -22,6 +22,7 @@ class Reason(IntEnum):
     NEAR_DUPLICATE = 7
     OVER_BUDGET = 8
     LISTED = 9
+    LANGUAGE = 10
 
     @property
     def label(self) -> str:

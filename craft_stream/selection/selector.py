@@ -93,6 +93,10 @@ class Selector:
         quality = np.full(n, np.nan, np.float32)
         candidates = np.flatnonzero((gate_scores >= ledger.gate) & ~listed)
         reasons[listed] = Reason.LISTED
+        if selection.method == "craft-plus":
+            foreign = scorer.foreign(reading, candidates)
+            reasons[candidates[foreign]] = Reason.LANGUAGE
+            candidates = candidates[~foreign]
         if model.cascade and selection.method == "craft-plus":
             cascade = Cascade(scorer, reading, ledger, scores, quality, reasons)
             able, accepted = cascade.judge(candidates)
@@ -205,7 +209,9 @@ class Selector:
             "features": dict(zip(FEATURES, features[0].astype(float).tolist(), strict=True)),
             "model_version": model.version,
         }
-        if quality < self.parameters.selection.quality_floor:
+        if scorer.foreign(reading, rows)[0]:
+            parts["fault"] = Reason.LANGUAGE.label
+        elif quality < self.parameters.selection.quality_floor:
             parts["fault"] = Reason(int(faults(features)[0])).label
         if ledger is not None:
             gate_scores = ledger.gate_scores(

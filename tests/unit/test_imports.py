@@ -29,6 +29,7 @@ ALLOWED = {
     "craft_stream.parameters": {"craft_stream.errors"},
     "craft_stream.codec": ENGINE | {"zstandard"},
     "craft_stream.text": ENGINE,
+    "craft_stream.text.languages": ENGINE | {"craft_stream.text", "eldc"},
     "craft_stream.scoring": ENGINE | {"craft_stream.text"},
     "craft_stream.model": SCORING | {"craft_stream.codec"},
     "craft_stream.scorer": MODEL,

@@ -180,7 +180,13 @@ def test_parameters_are_all_there() -> None:
 def test_shown_settings_can_be_read_back(tmp_path: Path) -> None:
     """What `config show` prints is a file that gives the same settings."""
     settings = Settings.load(
-        None, ["budget.rate=0.01", 'kafka.group_id=a "b"', "encoder.options.dimensions=64", "learner.correction_ridge=inf"]
+        None,
+        [
+            "budget.rate=0.01",
+            'kafka.group_id=a "b"',
+            "encoder.options.dimensions=64",
+            "learner.correction_ridge=inf",
+        ],
     )
     (tmp_path / "shown.toml").write_text(toml(settings))
     assert Settings.load(tmp_path / "shown.toml") == settings
