@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -56,14 +56,23 @@ class ShardedExport:
         topic: to export.
         folder: of shards and manifest; made when it is missing.
         plan: how shards are made.
+        targets: digests of the targets by Model version; asked when a shard is written.
 
     Raises:
         ConfigurationError: the folder holds an export of another topic or plan.
         IntegrityError: the manifest cannot be read.
     """
 
-    def __init__(self, reader: Reader, topic: str, folder: Path, plan: ShardPlan) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        topic: str,
+        folder: Path,
+        plan: ShardPlan,
+        targets: Callable[[], Mapping[int, str]] = dict,
+    ) -> None:
         self._reader, self._topic, self._folder, self._plan = reader, topic, folder, plan
+        self._targets = targets
         folder.mkdir(parents=True, exist_ok=True)
         self.manifest = self._load()
         named = {shard["file"] for shard in self.manifest["shards"]}
@@ -165,13 +174,15 @@ class ShardedExport:
             discard()
             raise
         sink.close()
+        versions, targets = _versions(records), self._targets()
         shard = {
             "file": path.name,
             "records": len(records),
             "bytes": path.stat().st_size,
             "sha256": _sha256(path),
             "offsets": {str(p): [at[p], after[p]] for p in sorted(after) if after[p] > at[p]},
-            "model_versions": _versions(records),
+            "model_versions": versions,
+            "target_versions": {str(version): targets.get(version) for version in versions},
         }
         self.manifest["shards"].append(shard)
         self.manifest["records"] += len(records)

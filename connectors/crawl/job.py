@@ -99,6 +99,7 @@ class Crawl:
                 idle = True
                 break
             pages += 1
+            self.counts["bytes"] += len(response.body)
             records.extend(self._pairs(response))
         self.counts["responses"] += pages
         self.counts["pairs"] += len(records)

@@ -8,9 +8,8 @@ entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, name
 
 from __future__ import annotations
 
-import importlib
 import re
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePath
 from typing import Any, cast
 
@@ -75,12 +74,11 @@ def open_sink(path: str) -> Sink:
 
 def _load(group: str, known: dict[str, str], path: str) -> Any:
     name = ending(path)
-    if name in known:
-        module, _, member = known[name].partition(":")
-        try:
-            return getattr(importlib.import_module(module), member)
-        except ImportError as error:
-            raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
-    for entry in entry_points(group=group, name=name):
-        return entry.load()
+    try:
+        if name in known:
+            return EntryPoint(name, known[name], group).load()
+        for entry in entry_points(group=group, name=name):
+            return entry.load()
+    except ImportError as error:
+        raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
     raise ConfigurationError(f'{path}: unknown format "{name}"; known are {", ".join(sorted(known))}')

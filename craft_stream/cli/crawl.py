@@ -15,6 +15,8 @@ import typer
 from connectors.files.open import STANDARD
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
+from craft_stream.observe.crawl import CrawlRecorder
+from craft_stream.observe.http import Server
 from craft_stream.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +53,14 @@ def crawl(
     ] = 30.0,
     max_waiting: Annotated[int, typer.Option(min=1, help="Pages that wait, at most.")] = 1_000_000,
     max_page_bytes: Annotated[int, typer.Option(min=1_024, help="Largest page.")] = 10 << 20,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Serve /metrics and /livez on this port of observe.host; 0: a free one.",
+        ),
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -81,7 +91,12 @@ def crawl(
     with Store(store, languages, wait=int(wait_days * 86_400), most_waiting=max_waiting) as opened:
         publisher = _publisher(settings, topic, output, name, opened)
         report = _Report(opened, as_json, to_stderr=output == STANDARD)
+        watched = CrawlRecorder(opened.counts)
+        server = None
         try:
+            if metrics_port is not None:
+                server = Server(watched, settings.observe.host, metrics_port)
+                typer.echo(f"metrics and health on http://{settings.observe.host}:{server.port}", err=True)
             job = Crawl(
                 inputs,
                 languages,
@@ -93,9 +108,16 @@ def crawl(
                 max_bytes=max_page_bytes,
                 failed=_tell,
             )
-            job.run(stop.asked, report.step)
+
+            def stepped() -> None:
+                report.step()
+                watched.step(opened.counts, opened.waiting)
+
+            job.run(stop.asked, stepped)
         finally:
             publisher.close()
+            if server is not None:
+                server.close()
         report.finish()
 
 

@@ -10,6 +10,8 @@ import typer
 
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
+from craft_stream.runtime.model_log import ModelStore
+from craft_stream.runtime.transport import Reader
 
 app = typer.Typer()
 
@@ -59,7 +61,13 @@ def export(
     plan = ShardPlan(cast(Layout, layout), shard_size, seed, columns if layout.startswith("tsv") else "")
     reader = KafkaReader(settings.kafka)
     try:
-        job = ShardedExport(reader, topic or settings.kafka.accepted_topic, output, plan)
+        job = ShardedExport(
+            reader,
+            topic or settings.kafka.accepted_topic,
+            output,
+            plan,
+            lambda: _targets(reader, settings.kafka.model_topic),
+        )
         written = job.run(partial=not whole_shards, told=lambda shard: _tell(shard, as_json))
     finally:
         reader.close()
@@ -69,6 +77,19 @@ def export(
         if as_json
         else f"{written} records written, {total} in all"
     )
+
+
+def _targets(reader: Reader, topic: str) -> dict[int, str]:
+    """The target's version by the Model's, as far as the model topic holds them."""
+    if not reader.partitions(topic):
+        return {}
+    store = ModelStore(reader, topic)
+    store.refresh()
+    return {
+        version: str(manifest.header["target_version"])
+        for version, manifest in store.manifests.items()
+        if "target_version" in manifest.header
+    }
 
 
 def _tell(shard: dict[str, Any], as_json: bool) -> None:

@@ -41,23 +41,26 @@ class CrawlRecorder:
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = Counter(before)
+        self.metrics.last_publish.set(clock())
         self._waiting = 0
         self._beat = clock()
 
     def step(self, counts: Mapping[str, int], waiting: int) -> None:
-        """The store's counts, whole, and how many pages wait: "responses", "pairs", all else are pages by outcome."""
+        """The store's counts, whole, and how many pages wait: "responses", "bytes", "pairs", all else are pages by outcome."""
         with self._lock:
             for name, count in counts.items():
                 more = count - self._counts[name]
                 if more > 0:
                     self._family(name).inc(more)
+                    if name == "pairs":
+                        self.metrics.last_publish.set(self._clock())
                     self._counts[name] = count
             self._waiting, self._beat = waiting, self._clock()
         self.metrics.waiting.set(waiting)
         self.metrics.last_beat.set(self._beat)
 
     def _family(self, name: str) -> Any:
-        if name in ("responses", "pairs"):
+        if name in ("responses", "bytes", "pairs"):
             return getattr(self.metrics, name)
         return self.metrics.pages.labels(name)
 

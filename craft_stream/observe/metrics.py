@@ -351,15 +351,48 @@ class Metrics(_Families):
         )
 
 
+# What becomes of a response: a page that is paired, or why it is not (docs/connectors.md, "Bad input").
+CRAWL_OUTCOMES: Final = (
+    "paired",
+    "truncated",
+    "damaged",
+    "too_large",
+    "not_http",
+    "not_found",
+    "no_url",
+    "not_html",
+    "binary",
+    "forbidden",
+    "taken_down",
+    "too_deep",
+    "no_text",
+    "other_language",
+    "language_mismatch",
+    "duplicate",
+    "changed",
+    "expired",
+    "crowded_out",
+    "failed",
+)
+
+
 class CrawlMetrics(_Families):
     """All families of `craft-stream crawl`."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
         self.responses = self._counter("craft_crawl_responses_total", "Responses read from WARC files.")
+        self.bytes = self._counter(
+            "craft_crawl_read_bytes_total", "Bytes of the pages in them, decompressed."
+        )
         self.pages = self._counter("craft_crawl_pages_total", "Pages, by what became of them.", "outcome")
+        _touch(self.pages, CRAWL_OUTCOMES)
         self.pairs = self._counter("craft_crawl_pairs_total", "Pairs of sentences published.")
         self.waiting = self._gauge("craft_crawl_waiting_pages", "Pages that wait for their translation.")
+        self.last_publish = self._gauge(
+            "craft_crawl_last_publish_timestamp_seconds",
+            "When pairs were last published; the start, before the first.",
+        )
 
 
 def outcome(reason: Reason) -> str:

@@ -419,3 +419,73 @@ def test_copies_of_a_sentence_share_a_key() -> None:
     """The key does not depend on case, spaces, or the other side."""
     one, other = b'{"src":"Hello  World","tgt":"a"}', b'{"src":"hello world","tgt":"b"}'
     assert source_key(one, "src") == source_key(other, "src") != source_key(b'{"src":"x"}', "src")
+
+
+def test_a_crawl_that_follows_can_be_scraped(tmp_path: Path) -> None:
+    """What /metrics says of a crawl under way is what is in its files, store and output."""
+    import os
+    import re
+    import signal
+    import subprocess
+    import sys
+    import time
+    from http.client import HTTPConnection
+
+    from prometheus_client.parser import text_string_to_metric_families
+
+    made = Site(4)
+    pages = [
+        (f"http://s/{code}/plant-{k}.html", f"/{code}/plant-{k}.html") for code in LANGUAGES for k in range(4)
+    ]
+    members = [record(url, made.page(path) or "") for url, path in pages[:-1]]
+    members += [
+        record("http://s/gone", "<p>gone", status="404 Not Found"),
+        record(pages[0][0], made.page(pages[0][1]) or ""),
+    ]
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(members))
+    command = [
+        sys.executable, "-c", "from craft_stream.cli import main; main()", "crawl", "--warc", str(tmp_path), "--follow",
+        "--langs", "en,fr", "--store", str(tmp_path / "store"), "--output", str(tmp_path / "o.jsonl"), "--metrics-port", "0",
+    ]  # fmt: skip
+    begun = time.time()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        assert process.stderr is not None
+        found = re.search(rb"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
+        assert found is not None
+
+        def asked(path: str) -> str:
+            with closing(HTTPConnection("127.0.0.1", int(found[1]))) as connection:
+                connection.request("GET", path)
+                return connection.getresponse().read().decode()
+
+        def scraped() -> dict[str, float]:
+            text = asked("/metrics")
+            return {
+                sample.name.removeprefix("craft_crawl_") + "".join(sample.labels.values()): sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+                if sample.name.startswith("craft_crawl_")
+            }
+
+        while (seen := scraped())["responses_total"] < len(members):
+            time.sleep(0.1)
+        outcomes = {
+            name.removeprefix("pages_total"): value for name, value in seen.items() if "pages_total" in name
+        }
+        assert {name: value for name, value in outcomes.items() if value} == {
+            "paired": 6,
+            "not_found": 1,
+            "duplicate": 1,
+        }
+        assert {"expired", "crowded_out", "damaged", "failed"} <= outcomes.keys()
+        assert seen["pairs_total"] == len((tmp_path / "o.jsonl").read_bytes().splitlines()) > 10
+        assert seen["waiting_pages"] == 1
+        bodies = [made.page(path) or "" for _, path in [*pages[:-1], pages[0]]]
+        assert seen["read_bytes_total"] == sum(len(body.encode()) for body in bodies) + len("<p>gone")
+        assert begun <= seen["last_publish_timestamp_seconds"] <= time.time()
+        assert asked("/livez") == "ok\n"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        process.stderr and process.stderr.close()

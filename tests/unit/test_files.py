@@ -229,3 +229,60 @@ def test_protocols(tmp_path: Path) -> None:
     source.close()
     source.close()
     assert isinstance(source, Source)
+
+
+PACKAGE = """
+import csv, json
+from pathlib import Path
+from craft_stream.runtime.ports import Message
+
+class CsvSource:
+    def __init__(self, path, record, resume=None):
+        self.rows = list(csv.reader(Path(path).read_text().splitlines()))
+        self.path, self.record, self.next = path, record, int(resume or 0)
+
+    def read(self, limit):
+        start, self.next = self.next, min(self.next + limit, len(self.rows))
+        names = self.record.source_field, self.record.target_field
+        return [Message(json.dumps(dict(zip(names, row))).encode(), start + n, self.path)
+                for n, row in enumerate(self.rows[start : self.next])]
+
+    def position(self):
+        return str(self.next)
+
+    def close(self):
+        pass
+
+class CsvSink:
+    def __init__(self, path):
+        self.file = open(path, "w", newline="")
+
+    def write(self, values):
+        csv.writer(self.file).writerows([record["src"], record["tgt"]] for record in map(json.loads, values))
+
+    def close(self):
+        self.file.close()
+"""
+
+
+def test_a_package_adds_its_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution that is installed beside us adds an ending by its entry points, and keeps the contract."""
+    from craft_stream.testing.contracts import check_sink, check_source
+
+    site, info = tmp_path / "site", tmp_path / "site" / "csv_pairs-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "csv_pairs.py").write_text(PACKAGE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: csv-pairs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[craft_stream.sources]\ncsv = csv_pairs:CsvSource\nlost = csv_gone:Source\n"
+        "[craft_stream.sinks]\ncsv = csv_pairs:CsvSink\n"
+    )
+    path = str(tmp_path / "pairs.csv")
+    with pytest.raises(ConfigurationError, match='unknown format "csv"'):
+        open_source(path, RECORD)
+    monkeypatch.syspath_prepend(str(site))
+    records = [b'{"src": "a, \\"b\\"", "tgt": "c"}', b'{"src": "d", "tgt": "e"}', b'{"src": "f", "tgt": "g"}']
+    check_sink(lambda: open_sink(path), lambda: read_all(open_source(path, RECORD)), records)  # type: ignore[arg-type, return-value]
+    check_source(lambda resume: open_source(path, RECORD, resume), records=3)
+    with pytest.raises(ConfigurationError, match="csv_gone"):
+        open_source("x.lost", RECORD)

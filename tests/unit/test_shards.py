@@ -3,7 +3,7 @@
 # ruff: noqa: D102
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Topic:
     def partitions(self, topic: str) -> Sequence[int]:
         return [0, 1]
 
-    def bounds(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    def bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         return dict.fromkeys(partitions, (self.first, self.end))
 
     def read(self, topic: str, partition: int, start: int, stop: int) -> Iterator[list[Message]]:
@@ -151,3 +151,67 @@ def test_batches_are_published_once(
     assert publisher.committed() == 1
     with pytest.raises(ConfigurationError, match="another store"):
         publish.KafkaPublisher(KafkaSettings(), "t", "crawl", "store-2")
+
+
+def test_the_manifest_names_the_target(tmp_path: Path) -> None:
+    """Each shard says which target the versions that accepted its records were made for; None where nobody knows."""
+    export = ShardedExport(Topic(5), "t", tmp_path / "a", ShardPlan(), lambda: {2: "old", 3: "ab12"})
+    export.run()
+    assert json.loads((tmp_path / "a" / MANIFEST).read_bytes())["shards"][0]["target_versions"] == {
+        "3": "ab12"
+    }
+    ShardedExport(Topic(5), "t", tmp_path / "b", ShardPlan()).run()
+    assert json.loads((tmp_path / "b" / MANIFEST).read_bytes())["shards"][0]["target_versions"] == {"3": None}
+
+
+def test_targets_are_those_of_the_model_topic() -> None:
+    """The target of a version comes from the version's manifest on the model topic; without the topic there is none."""
+    from craft_stream.cli.export import _targets
+    from craft_stream.runtime.model_log import MANIFESTS
+    from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+
+    settings = KafkaSettings()
+    broker = MemoryBroker({settings.input_topic: 1, settings.model_topic: 2})
+    for version, target in ((1, "aa"), (2, "bb")):
+        manifest = {
+            "version": version, "digest": "d", "sha256": "s", "size": 1, "chunks": 1, "first": 0, "last": 0,
+            "published_at_ms": 0, "header": {"target_version": target}, "format": 1,
+        }  # fmt: skip
+        broker.append(
+            settings.model_topic, MANIFESTS, json.dumps(manifest).encode(), f"version/{version}".encode()
+        )
+    reader = MemoryTransport(broker, settings).reader()
+    assert _targets(reader, settings.model_topic) == {1: "aa", 2: "bb"}
+    assert _targets(reader, "other") == {}
+
+
+LINES = [
+    json.dumps({"src": f"a tab\t{n} “é”", "tgt": f"ein\u2028Wort {n}\r\n", "score": n / 4, "id": f"r{n}"})
+    for n in range(9)
+]
+
+
+class Lines(Topic):
+    """A topic of records that hold what breaks lines."""
+
+    def __init__(self) -> None:
+        super().__init__(9)
+        self.log = {0: [Message(line.encode(), 2 * n) for n, line in enumerate(LINES)], 1: []}
+
+
+def test_trainers_read_the_shards(tmp_path: Path) -> None:
+    """TSV as OpusTrainer reads it (text lines, two fields split at tabs), Parquet and JSON lines as `datasets` do (pyarrow)."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    pj = pytest.importorskip("pyarrow.json")
+    for layout in ("tsv", "parquet", "jsonl"):
+        ShardedExport(Lines(), "t", tmp_path / layout, ShardPlan(layout)).run()
+    with (tmp_path / "tsv" / "shard-000000.tsv").open(
+        "rt", encoding="utf-8", errors="surrogateescape"
+    ) as file:
+        rows = [line.rstrip("\r\n").split("\t") for line in file]
+    assert sorted(rows) == sorted([f"a tab {n} “é”", f"ein Wort {n}"] for n in range(9))
+    expected = sorted((row["src"], row["tgt"], row["score"], row["id"]) for row in map(json.loads, LINES))
+    parquet = pq.read_table(tmp_path / "parquet" / "shard-000000.parquet").to_pylist()
+    lines = pj.read_json(tmp_path / "jsonl" / "shard-000000.jsonl").to_pylist()
+    for table in (parquet, lines):
+        assert sorted((row["src"], row["tgt"], row["score"], row["id"]) for row in table) == expected
