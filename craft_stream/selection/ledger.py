@@ -26,6 +26,8 @@ FORMAT = 2
 EPOCH = 1024
 # Pairs that a Model's calibration counts for in a ledger that has seen nothing.
 _PRIOR_PAIRS = 8192.0
+# Pairs of the stream that a Model must be calibrated on before its share of pairs like the target counts.
+_LEAST_CALIBRATION = 512
 
 _INTEGERS = (
     "next_offset",
@@ -218,10 +220,13 @@ class Ledger:
             self._set("clustering", model.clustering)
             self._floats_at("clustering_allowance", self.allowance())
             self.accepted_by_cluster[:] = 0
-        if first or (self.model is not None and self.model.target_version != model.target_version):
-            self._floats_at("largest_share", model.tail_share)
-            self._floats_at("tail_mass", float(tail_horizon(selection.rate)))
-            self._floats_at("tail", model.tail_share * 0.2 * tail_horizon(selection.rate))
+        before = self.model
+        if before is None or before.target_version != model.target_version or not _calibrated(before):
+            known = _calibrated(model)
+            horizon = float(tail_horizon(selection.rate)) if known else 0.0
+            self._floats_at("largest_share", model.tail_share if known else 0.0)
+            self._floats_at("tail_mass", horizon)
+            self._floats_at("tail", model.tail_share * 0.2 * horizon)
         self.model = model
         self._set("model_version", model.version)
         self._set_duals(model)
@@ -309,9 +314,10 @@ class Ledger:
     def _pace(self, model: Model) -> None:
         selection = self.parameters.selection
         share = 1.0
-        if self._float("tail_mass") > 0:
+        if self._float("tail_mass") > 0 and _calibrated(model):
             share = self._float("tail") / self._float("tail_mass") / 0.2
-        self._floats_at("largest_share", max(self._float("largest_share"), share))
+        largest = max(self._float("largest_share"), share) if _calibrated(model) else 0.0
+        self._floats_at("largest_share", largest)
         self._floats_at("spending", spending(selection, share, self._float("largest_share")))
         self._set_duals(model)
         self._set_gate()
@@ -548,3 +554,11 @@ def _add_weighted(
     """Add `mass` times its weight at each score; there are few weights."""
     for weight in np.unique(weights):
         histogram.add(counts, scores[weights == weight], mass * float(weight))
+
+
+def _calibrated(model: Model) -> bool:
+    """It has seen enough of the stream to know the share of it that looks like the target.
+
+    Before that everything looks alike: measured against such a share, an unprimed stream spent 9 % of its budget.
+    """
+    return len(model.calibration.domain) >= _LEAST_CALIBRATION

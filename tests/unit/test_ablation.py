@@ -147,3 +147,22 @@ def test_a_switch_is_a_part_of_the_digest() -> None:
     for changed in ({"balance": 0.0}, {"correction_ridge": float("inf")}):
         digests.add(replace(base, learning=replace(base.learning, **changed)).digest)
     assert len(digests) == 6
+
+
+def test_without_priming_the_budget_is_spent(toy: Toy) -> None:
+    """A model that has seen nothing of the stream does not hold the budget back: after the first epochs it is spent."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy))
+    unseen = stream(toy, 8192, seed=9)
+    parameters = Parameters(selection=SelectionParameters(rate=0.05))
+    selector = Selector(parameters, load_encoder())
+    ledger, accepted = Ledger(selector.parameters), 0
+    version = learner.publish()
+    for start in range(0, 8192, 1024):
+        part = unseen.batch.slice(start, start + 1024)
+        accepted += int(selector.decide(part, ledger, version).accepted.sum())
+        learner.observe(part)
+        if learner.due:
+            version = learner.publish()
+    assert ledger.unspendable < 0.1 * 0.05 * 8192
+    assert accepted > 0.7 * 0.05 * 8192
