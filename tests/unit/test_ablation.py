@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from toy import Stream, Toy, stream, target
 
+from bench import engine
+from bench.methods import PARTS
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.learner import Learner
@@ -166,3 +168,11 @@ def test_without_priming_the_budget_is_spent(toy: Toy) -> None:
             version = learner.publish()
     assert ledger.unspendable < 0.1 * 0.05 * 8192
     assert accepted > 0.7 * 0.05 * 8192
+
+
+def test_every_part_of_the_benchmark_is_a_known_switch() -> None:
+    """What `--ablate` turns off are parameters of the engine, each of them away from its default."""
+    whole = engine.parameters({}, 0.05)
+    for name, off in PARTS.items():
+        assert off, name
+        assert engine.parameters(off, 0.05) != whole
