@@ -3,7 +3,7 @@
 `python -m bench.quality --corpus PATH/en-fr --domain finance,medical --method craft-plus --json`
 
 `--set key=value` overrides a parameter of the engine; several values, `--set relaxation=0,.5`, make one run
-each. `--ablate` runs `craft-plus` whole and then with each of its parts turned off alone (`bench.methods.PARTS`).
+each. `--ablate` runs it whole and then with each of its parts turned off alone (`bench.methods.PARTS`).
 """
 
 from __future__ import annotations
@@ -131,7 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE]", dest="settings")
     parser.add_argument(
-        "--ablate", action="store_true", help="craft-plus whole, then without each of its parts"
+        "--ablate",
+        nargs="?",
+        const=",".join(PARTS),
+        metavar="PART[,PART]",
+        help="then without each of these parts; all of them if none is named",
     )
     parser.add_argument("--downstream", action="store_true", help="bits per token and retrieval chrF as well")
     parser.add_argument("--no-near", action="store_true", help="leave the count of near duplicates out")
@@ -142,9 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = _command(arguments if arguments is not None else sys.argv[1:])
     variants: list[tuple[str | None, Mapping[str, Any]]] = [(None, own) for own in _variants(chosen.settings)]
     if chosen.ablate:
-        variants += [
-            (part, own | dict(off)) for part, off in PARTS.items() for own in _variants(chosen.settings)
-        ]
+        for part in chosen.ablate.split(","):
+            variants += [(part, own | dict(PARTS[part])) for own in _variants(chosen.settings)]
     runs = itertools.product(
         chosen.domain.split(","), chosen.scenario.split(","), chosen.method.split(","), variants
     )
