@@ -169,10 +169,11 @@ _TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
 }
 
 
-def written(frame: str, rows: Iterable[Row]) -> str:
-    """The frame with every table made anew from the rows."""
+def written(frame: str, rows: Iterable[Row], names: Sequence[str] = tuple(_TABLES)) -> str:
+    """The frame with the tables of these names made anew from the rows."""
     last = {(row["domain"], row["scenario"], row["method"], _setting(row)): row for row in rows}
-    for name, table in _TABLES.items():
+    for name in names:
+        table = _TABLES[name]
         begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         text = f"{begin}\n\n{table(list(last.values()))}\n\n{end}"
@@ -185,9 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.report", description=__doc__)
     parser.add_argument("rows", type=Path, help="JSON lines of `bench.quality --output`")
     parser.add_argument("document", type=Path, help="the Markdown file to rewrite in place")
+    parser.add_argument("--only", default=",".join(_TABLES), help="comma-separated tables; the others stay")
     chosen = parser.parse_args(arguments)
     rows = [json.loads(line) for line in chosen.rows.read_text(encoding="utf-8").splitlines()]
-    chosen.document.write_text(written(chosen.document.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    frame = chosen.document.read_text(encoding="utf-8")
+    chosen.document.write_text(written(frame, rows, chosen.only.split(",")), encoding="utf-8")
     return 0
 
 

@@ -194,6 +194,24 @@ def test_report_fills_the_frame_and_nothing_else() -> None:
     assert "| random | .500 |" in text
     assert ".250" not in text
     assert "old" not in text
+    assert written(frame, [row], ["ablations"]) == frame
+
+
+def test_report_names_the_part_that_was_off() -> None:
+    """A row of `--ablate` is told by its part, with the difference to the whole of the same domain."""
+    from bench.report import written
+
+    row = {
+        "domain": "sea",
+        "scenario": "plain",
+        "method": "craft-plus",
+        "us": {},
+        "command": "run",
+        "good": 0.5,
+    }
+    off = {**row, "set": {"balance": 0.0}, "without": "balance", "good": 0.25}
+    text = written("<!-- bench:ablations --><!-- /bench:ablations -->", [row, off], ["ablations"])
+    assert "| without balance (balance = 0.0) | sea | 0.250 (-0.250) |" in text
 
 
 def test_command_line_measures_and_appends(corpus: Corpus, tmp_path: Path) -> None:
