@@ -34,6 +34,8 @@ def disturb(fleet: Fleet, records: Sequence[dict[str, str]], seed: int) -> int:
         # the next piece comes while the one before is still at work, and the kill comes into the midst of it
         start, stop = (edge * len(records) // KILLS for edge in (number, number + 1))
         fleet.run.feed(records[start:stop], start=start)
+        if number == 0:
+            fleet.run.wait_committed(1, DONE_SECONDS)  # there is a model
         victim = rng.choice(WORKERS)
         struck += fleet.joined(victim, 20.0)  # one that still starts has nothing that could be lost
         time.sleep(rng.uniform(0.1, 1.5))
