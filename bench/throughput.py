@@ -60,24 +60,36 @@ def stream(corpus: Path, count: int) -> Iterator[bytes]:
 class Stage:
     """A broker with the stream on it, and topics for each contender."""
 
-    def __init__(self, bootstrap: str, folder: Path, corpus: Path, domain: str, pairs: int, partitions: int):
+    def __init__(
+        self, bootstrap: str, folder: Path, corpus: Path | None, pairs: int, partitions: int
+    ) -> None:
         self.bootstrap, self.folder, self.pairs, self.partitions = bootstrap, folder, pairs, partitions
-        self._target = [json.loads(line) for line in lines(corpus / "target" / f"{domain}.jsonl.zst")]
+        self.input: str | None = None
+        self.target: list[dict[str, str]] = []
+        self._corpus = corpus
+
+    def records(self, count: int) -> list[bytes]:
+        """The first so many records of the stream."""
+        assert self._corpus is not None  # noqa: S101
+        return list(stream(self._corpus, count))
+
+    def feed(self) -> None:
+        """Write the stream to the input topic that all contenders share."""
         source = self.deployment()
         self.input = source.settings.kafka.input_topic
-        source.feed(stream(corpus, pairs))
+        source.feed(self.records(self.pairs))
 
     def deployment(self, **overrides: Any) -> Deployment:
         """New topics beside the one input."""
         values = {**DEFAULTS, **overrides}
-        if hasattr(self, "input"):
+        if self.input is not None:
             values["kafka.input_topic"] = self.input
         return Deployment(self.bootstrap, self.folder, partitions=self.partitions, overrides=values)
 
     def targeted(self, **overrides: Any) -> Deployment:
         """New topics with the target on them."""
         found = self.deployment(**overrides)
-        found.publish_target(self._target)
+        found.publish_target(self.target)
         return found
 
     @contextmanager
@@ -92,7 +104,9 @@ class Stage:
             reader.close()
 
 
-def watch(progress: Callable[[], int], pids: Sequence[int], warm: int, pairs: int) -> Figures:
+def watch(
+    progress: Callable[[], int], pids: Sequence[int], warm: int, pairs: int, sampler: Sequence[str] = ()
+) -> Figures:
     """Follow processes from the first commit at or after `warm` pairs to the last; wall and CPU seconds between."""
     deadline = time.monotonic() + WAIT_SECONDS
     first: tuple[int, float, float] | None = None
@@ -101,6 +115,8 @@ def watch(progress: Callable[[], int], pids: Sequence[int], warm: int, pairs: in
         now, cpu = time.perf_counter(), sum(map(machine.cpu_seconds, pids))
         if first is None and done >= warm:
             first = done, now, cpu
+            if sampler:
+                subprocess.Popen([*sampler, "-p", str(pids[0])], stdout=subprocess.DEVNULL)
         if first is not None and done >= pairs:
             return {
                 "pairs": done - first[0],
@@ -112,13 +128,15 @@ def watch(progress: Callable[[], int], pids: Sequence[int], warm: int, pairs: in
     raise TimeoutError(f"{done} of {pairs} pairs were committed in {WAIT_SECONDS:.0f} s")
 
 
-def craft(stage: Stage, warm: int, workers: int = 1, **overrides: Any) -> Figures:
+def craft(
+    stage: Stage, warm: int, workers: int = 1, sampler: Sequence[str] = (), **overrides: Any
+) -> Figures:
     """`craft-stream run` from an empty ledger to the end of the stream."""
     run = stage.targeted(**overrides)
     processes = [run.start(log=f"worker{number}") for number in range(workers)]
     try:
         with stage.progress(run.settings) as progress:
-            return watch(progress, [process.pid for process in processes], warm, stage.pairs)
+            return watch(progress, [process.pid for process in processes], warm, stage.pairs, sampler)
     finally:
         for process in processes:
             process.terminate()
@@ -183,7 +201,11 @@ def broker_with(arguments: argparse.Namespace, partitions: int) -> Iterator[Stag
     """A broker of our own with the stream on it."""
     with tempfile.TemporaryDirectory() as name, cluster() as broker:
         corpus = arguments.corpus.resolve()
-        yield Stage(broker.bootstrap, Path(name), corpus, arguments.domain, arguments.pairs, partitions)
+        stage = Stage(broker.bootstrap, Path(name), corpus, arguments.pairs, partitions)
+        stage.target = [
+            json.loads(line) for line in lines(corpus / "target" / f"{arguments.domain}.jsonl.zst")
+        ]
+        yield stage
 
 
 def main() -> None:
@@ -198,25 +220,30 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="contenders, by the beginning of their names, with commas")
     parser.add_argument("--quix", type=Path, help="a virtual environment with Quix Streams; made if missing")
+    parser.add_argument("--sampler", default="", help="py-spy, to sample craft-stream with into --output")
     parser.add_argument("--workers", action="store_true", help="instead: one and two workers, two partitions")
     parser.add_argument("--output", type=Path, help="JSON file that the figures are added to")
     arguments = parser.parse_args()
     with broker_with(arguments, 2 if arguments.workers else 1) as stage:
+        stage.feed()
         found = measure(contenders(stage, arguments), arguments)
-    if arguments.output:
+    if arguments.output and not arguments.sampler:
         add(arguments.output, "workers" if arguments.workers else "throughput", found)
 
 
 def contenders(stage: Stage, arguments: argparse.Namespace) -> dict[str, Callable[[], Figures]]:
     """What is run, by name."""
-    warm = arguments.warm
+    warm, sampler = arguments.warm, []
+    if arguments.sampler:
+        sampler = [arguments.sampler, "record", "--gil", "-r", "200", "-d", "300", "-t", "-f", "raw", "-o"]
+        sampler.append(str(arguments.output.with_suffix(".stacks")))
     if arguments.workers:
         return {
             "one worker": lambda: craft(stage, warm, 1),
             "two workers": lambda: craft(stage, warm, 2),
         }
     found: dict[str, Callable[[], Figures]] = {
-        "craft-stream run": lambda: craft(stage, warm),
+        "craft-stream run": lambda: craft(stage, warm, 1, sampler),
         "consume": lambda: bare(stage, warm, "consume"),
         "produce": lambda: bare(stage, warm, "produce"),
         "produce-decisions": lambda: bare(stage, warm, "produce-decisions"),

@@ -10,6 +10,7 @@ from kafka import errors as client_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
 
+from connectors.kafka.fetched import deliver_messages
 from craft_stream.errors import ConfigurationError, CraftError, UnavailableError
 from craft_stream.settings import KafkaSettings
 
@@ -96,9 +97,14 @@ def consumer(settings: KafkaSettings, **options: Any) -> Any:
         raise explain(error, settings) from error
 
 
+def reader(settings: KafkaSettings) -> Any:
+    """A consumer outside of the group that delivers Messages."""
+    return deliver_messages(consumer(settings, client_id=f"craft-stream-reader-{settings.group_id}"))
+
+
 def member(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
-    """A consumer that is a member of the group."""
-    return consumer(
+    """A consumer that is a member of the group and delivers Messages."""
+    made = consumer(
         settings,
         group_instance_id=settings.instance_id,
         partition_assignment_strategy=[CooperativeStickyAssignor],
@@ -108,6 +114,7 @@ def member(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
         fetch_max_wait_ms=200,
         kafka_client=client,
     )
+    return deliver_messages(made)
 
 
 def producer(settings: KafkaSettings, **options: Any) -> Any:

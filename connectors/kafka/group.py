@@ -70,7 +70,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
             return []
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
-        return [message(record) for records in chunks.values() for record in records]
+        return [message for messages in chunks.values() for message in messages]
 
     def _join(self) -> None:
         """Take part in one round of a rebalance, and no more than one.
@@ -184,16 +184,3 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         assignment = self._consumer.assignment()
         wanted = (TopicPartition(self._topic, partition) for partition in partitions)
         return [where for where in wanted if where in assignment]
-
-
-def message(record: Any) -> Message:
-    """A client's record as ours."""
-    return Message(
-        record.value,
-        record.offset,
-        record.topic,
-        record.partition,
-        record.key,
-        tuple(record.headers),
-        record.timestamp,
-    )

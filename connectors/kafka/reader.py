@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from kafka import TopicPartition
 from kafka import errors as client_errors
 
-from connectors.kafka.clients import consumer, explain
-from connectors.kafka.group import message
+from connectors.kafka.clients import explain, reader
 from craft_stream.errors import LogTruncatedError, UnavailableError
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import Position
@@ -25,7 +24,7 @@ class KafkaReader:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._consumer = consumer(settings, client_id=f"craft-stream-reader-{settings.group_id}")
+        self._consumer = reader(settings)
 
     def partitions(self, topic: str) -> Sequence[int]:
         """See `Reader.partitions`."""
@@ -55,7 +54,7 @@ class KafkaReader:
         try:
             while last < stop:
                 records = self._consumer.poll(timeout_ms=500, max_records=CHUNK).get(where, [])
-                kept = [message(record) for record in records if record.offset < stop]
+                kept = [message for message in records if message.offset < stop]
                 if kept:
                     yield kept
                 position = self._consumer.position(where, timeout_ms=TIMEOUT_MS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from craft_stream.runtime.observer import PartitionState
@@ -34,18 +35,25 @@ class Held:
     summarised: float = 0.0
     monitor: DriftMonitor = field(default_factory=DriftMonitor)
 
-    def add(self, message: Message) -> None:
-        """Buffer a record."""
-        self.buffer.append(message)
-        self.size += len(message.value or b"")
+    def add(self, messages: Sequence[Message]) -> int:
+        """Buffer records; the bytes of their values."""
+        size = _size(messages)
+        self.buffer.extend(messages)
+        self.size += size
+        return size
 
     def take(self, limit: int) -> list[Message]:
         """The oldest records, at most `limit`."""
-        taken = [self.buffer.popleft() for _ in range(min(limit, len(self.buffer)))]
-        self.size -= sum(len(message.value or b"") for message in taken)
+        pop = self.buffer.popleft
+        taken = [pop() for _ in range(min(limit, len(self.buffer)))]
+        self.size -= _size(taken)
         return taken
 
     def clear(self) -> None:
         """Forget what is buffered: it will be read again."""
         self.buffer.clear()
         self.size = 0
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum([len(message.value) for message in messages if message.value is not None])

@@ -14,10 +14,12 @@ from the committed offset.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Iterable
+from operator import attrgetter
 
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.runtime.held import Held
@@ -148,16 +150,11 @@ class Worker:
         seconds = 0.0 if self._work.busy else IDLE_SECONDS
         messages = group.poll(self._settings.kafka.max_poll_records, seconds)
         self._observer.stage(Stage.POLL, time.monotonic() - now, len(messages))
-        counts: dict[int, tuple[int, int]] = {}
-        for message in messages:
-            held = self._held.get(message.partition)
-            if held is None or held.state not in (PartitionState.ACTIVE, PartitionState.PAUSED):
-                continue
-            held.add(message)
-            records, size = counts.get(message.partition, (0, 0))
-            counts[message.partition] = records + 1, size + len(message.value or b"")
-        for partition, (records, size) in counts.items():
-            self._observer.consumed(partition, records, size)
+        for partition, run in itertools.groupby(messages, attrgetter("partition")):
+            held = self._held.get(partition)
+            if held is not None and held.state in (PartitionState.ACTIVE, PartitionState.PAUSED):
+                arrived = list(run)
+                self._observer.consumed(partition, len(arrived), held.add(arrived))
         if not messages and self._work.busy:
             self._wake.wait(IDLE_SECONDS)
         self._wake.clear()

@@ -210,11 +210,20 @@ def _same(buffer: NDArray[np.uint8], start: int, stop: int, name: NDArray[np.uin
 
 @numba.njit(cache=True, nogil=True)
 def _visible(text: NDArray[np.uint8], start: int, stop: int) -> bool:
-    """Whether a text surely holds more than spaces: a byte of visible ASCII, or a character of no block with spaces in it."""
+    """Whether a text surely holds more than spaces and controls.
+
+    Spaces beyond ASCII: U+0085 and U+00A0, U+1680, U+2000 to U+205F, U+3000; what shares their first bytes counts as one.
+    """
     for p in range(start, stop):
         c = text[p]
         if 32 < c < 127 or 0xC3 <= c <= 0xE0 or c >= 0xE4:
             return True
+        if c >= 0xC2:
+            second = text[p + 1]
+            if c == 0xE3 and (second != 0x80 or text[p + 2] != 0x80):
+                return True
+            if (c == 0xE1 and second != 0x9A) or (c == 0xE2 and second > 0x81):
+                return True
     return False
 
 
@@ -316,6 +325,8 @@ def read_objects(values: Sequence[bytes], names: tuple[str, str], longest: int) 
     understood = np.zeros(count, np.bool_)
     keys = (np.frombuffer(names[0].encode(), np.uint8), np.frombuffer(names[1].encode(), np.uint8))
     _objects(buffer, offsets, longest, keys, outs, understood, ends)
+    for out in outs:
+        out.flags.writeable = False  # as `TextBatch.pack` makes them, so that kernels are compiled once
     return Sides(
         understood, TextBatch(outs[0][: ends[0][-1]], ends[0]), TextBatch(outs[1][: ends[1][-1]], ends[1])
     )

@@ -1,0 +1,296 @@
+"""CPU time without a broker: by stage, over a long stream, from the start of the process, and of `craft-stream select`.
+
+`python -m bench.cost stages --corpus PATH/en-fr`: CPU microseconds a pair of each stage of `craft-stream run`, one after the
+other in one thread, on records as they come from a broker; and what one version of the Model costs.
+`python -m bench.cost linear --corpus PATH/en-fr --pairs 5000000`: what a pair costs in each million of a long stream, ids and
+sources made new in every round, so that nothing is a duplicate that was none.
+`python -m bench.cost start --corpus PATH/en-fr`: imports, and the time to the first decision of `select`.
+`python -m bench.cost select --corpus PATH/en-fr`: CPU time, rate and memory of `craft-stream select`, and with --dsir of the
+DSIR package. All add to `--output RESULTS.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from kafka import TopicPartition
+from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+
+from bench import machine
+from bench.main_job import lines
+from bench.throughput import add
+from connectors.kafka.fetched import messages
+from craft_stream.cli.run import lighten
+from craft_stream.encoders import load_encoder
+from craft_stream.learning.learner import Learner
+from craft_stream.records import decision_json
+from craft_stream.runtime.decoding import decode_messages
+from craft_stream.runtime.ports import Message
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
+from tests.integration.deployment import COMMAND, ROOT
+
+RATE = 0.1
+BATCH = 10_000
+WHERE = TopicPartition("crawl.pairs", 0)
+MILLION = 1_000_000
+
+
+class Stopwatch:
+    """CPU seconds of this thread by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what is done inside to `name`."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.thread_time() - began
+
+
+def batches(records: list[bytes]) -> Iterator[bytes]:
+    """Records as a broker sends them: batches of some 256 kB with a key and a header each, compressed with lz4."""
+    builder, first = None, 0
+    for number, value in enumerate(records):
+        if builder is None:
+            builder, first = DefaultRecordBatchBuilder(2, 3, False, -1, -1, -1, 256 << 10), number
+        if (
+            builder.append(number - first, 1_700_000_000_000, b"k%d" % number, value, [("origin", b"test")])
+            is None
+        ):
+            yield _at(builder.build(), first)
+            builder, first = DefaultRecordBatchBuilder(2, 3, False, -1, -1, -1, 256 << 10), number
+            builder.append(0, 1_700_000_000_000, b"k%d" % number, value, [("origin", b"test")])
+    if builder is not None:
+        yield _at(builder.build(), first)
+
+
+def _at(batch: Any, offset: int) -> bytes:
+    """A batch as it is stored at an offset, which is no part of its checksum."""
+    return offset.to_bytes(8, "big") + bytes(batch)[8:]
+
+
+def stages(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Microseconds a pair by stage, after warm-up on the first `--warm` pairs."""
+    settings = Settings.load(None, [f"budget.rate={RATE}"])
+    parameters, encoder = settings.parameters(), load_encoder()
+    records = lines(arguments.corpus / "stream.jsonl.zst")[: arguments.pairs]
+    learner, selector, ledger = (
+        Learner(parameters, encoder),
+        Selector(parameters, encoder),
+        Ledger(parameters),
+    )
+    observe_target(learner, arguments)
+    watch, digest = Stopwatch(), parameters.digest
+    buffered: list[Message] = []
+    model, versions, counted = None, 0, 0
+    for data in batches(records):
+        with watch.stage("parse"):
+            buffered += messages(DefaultRecordBatch(data), WHERE)
+        if len(buffered) < BATCH:
+            continue
+        with watch.stage("decode"):
+            decoded = decode_messages(buffered, settings.record, "dead-letter")
+        if model is None or learner.due:
+            if model is None:
+                learner.observe(decoded.batch)
+            with watch.stage("publish"):
+                model = learner.publish()
+            versions += 1
+        with watch.stage("decide"):
+            decisions = selector.decide(decoded.batch, ledger, model)
+        with watch.stage("write"):
+            for row in np.flatnonzero(decisions.accepted).tolist():
+                decision_json(decisions, row, "crawl.pairs/0/1", decoded.pair(row).id, digest)
+        with watch.stage("ledger"):
+            ledger.delta()
+        with watch.stage("learn"):
+            learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))
+            learner.observe(decoded.batch)
+        counted += len(buffered)
+        if counted >= arguments.warm and not watch.seconds.get("warm"):
+            watch.seconds.clear()
+            watch.seconds["warm"], versions, began = 1.0, 0, counted
+        buffered = []
+    pairs = counted - began
+    us = {name: 1e6 * spent / pairs for name, spent in watch.seconds.items() if name != "warm"}
+    us_version = us.pop("publish", 0.0) * pairs / 1e6 / max(versions, 1)
+    return {"pairs": pairs, "us": us, "version_seconds": us_version, "versions": versions}
+
+
+def observe_target(learner: Learner, arguments: argparse.Namespace) -> None:
+    """Give the target's pairs to a learner."""
+    target = [
+        Message(line, n)
+        for n, line in enumerate(lines(arguments.corpus / "target" / f"{arguments.domain}.jsonl.zst"))
+    ]
+    decoded = decode_messages(target, Settings().record, "skip")
+    learner.observe_target([pair.id for pair in decoded.pairs], decoded.batch)
+
+
+def linear(arguments: argparse.Namespace) -> dict[str, Any]:
+    """CPU microseconds a pair in every million, learner and versions included."""
+    settings = Settings.load(None, [f"budget.rate={RATE}"])
+    parameters, encoder = settings.parameters(), load_encoder()
+    records = [orjson.loads(line) for line in lines(arguments.corpus / "stream.jsonl.zst")]
+    learner, selector, ledger = (
+        Learner(parameters, encoder),
+        Selector(parameters, encoder),
+        Ledger(parameters),
+    )
+    observe_target(learner, arguments)
+    model, rows, spent, peak = None, [], 0.0, 0.0
+    for start in range(0, arguments.pairs, BATCH):
+        made = [fresh(records, number) for number in range(start, min(start + BATCH, arguments.pairs))]
+        began = time.process_time()
+        decoded = decode_messages(made, settings.record, "dead-letter")
+        if model is None:
+            learner.observe(decoded.batch)
+        if model is None or learner.due:
+            model = learner.publish()
+        decisions = selector.decide(decoded.batch, ledger, model)
+        ledger.delta()
+        ledger.closed_pages()
+        learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))
+        learner.observe(decoded.batch)
+        spent += time.process_time() - began
+        if (start + len(made)) % MILLION == 0:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            rows.append({"pairs": start + len(made), "us": 1e6 * spent / MILLION, "peak_mib": peak})
+            print(json.dumps(rows[-1]), flush=True)
+            spent = 0.0
+    return {"millions": rows, "last_over_first": rows[-1]["us"] / rows[0]["us"]}
+
+
+def fresh(records: list[dict[str, Any]], number: int) -> Message:
+    """A record of the corpus as a new one: from the second round on with another id and a number in its source."""
+    turn, place = divmod(number, len(records))
+    record = records[place]
+    if turn:
+        record = {
+            **record,
+            "id": f"{record['id']}-{turn}",
+            "src": f"{record['src']} {number}",
+            "tgt": f"{record['tgt']} {number}",
+        }
+    return Message(orjson.dumps(record), number, *WHERE)
+
+
+def timed(command: list[str], **options: Any) -> dict[str, float]:
+    """Run a command to its end: wall and CPU seconds, peak memory."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+
+
+def start(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds to import, and until `select` has decided a first block of 1,024 pairs and ended."""
+    python = [sys.executable, "-c"]
+    with tempfile.TemporaryDirectory() as name:
+        head = Path(name) / "head.jsonl"
+        head.write_bytes(b"\n".join(lines(arguments.corpus / "stream.jsonl.zst")[:1024]) + b"\n")
+        ways = {
+            "import craft_stream": [*python, "import craft_stream"],
+            "import craft_stream.cli": [*python, "import craft_stream.cli"],
+            "select 1,024 pairs": select_command(arguments, Path(name), head),
+        }
+        found: dict[str, Any] = {}
+        for way, command in ways.items():
+            timed(command)
+            runs = [timed(command) for _ in range(arguments.runs)]
+            found[way] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return found
+
+
+def select_command(arguments: argparse.Namespace, folder: Path, stream: Path) -> list[str]:
+    """`craft-stream select` of one stream."""
+    target = arguments.corpus / "target" / f"{arguments.domain}.jsonl.zst"
+    command = [*COMMAND, "select", "--input", str(stream), "--target", str(target), "--budget-rate", "0.0093"]
+    return [*command, "--output", str(folder / "accepted.jsonl"), "--json"]
+
+
+def select(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`craft-stream select` on the whole stream, start-up included, and the DSIR package's own way from file to file."""
+    with tempfile.TemporaryDirectory() as name:
+        command = select_command(arguments, Path(name), arguments.corpus / "stream.jsonl.zst")
+        runs = [timed(command) for _ in range(arguments.runs)]
+    pairs = len(lines(arguments.corpus / "stream.jsonl.zst"))
+    found: dict[str, Any] = {"pairs": pairs, "runs": runs}
+    found |= {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    if arguments.dsir:
+        found["dsir"] = dsir(arguments, pairs)
+    return found
+
+
+def dsir(arguments: argparse.Namespace, pairs: int) -> dict[str, float]:
+    """The package on the same stream, both sides, one process: seconds from its JSON lines to its selection."""
+    from bench.corpus import Corpus
+    from bench.dsir import select as run
+    from bench.scenarios import scenario
+
+    with tempfile.TemporaryDirectory() as cache:
+        corpus = Corpus(arguments.corpus, Path(cache))
+        plain = scenario(corpus, "plain", arguments.domain)
+        began, cpu = time.perf_counter(), time.process_time()
+        chosen = run(corpus, plain, both_sides=True)
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return {"wall": chosen.seconds.get("select", wall), "cpu": cpu, "pairs": pairs}
+
+
+WAYS = {"stages": stages, "linear": linear, "start": start, "select": select}
+
+
+def main() -> None:
+    """Parse the command line and run one of the ways."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("way", choices=WAYS)
+    parser.add_argument("--corpus", type=lambda path: Path(path).resolve(), required=True)
+    parser.add_argument("--domain", default="finance")
+    parser.add_argument("--pairs", type=int, default=551_304)
+    parser.add_argument("--warm", type=int, default=150_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--dsir", action="store_true")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    lighten()
+    work, idle = machine.busy()
+    found = WAYS[arguments.way](arguments)
+    work, idle = machine.busy()[0] - work, machine.busy()[1] - idle
+    found["command"] = f"python -m bench.cost {' '.join(sys.argv[1:])}"
+    found["cores_busy"] = round(work / (work + idle) * (os.cpu_count() or 1), 2)
+    print(json.dumps(found, indent=1))
+    if arguments.output:
+        add(arguments.output, arguments.way, found)
+
+
+if __name__ == "__main__":
+    main()

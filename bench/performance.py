@@ -1,0 +1,190 @@
+"""Writes `docs/performance.md` from the figures of `bench.throughput`, `bench.latency` and `bench.cost`.
+
+`python -m bench.performance RESULTS.json docs/performance.md` replaces what lies between `<!-- bench:NAME -->` and
+`<!-- /bench:NAME -->`; the rest is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Found = dict[str, Any]
+
+NAMES = {
+    "craft-stream run": "`craft-stream run` (a)",
+    "consume": "bare consume loop (b)",
+    "produce": "bare consume + transactional produce of 10 % (c)",
+    "produce-decisions": "the same with headers, decisions and ledger as the worker writes them (c')",
+    "quix-streams": "Quix Streams, trivial stateful filter (d)",
+}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def command(found: Found) -> str:
+    """How the figures were made, and how busy the machine was meanwhile."""
+    busy = (
+        f"; {found['cores_busy']} cores were busy on average, everything included"
+        if "cores_busy" in found
+        else ""
+    )
+    typed = re.sub(
+        r"--(corpus|quix|output) \S+", lambda option: f"--{option[1]} {option[1].upper()}", found["command"]
+    )
+    return f"`{typed}`{busy}"
+
+
+def throughput(found: Found) -> str:
+    """All contenders beside one another."""
+    rows = []
+    own = found["contenders"].get("craft-stream run")
+    for name, row in found["contenders"].items():
+        ratio = f"{own['rate'] / row['rate']:.2f}" if own else ""
+        cost = f"{own['us'] / row['us']:.2f}" if own else ""
+        rows.append(
+            [
+                NAMES.get(name, name),
+                f"{row['rate']:,.0f} ({row['rate_least']:,.0f}-{row['rate_most']:,.0f})",
+                f"{row['us']:.1f} ({row['us_least']:.1f}-{row['us_most']:.1f})",
+                ratio,
+                cost,
+                f"{row['peak_mib']:.0f}" if row["peak_mib"] else "",
+            ]
+        )
+    header = [
+        "",
+        "pairs/s (least-most)",
+        "CPU us a pair",
+        "(a) over it, pairs/s",
+        "(a) over it, CPU",
+        "peak MiB",
+    ]
+    return f"{table(header, rows)}\n\n{len(own['runs']) if own else ''} runs each, in turn. {command(found)}"
+
+
+def workers(found: Found) -> str:
+    """One worker and two."""
+    one, two = found["contenders"]["one worker"], found["contenders"]["two workers"]
+    return (
+        f"{throughput(found)}\n\nTwo workers decide {two['rate'] / one['rate']:.2f} times as many pairs a second as one, for "
+        f"{two['us'] / one['us']:.2f} times the CPU time a pair."
+    )
+
+
+def stages(found: Found) -> str:
+    """CPU time by stage."""
+    total = sum(found["us"].values())
+    rows = [[name, f"{us:.2f}", f"{us / total:.0%}"] for name, us in found["us"].items()]
+    rows.append(["all", f"{total:.2f}", ""])
+    return (
+        f"{table(['stage', 'CPU us a pair', 'share'], rows)}\n\n"
+        f"A version of the Model takes {found['version_seconds']:.2f} s of CPU time. {command(found)}"
+    )
+
+
+def linear(found: Found) -> str:
+    """What a pair costs in each million."""
+    rows = [[f"{row['pairs']:,}", f"{row['us']:.2f}", f"{row['peak_mib']:.0f}"] for row in found["millions"]]
+    first, last = found["millions"][0]["us"], found["millions"][-1]["us"]
+    warm = found["millions"][1]["us"]
+    return (
+        f"{table(['pairs', 'CPU us a pair', 'peak MiB'], rows)}\n\nThe last million costs {last / warm:.3f} times the second, "
+        f"{last / first:.3f} times the first. {command(found)}"
+    )
+
+
+def start(found: Found) -> str:
+    """Start-up."""
+    rows = [
+        [name, f"{row['wall']:.2f}", f"{row['cpu']:.2f}", f"{row['peak_mib']:.0f}"]
+        for name, row in found.items()
+        if isinstance(row, dict)
+    ]
+    return f"{table(['', 's', 'CPU s', 'peak MiB'], rows)}\n\n{command(found)}"
+
+
+def select(found: Found) -> str:
+    """`craft-stream select` and DSIR."""
+    pairs = found["pairs"]
+    ways = {"`craft-stream select`": found}
+    if "dsir" in found:
+        ways["DSIR package, both sides, one process"] = found["dsir"]
+    rows = [
+        [
+            name,
+            f"{row['wall']:.1f}",
+            f"{row['cpu']:.1f}",
+            f"{pairs / row['wall']:,.0f}",
+            f"{row.get('peak_mib', 0):.0f}",
+        ]
+        for name, row in ways.items()
+    ]
+    ratio = ""
+    if "dsir" in found:
+        ratio = f" {found['dsir']['wall'] / found['wall']:.0f} times the pairs a second of the package."
+    return f"{table(['', 's', 'CPU s', 'pairs/s', 'peak MiB'], rows)}\n\n{pairs:,} pairs.{ratio} {command(found)}"
+
+
+def latency(found: Found) -> str:
+    """Percentiles."""
+    rows = []
+    for name in ("default", "low"):
+        row = found[name]
+        setting = ", ".join(f"`{key} = {row[key]}`" for key in row if "." in key) or "defaults"
+        rows.append(
+            [setting, *(f"{row[key]:,.0f}" for key in ("p50", "p95", "p99", "worst")), f"{row['cores']:.2f}"]
+        )
+    header = ["", "p50 ms", "p95 ms", "p99 ms", "worst ms", "cores used"]
+    return f"{table(header, rows)}\n\nAt {found['rate']:,.0f} pairs/s. {command(found)}"
+
+
+def machine(found: Found) -> str:
+    """What it ran on."""
+    shown = found["machine"]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in shown.items() if name not in ("cores", "processor")
+    )
+    return f"{shown['cores']} cores ({shown.get('processor', '')}); {versions}."
+
+
+PARTS: dict[str, Callable[[Found], str]] = {
+    "throughput": throughput,
+    "workers": workers,
+    "stages": stages,
+    "linear": linear,
+    "start": start,
+    "select": select,
+    "latency": latency,
+}
+
+
+def main() -> None:
+    """Parse the command line and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    parser.add_argument("page", type=Path)
+    arguments = parser.parse_args()
+    results, page = json.loads(arguments.results.read_text()), arguments.page.read_text()
+    texts = {name: make(results[name]) for name, make in PARTS.items() if name in results}
+    if "throughput" in results:
+        texts["machine"] = machine(results["throughput"])
+    for name, text in texts.items():
+        start, end = f"<!-- bench:{name} -->\n", f"<!-- /bench:{name} -->"
+        head, _, rest = page.partition(start)
+        page = f"{head}{start}{text}\n{end}{rest.partition(end)[2]}"
+    arguments.page.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

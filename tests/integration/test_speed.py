@@ -1,0 +1,46 @@
+"""Speed as a ratio of CPU times: a slower or busier machine changes nothing, a cost that doubles does."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.throughput import Stage, bare, craft
+from tests.integration.deployment import pairs, target_pairs
+
+PAIRS = 150_000
+WARM = 60_000
+# CPU time of a worker over that of a bare loop that consumes and produces as much, on the same broker: 2.7 measured on a
+# machine with twelve times more to do than it can.
+MOST = 4.0
+
+pytestmark = pytest.mark.integration
+
+
+class GeneratedStage(Stage):
+    """The tests' generated language in place of a corpus."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        super().__init__(bootstrap, folder, None, PAIRS, 1)
+        self.target = target_pairs()
+
+    def records(self, count: int) -> list[bytes]:
+        """Generated pairs, each with an id of its own."""
+        some, rng = pairs(20_000), random.Random(3)
+        return [
+            orjson.dumps({**rng.choice(some), "id": f"n{number}", "n": number}) for number in range(count)
+        ]
+
+
+def test_a_worker_costs_little_more_than_a_bare_loop(bootstrap: str, tmp_path: Path) -> None:
+    """All that a worker does for a pair costs no more than so many times what consuming and producing it does."""
+    stage = GeneratedStage(bootstrap, tmp_path)
+    stage.feed()
+    # A pinned-down learner: how often it publishes goes by the clock, and so by the machine's load.
+    worker = craft(stage, WARM, **{"learner.publish_pairs": 1 << 30, "learner.prime_pairs": 20_000})
+    loop = bare(stage, WARM, "produce-decisions")
+    ratio = (worker["cpu"] / worker["pairs"]) / (loop["cpu"] / loop["pairs"])
+    assert ratio < MOST, f"a worker {worker}, a bare loop {loop}"

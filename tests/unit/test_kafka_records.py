@@ -1,0 +1,79 @@
+"""Reading batches: the same records as the client's own reader makes, and nothing of a damaged batch."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka import TopicPartition
+from kafka.errors import CorruptRecordError
+from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from kafka.record.memory_records import MemoryRecords
+
+from connectors.kafka.fetched import FetchedMessages, messages
+from craft_stream.runtime.ports import Message
+
+WHERE = TopicPartition("crawl", 3)
+MAYBE = st.none() | st.binary(max_size=200)
+HEADERS = st.lists(
+    st.tuples(st.text(st.characters(codec="utf-8"), max_size=80), st.binary(max_size=80)), max_size=3
+)
+RECORDS = st.lists(st.tuples(st.integers(0, 1 << 45), MAYBE, MAYBE, HEADERS), min_size=1, max_size=80)
+
+
+def batch(
+    records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]],
+    compression: int = 0,
+    producer: int = -1,
+) -> bytes:
+    """A batch as a broker stores it."""
+    builder = DefaultRecordBatchBuilder(
+        2, compression, producer >= 0, producer, max(producer, -1), max(producer, -1), 1 << 20
+    )
+    for number, (stamp, key, value, headers) in enumerate(records):
+        builder.append(number, stamp, key, value, headers)
+    return bytes(builder.build())
+
+
+@given(RECORDS, st.sampled_from([0, 1, 3]))
+def test_same_records_as_the_client(
+    records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]], compression: int
+) -> None:
+    """Whatever is in a batch, each record is what kafka-python reads of it."""
+    data = batch(records, compression)
+    expected = [
+        Message(r.value, r.offset, *WHERE, r.key, tuple(r.headers), r.timestamp)
+        for r in DefaultRecordBatch(data)
+    ]
+    assert messages(DefaultRecordBatch(data), WHERE) == expected
+
+
+@given(st.data())
+def test_a_damaged_batch_is_refused(data: st.DataObject) -> None:
+    """A batch with a byte changed behind its checksum never passes: the fetcher's iterator raises."""
+    whole = bytearray(batch([(1, b"k", b"value" * 9, [("h", b"x")])] * 5))
+    place = data.draw(st.integers(21, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    part = FetchedMessages(0, WHERE, MemoryRecords(bytes(whole)))
+    with pytest.raises(CorruptRecordError):
+        part.take(10)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30])
+def test_lengths_that_do_not_add_up(cut: int) -> None:
+    """A batch whose records are cut off inside is refused, checksums or not."""
+    whole = DefaultRecordBatch(batch([(1, b"k", b"value" * 9, [("h", b"x")])] * 2))
+    whole._buffer = whole._buffer[:-cut]
+    with pytest.raises(CorruptRecordError):
+        messages(whole, WHERE)
+
+
+def test_taking_in_pieces_and_from_the_middle() -> None:
+    """Records come in pieces of any size, from the offset that was asked for, and the next offset follows them."""
+    data = batch([(n, None, b"%d" % n, []) for n in range(10)])
+    part = FetchedMessages(4, WHERE, MemoryRecords(data))
+    assert [m.offset for m in part.take(2)] == [4, 5]
+    assert part.next_fetch_offset == 6
+    assert [m.offset for m in part.take(100)] == [6, 7, 8, 9]
+    assert part.next_fetch_offset == 10
+    assert not part
