@@ -43,6 +43,7 @@ IN_FLIGHT_BATCHES = (
 IN_FLIGHT_BYTES = 128 << 20
 IDLE_SECONDS = 0.05
 STOP_SECONDS = 20.0  # of the 30 that a supervisor gives
+RECOVERY_STOP_SECONDS = 5.0
 HANG_SECONDS = 60.0  # beyond a transaction's time-out nothing can come of it any more
 RECOVER_SECONDS = 1.0
 SUMMARY_SECONDS = 1.0
@@ -425,7 +426,8 @@ class Worker:
         """Commit what is at work; what is only buffered has not been touched."""
         for partition in self._held:
             self._state(partition, PartitionState.DRAINING)
-        deadline = time.monotonic() + STOP_SECONDS
+        # a recovery has nothing to commit, it only ends a transaction that its time-out would end too
+        deadline = time.monotonic() + (RECOVERY_STOP_SECONDS if self._recovering else STOP_SECONDS)
         while self._work.busy and not self._work.ended and time.monotonic() < deadline:
             self._wake.wait(0.05)
             self._wake.clear()
