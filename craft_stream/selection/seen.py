@@ -14,33 +14,27 @@ size and 2 size accepted pairs are remembered (reach in pairs of the stream: tha
 keys, sketches, an open-addressed index of keys and buckets of the 8 newest pairs of a band: 273 bytes a pair. Another pair
 passes for an exact duplicate with probability size x 2^-64; for a near one if it is as similar as the estimate's error allows.
 
-Pages of 4,096 pairs are the unit in which seen pairs are stored: written once when full, never again.
+How pairs are stored is `pages`' business; which are remembered does not depend on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream import codec
-from craft_stream.errors import IntegrityError
+from craft_stream.selection.pages import LEAST, MOST, NONE, SKETCH, Page
 from craft_stream.text.hashing import chain, mix
 from craft_stream.text.tokens import Tokens
 
-MAGIC = b"CRAFTPAG"
-FORMAT = 2
-SKETCH = 64
-PAGE = 4096
+# Generations are multiples of so many pairs.
+UNIT = 4096
 _BANDS = 16
 _ROWS = 3
 _BUCKET = 8
-# Fills a sketch of fewer bigrams; no fingerprint.
-_NONE = np.uint16(0xFFFF)
+_NONE = NONE
 
 
 @numba.njit(cache=True, nogil=True)
@@ -125,8 +119,10 @@ def _bands(sketch: NDArray[np.uint16], out: NDArray[np.uint64]) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _chain(h: np.uint64, key: np.uint64) -> np.uint64:
-    return chain(h, key)
+def _chain(h: np.uint64, keys: NDArray[np.uint64]) -> np.uint64:
+    for key in keys:
+        h = chain(h, key)
+    return h
 
 
 @numba.njit(cache=True, nogil=True)
@@ -192,23 +188,28 @@ class _Generation:
         self.count = 0
         self._keys = np.zeros(0, np.uint64)
         self._sketches = np.zeros((0, SKETCH), np.uint16)
-        self._allocate(min(size, PAGE))
+        self._allocate(min(size, UNIT), 0)
 
-    def _allocate(self, room: int) -> None:
-        more = room - self.count
+    def _allocate(self, room: int, held: int) -> None:
+        more = room - len(self._keys)
         self._keys = np.concatenate([self._keys, np.zeros(more, np.uint64)])
         self._sketches = np.concatenate([self._sketches, np.zeros((more, SKETCH), np.uint16)])
         places = 1 << int(np.ceil(np.log2(2 * room)))
         self._by_key = np.zeros(places, np.uint32)
         self._buckets = np.zeros((places * _BANDS // _BUCKET, _BUCKET), np.uint32)
-        _remember(self._keys, self._sketches, 0, self.count, self._by_key, self._buckets)
+        _remember(self._keys, self._sketches, 0, held, self._by_key, self._buckets)
 
-    def add(self, key: np.uint64, sketch: NDArray[np.uint16]) -> None:
-        if self.count == len(self._keys):
-            self._allocate(min(self._size, 2 * self.count))
-        self._keys[self.count], self._sketches[self.count] = key, sketch
-        _remember(self._keys, self._sketches, self.count, self.count + 1, self._by_key, self._buckets)
-        self.count += 1
+    def add(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> None:
+        start, self.count = self.count, self.count + len(keys)
+        if self.count > len(self._keys):
+            more = max(self.count, 2 * start) - len(self._keys)
+            self._allocate(min(self._size, len(self._keys) + more), start)
+        self._keys[start : self.count], self._sketches[start : self.count] = keys, sketches
+        _remember(self._keys, self._sketches, start, self.count, self._by_key, self._buckets)
+
+    def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+        start, stop = max(start, 0), max(min(stop, self.count), 0)
+        return self._keys[start:stop], self._sketches[start:stop]
 
     def holds(self, key: np.uint64) -> bool:
         return bool(_find(self._by_key, self._keys, key))
@@ -217,92 +218,36 @@ class _Generation:
         return float(_most_similar(self._buckets, self._sketches, sketch, least))
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Remembered pairs, in the order in which they were accepted.
-
-    Attributes:
-        keys: uint64 [n]; sketches: uint16 [n, 64]; n is 4,096 for a full page.
-    """
-
-    keys: NDArray[np.uint64]
-    sketches: NDArray[np.uint16]
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """As arrays to be stored: keys, and the sketches end to end with their lengths, since most are short."""
-        held = self.sketches != _NONE
-        return {
-            "keys": self.keys,
-            "lengths": held.sum(1).astype(np.uint8),
-            "fingerprints": self.sketches[held],
-        }
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Page:
-        """From `arrays`.
-
-        Raises:
-            IntegrityError: they do not fit together.
-        """
-        keys, lengths, fingerprints = arrays["keys"], arrays["lengths"], arrays["fingerprints"]
-        if len(lengths) != len(keys) or lengths.max(initial=0) > SKETCH or lengths.sum() != len(fingerprints):
-            raise IntegrityError(f"{len(keys)} seen pairs do not fit {len(fingerprints)} fingerprints")
-        sketches = np.full((len(keys), SKETCH), _NONE)
-        sketches[np.arange(SKETCH) < lengths[:, None]] = fingerprints
-        return cls(keys, sketches)
-
-    def encode(self, index: int) -> bytes:
-        """As bytes, under its index."""
-        header = {"format": FORMAT, "index": index}
-        return codec.encode(MAGIC, header, self.arrays())
-
-    @classmethod
-    def decode(cls, data: bytes, index: int) -> Page:
-        """From bytes.
-
-        Raises:
-            IntegrityError: damaged, another page, or not a full one.
-        """
-        header, arrays = codec.decode(MAGIC, data)
-        if header.get("format") != FORMAT or header.get("index") != index:
-            raise IntegrityError(
-                f"this is page {header.get('index')} of format {header.get('format')}, not page {index} of {FORMAT}"
-            )
-        page = cls.of(arrays)
-        if len(page.keys) != PAGE:
-            raise IntegrityError(f"page {index} holds {len(page.keys)} pairs, not {PAGE}")
-        return page
-
-
 class SeenPairs:
     """Remembers accepted pairs.
 
     Attributes:
-        page: index of the open page.
-        open: pairs in the open page.
+        count: pairs that were ever remembered.
+        stored: of these, those that are in pages (or were forgotten before they were stored).
+        pages: pages that were ever made.
         chain: hash of all keys that were ever added, in order.
     """
 
     def __init__(self, size: int) -> None:
-        self._pages_per_generation = max(size // PAGE, 1)
-        self.page = 0
-        self.open = 0
+        self.size = max(size // UNIT, 1) * UNIT
+        self.count = self.stored = self.pages = 0
         self.chain = np.uint64(0)
-        self._keys = np.zeros(PAGE, np.uint64)
-        self._sketches = np.zeros((PAGE, SKETCH), np.uint16)
-        self._young = self._new_generation()
+        self._young = _Generation(self.size)
         self._old: _Generation | None = None
-        self._closed: list[tuple[int, Page]] = []
-        self._since_mark: list[tuple[int, Page]] = []
-        self._marked = (0, 0)
+        self._firsts: deque[tuple[int, int]] = deque()
+        self._marked = 0
 
-    def _new_generation(self) -> _Generation:
-        return _Generation(self._pages_per_generation * PAGE)
+    @property
+    def first(self) -> int:
+        """Number of the oldest pair that is remembered."""
+        return first_remembered(self.count, self.size)
 
     @property
     def first_page(self) -> int:
-        """Index of the oldest page that is remembered."""
-        return max(0, (self.page // self._pages_per_generation - 1) * self._pages_per_generation)
+        """Index of the oldest page that holds a pair which is remembered."""
+        while len(self._firsts) > 1 and self._firsts[1][1] <= self.first:
+            self._firsts.popleft()
+        return self._firsts[0][0] if self._firsts else self.pages
 
     def key(self, source: Tokens, target: Tokens, row: int) -> np.uint64:
         """Exact key of a pair."""
@@ -325,58 +270,79 @@ class SeenPairs:
 
     def add(self, key: np.uint64, sketch: NDArray[np.uint16]) -> None:
         """Remember an accepted pair."""
-        at = self.open
-        self._keys[at], self._sketches[at] = key, sketch
-        self._young.add(key, sketch)
-        self.chain = np.uint64(_chain(self.chain, key))
-        self.open += 1
-        if self.open == PAGE:
-            self._close()
+        self._extend(np.array([key]), sketch[None])
 
-    def open_page(self) -> Page:
-        """The pairs of the open page, copied."""
-        return Page(self._keys[: self.open].copy(), self._sketches[: self.open].copy())
+    def _extend(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> None:
+        while len(keys):
+            room = self.size - self.count % self.size
+            self._young.add(keys[:room], sketches[:room])
+            self.chain = np.uint64(_chain(self.chain, keys[:room]))
+            self.count += len(keys[:room])
+            if self.count % self.size == 0:
+                self._old, self._young = self._young, _Generation(self.size)
+            keys, sketches = keys[room:], sketches[room:]
 
-    def take_closed(self) -> list[tuple[int, Page]]:
-        """Pages that have become full since the last call, with their indices."""
-        closed, self._closed = self._closed, []
-        return closed
+    # How they travel.
+
+    def waiting(self) -> Page:
+        """Pairs that are in no page yet."""
+        return self._pairs(self.stored)
+
+    def since_mark(self) -> Page:
+        """Of these, the pairs that were added since `mark`."""
+        return self._pairs(max(self.stored, self._marked))
 
     def mark(self) -> None:
         """From here on counts as new for `since_mark`."""
-        self._since_mark = []
-        self._marked = (self.page, self.open)
+        self._marked = self.count
 
-    def since_mark(self) -> Page:
-        """Pairs added since `mark`, in order."""
-        page, start = self._marked
-        parts = []
-        for index, closed in self._since_mark:
-            first = start if index == page else 0
-            parts.append(Page(closed.keys[first:], closed.sketches[first:]))
-        rest = self.open_page()
-        first = start if self.page == page else 0
-        parts.append(Page(rest.keys[first:], rest.sketches[first:]))
-        return Page(
-            np.concatenate([part.keys for part in parts]), np.concatenate([part.sketches for part in parts])
-        )
+    def make_pages(self) -> list[tuple[int, Page]]:
+        """Pages, with their indices, of the pairs that wait, if there are enough; they wait no longer."""
+        waiting = self.waiting()
+        made = []
+        while len(waiting) >= LEAST:
+            page = Page(waiting.first, waiting.keys[:MOST], waiting.sketches[:MOST])
+            made.append((self.pages, page))
+            self._note(page)
+            waiting = waiting.after(self.stored)
+        return made
 
     def replay(self, page: Page) -> None:
-        """Remember pairs again, on restore: pages from the oldest, then the open one."""
-        for key, sketched in zip(page.keys, page.sketches, strict=True):
-            self.add(key, sketched)
-        self._closed = []
+        """Remember pairs again, on restore: what follows the newest of them that is known.
+
+        Pairs between the two have been forgotten by now, as the page begins with a generation.
+        """
+        if page.first > self.count:
+            self.begin_at(page.first)
+        page = page.after(self.count)
+        self._extend(page.keys, page.sketches)
         self.mark()
 
-    def begin_at(self, page: int) -> None:
-        """Start restoring at a page: the first that is still remembered."""
-        self.page = page
+    def replay_stored(self, page: Page) -> None:
+        """The same for a page of the topic, the next in order."""
+        self.replay(page)
+        self._note(page)
 
-    def _close(self) -> None:
-        page = self.open_page()
-        self._closed.append((self.page, page))
-        self._since_mark.append((self.page, page))
-        self.page += 1
-        self.open = 0
-        if self.page % self._pages_per_generation == 0:
-            self._old, self._young = self._young, self._new_generation()
+    def begin_at(self, number: int) -> None:
+        """Start restoring at the first pair that is still remembered, with which a generation begins."""
+        self._young, self._old, self.count = _Generation(self.size), None, number
+
+    def _note(self, page: Page) -> None:
+        self._firsts.append((self.pages, page.first))
+        self.pages += 1
+        self.stored = page.first + len(page)
+
+    def _pairs(self, start: int) -> Page:
+        """The remembered pairs from a number on, copied."""
+        start = max(start, self.first)
+        base = self.count - self._young.count
+        parts = [self._young.rows(start - base, self.size)]
+        if self._old is not None and start < base:
+            parts.insert(0, self._old.rows(start - base + self.size, self.size))
+        keys, sketches = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Page(start, keys, sketches)
+
+
+def first_remembered(count: int, size: int) -> int:
+    """Number of the oldest pair that is remembered after `count`, with generations of `size`."""
+    return max(0, (count // size - 1) * size)

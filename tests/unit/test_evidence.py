@@ -29,7 +29,6 @@ from craft_stream.runtime.pruning import in_force, needless
 from craft_stream.runtime.recompute import Recomputation, Stretch, look
 from craft_stream.runtime.target_log import TargetFollower
 from craft_stream.runtime.worker import Worker
-from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import LedgerSettings, Settings
 from craft_stream.testing.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
@@ -106,8 +105,8 @@ def work(
 
 @pytest.fixture
 def anchored(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryBroker, Settings, MemoryTransport]:
-    """A log decided with a whole ledger every third transaction, each of them an anchor, three of them kept."""
-    monkeypatch.setattr(ledger_log, "WHOLE_EVERY", 3)
+    """A log decided with a whole ledger in nearly every transaction, each of them an anchor, three of them kept."""
+    monkeypatch.setattr(ledger_log, "WHOLE_EVERY", 1)
     configured = configuration(ledger__anchors=3, ledger__anchor_hours=1e-9)
     broker = filled(configured)
     return broker, configured, work(broker, configured, model)
@@ -174,7 +173,9 @@ def test_a_forged_anchor_is_found(
     log = broker.log(configured.kafka.ledger_topic, 0)
     at = max(i for i, m in enumerate(log) if b"/anchor/" in (m.key or b"") and m.value)
     entry = ledger_log.Entry.decode(log[at].value or b"", at)
-    ledger = Ledger.restore(configured.parameters(), entry.payload)
+    records = LedgerRecords(f"{configured.kafka.group_id}/{configured.kafka.input_topic}/0")
+    records.add(log)
+    ledger = records.start(configured.parameters(), entry.next_offset)
     ledger.floats[0] += 1
     log[at] = log[at]._replace(value=replace(entry, payload=ledger.snapshot()).encode())
     _, again, _ = audit(broker, configured, model, 0)

@@ -18,7 +18,8 @@ from craft_stream.parameters import LearningParameters, Parameters, SelectionPar
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.seen import PAGE, SKETCH, Page, SeenPairs, jaccard, sketch
+from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page
+from craft_stream.selection.seen import UNIT, SeenPairs, jaccard, sketch
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.tokens import tokenize
@@ -233,22 +234,65 @@ def test_deltas_rebuild_the_ledger(cuts: list[int], crawl: Stream, models: list[
     assert copy.digest() == ledger.digest()
 
 
-def test_a_snapshot_with_pages_rebuilds_the_ledger(toy: Toy, models: list[Model]) -> None:
-    """Across full pages and generations of seen pairs, snapshot and pages give the ledger to the bit."""
-    settings_ = parameters(rate=1.0, seen_pairs=PAGE, near_duplicate=1.1, quality_floor=-50.0)
+@pytest.mark.parametrize("cut", [20, 700, 5000])
+def test_snapshot_pages_and_deltas_rebuild_the_ledger(toy: Toy, models: list[Model], cut: int) -> None:
+    """However the log is cut, across pages and generations of seen pairs, what travels gives the ledger to the bit."""
+    settings_ = parameters(rate=1.0, seen_pairs=UNIT, near_duplicate=1.1, quality_floor=-50.0)
     selector, ledger, pages = Selector(settings_, load_encoder()), Ledger(settings_), {}
-    batch = stream(toy, 4 * PAGE, noise=0.0, seed=8).batch
-    for start in range(0, 4 * PAGE, 1000):
-        selector.decide(batch.slice(start, min(start + 1000, 4 * PAGE)), ledger, models[0])
-        pages |= dict(ledger.closed_pages())
+    length = 4 * UNIT if cut > 100 else 600
+    batch = stream(toy, length, noise=0.0, seed=8).batch
+    base, deltas, written = ledger.snapshot(), [], 0
+    for number, start in enumerate(range(0, length, cut)):
+        selector.decide(batch.slice(start, min(start + cut, length)), ledger, models[0])
+        made = ledger.closed_pages()
+        pages |= dict(made)
+        deltas.append(ledger.delta())
+        written += sum(len(Page.decode(page, index)) for index, page in made)
+        if number == 3:
+            base, deltas = ledger.snapshot(), []
     assert len(pages) >= 2
+    assert written == ledger.seen_pairs.stored > ledger.seen_pairs.count - LEAST, "each pair once"
     snapshot = ledger.snapshot()
-    needed = {i: p for i, p in pages.items() if i >= Ledger.first_page(settings_, snapshot)}
-    copy = Ledger.restore(settings_, snapshot, needed)
+    needed = {i: p for i, p in pages.items() if i >= Ledger.first_page(snapshot)}
+    assert Ledger.restore(settings_, snapshot, needed).digest() == ledger.digest()
+    after = {i: p for i, p in pages.items() if i >= Ledger.first_page(base)}
+    copy = Ledger.restore(settings_, base, after)
+    for delta in deltas:
+        copy.apply(delta, after)
     assert copy.digest() == ledger.digest()
-    if needed:
-        with pytest.raises(IntegrityError, match="missing"):
-            Ledger.restore(settings_, snapshot, {})
+    more = stream(toy, 300, noise=0.0, seed=9).batch
+    again = PairBatch.pack(more.source.texts(), more.target.texts(), list(range(length, length + 300)))
+    copy.bind(models[0])
+    for one, other in ((selector.decide(again, ledger, models[0]), selector.decide(again, copy, models[0])),):
+        assert (one.reason == other.reason).all()
+    with pytest.raises(IntegrityError, match="missing"):
+        Ledger.restore(settings_, snapshot, dict(list(needed.items())[1:]))
+
+
+def test_the_digest_does_not_tell_how_the_log_was_cut(crawl: Stream, models: list[Model]) -> None:
+    """Where seen pairs are stored follows from the transactions; what the ledger is does not."""
+    settings_ = parameters(rate=0.2)
+    digests = set()
+    for cut in (100, 900):
+        selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+        for start in range(0, 1800, cut):
+            selector.decide(crawl.batch.slice(start, start + cut), ledger, models[0])
+            ledger.closed_pages()
+            ledger.delta()
+        digests.add(ledger.digest())
+    assert len(digests) == 1
+
+
+def test_a_ledger_writes_little(crawl: Stream, models: list[Model]) -> None:
+    """At a budget of a tenth and 500 pairs a transaction, what travels is under a twentieth of 300 bytes a pair."""
+    settings_ = parameters(rate=0.1)
+    selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
+    written = 0
+    for start in range(0, 2000, 500):
+        selector.decide(crawl.batch.slice(start, start + 500), ledger, models[0])
+        written += sum(len(page) for _, page in ledger.closed_pages()) + len(ledger.delta())
+    assert ledger.accepted > 100
+    assert written < 0.05 * 300 * 2000
 
 
 def test_a_delta_only_fits_its_base(crawl: Stream, models: list[Model]) -> None:
@@ -362,7 +406,7 @@ def test_the_similarity_of_long_pairs_estimates_jaccard() -> None:
         for _ in range(20):
             words = [f"w{x}" for x in rng.integers(0, 10**9, 300)]
             other = words[:keep] + [f"v{x}" for x in rng.integers(0, 10**9, 300 - keep)]
-            seen = SeenPairs(PAGE)
+            seen = SeenPairs(UNIT)
             seen.add(np.uint64(1), _sketch(words))
             one = {(a, b) for a, b in pairwise(["", *words])}
             two = {(a, b) for a, b in pairwise(["", *other])}
@@ -377,44 +421,61 @@ def test_the_similarity_of_long_pairs_estimates_jaccard() -> None:
 def test_strangers_are_no_near_duplicates() -> None:
     """With a full page of pairs that share phrases, each is found again and a mixture of four is near none."""
     rng = np.random.default_rng(0)
-    seen = SeenPairs(PAGE)
+    seen = SeenPairs(UNIT)
     phrases = [[f"p{i}w{j}" for j in range(6)] for i in range(400)]
     pairs = [
-        [word for i in rng.choice(400, 4, replace=False) for word in phrases[i]] for _ in range(PAGE - 1)
+        [word for i in rng.choice(400, 4, replace=False) for word in phrases[i]] for _ in range(UNIT - 1)
     ]
     for i, words in enumerate(pairs):
         seen.add(np.uint64(2 * i + 1), _sketch(words))
     mixed = [
-        [word for k, j in enumerate(rng.integers(0, PAGE - 1, 4)) for word in pairs[j][6 * k : 6 * k + 6]]
+        [word for k, j in enumerate(rng.integers(0, UNIT - 1, 4)) for word in pairs[j][6 * k : 6 * k + 6]]
         for _ in range(500)
     ]
     assert np.mean([seen.similarity(_sketch(words), 0.6) >= 0.6 for words in mixed]) < 0.02
     assert min(seen.similarity(_sketch(words), 0.6) for words in pairs[:500]) == 1
-    assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(PAGE - 1))
-    assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, PAGE))
+    assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(UNIT - 1))
+    assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, UNIT))
 
 
 def test_a_page_is_stored_without_its_padding() -> None:
-    """A page of short pairs comes back to the bit and takes 11 bytes a pair beside two a bigram; misfits are refused."""
-    seen = SeenPairs(PAGE)
-    for i in range(PAGE):
+    """Pages of short pairs come back to the bit and take 10 bytes a pair beside two a bigram; misfits are refused."""
+    seen = SeenPairs(UNIT)
+    for i in range(UNIT + LEAST - 1):
         seen.add(np.uint64(2 * i + 1), _sketch([f"a{i}", f"b{i}", f"c{i}"]))
-    ((_, page),) = seen.take_closed()
+    ((_, page),) = seen.make_pages()
+    assert len(page) == MOST
+    assert len(seen.waiting()) == LEAST - 1
     data = page.encode(0)
     again = Page.decode(data, 0)
+    assert again.first == 0
     assert (again.keys == page.keys).all()
     assert (again.sketches == page.sketches).all()
-    assert len(data) < PAGE * (9 + 3 * 2) + 1024
+    assert len(data) < MOST * (9 + 3 * 2) + 1024
     with pytest.raises(IntegrityError):
-        Page.of({**page.arrays(), "lengths": np.full(PAGE, 3, np.uint8)[:-1]})
+        Page.of(0, {**page.arrays(), "lengths": np.full(MOST, 3, np.uint8)[:-1]})
+
+
+@given(st.integers(0, 3 * UNIT), st.integers(0, 200))
+def test_sketches_are_stored_as_they_are(seed: int, count: int) -> None:
+    """Any ascending fingerprints, none and 64 of them, too."""
+    rng = np.random.default_rng(seed)
+    sketches = np.full((count, SKETCH), 0xFFFF, np.uint16)
+    for row in sketches:
+        length = rng.integers(0, SKETCH + 1)
+        row[:length] = np.sort(rng.choice(0xFFFF, length, replace=False))
+    page = Page(7, rng.integers(0, 1 << 63, count, dtype=np.uint64), sketches)
+    again = Page.decode(page.encode(3), 3)
+    assert (again.sketches == sketches).all()
+    assert (again.keys == page.keys).all()
 
 
 def test_the_oldest_pairs_are_forgotten() -> None:
     """After two generations the first pairs are gone and the last are held."""
-    seen = SeenPairs(PAGE)
+    seen = SeenPairs(UNIT)
     same = _sketch(["one"])
-    for i in range(3 * PAGE):
+    for i in range(3 * UNIT):
         seen.add(np.uint64(2 * i + 1), same)
     assert not seen.holds(np.uint64(1))
-    assert seen.holds(np.uint64(2 * (2 * PAGE) + 1))
-    assert seen.first_page == 2
+    assert seen.holds(np.uint64(2 * (2 * UNIT) + 1))
+    assert seen.first == 2 * UNIT
