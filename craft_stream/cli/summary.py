@@ -53,6 +53,7 @@ class Summary:
         self._end = {
             "kl": state["kl"] if math.isfinite(state["kl"]) else None,
             "like_target": _like_target(selection.model),
+            "domain_share": state["domain_share"],
             "unspendable": round(state["unspendable"]),
             "rate": selection.ledger.parameters.selection.rate,
             "model_version": state["model_version"],
@@ -87,6 +88,11 @@ class Summary:
             console.print(
                 "Nothing that the stream held of late looks like the target: are they of the same languages, and does "
                 "the stream hold the domain at all?"
+            )
+        elif (share := self._end["domain_share"]) is not None and share < self._end["rate"]:
+            console.print(
+                f"Of the stream some {share:.2%} looks like the target, the budget asks for {self._end['rate']:.2%}: of what "
+                f"was accepted hardly more than {share / self._end['rate']:.0%} can be of the target's domain."
             )
         if short := self._end["unspendable"]:
             console.print(

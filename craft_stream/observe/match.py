@@ -49,6 +49,9 @@ class Match:
             "realised_rate": accepted / seen,
             "unspendable": max(0.0, 1.0 - spending),
         }
+        shares = [share for s in summaries if (share := s.get("domain_share")) is not None]
+        if shares:
+            result["domain_share"] = sum(shares) / len(shares)
         # A new clustering renumbers the clusters; partitions take it over within an epoch of one another.
         newest = max(summaries, key=lambda summary: int(summary["clustering"]))
         alike = [s["accepted_by_cluster"] for s in summaries if s["clustering"] == newest["clustering"]]

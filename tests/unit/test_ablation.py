@@ -11,6 +11,7 @@ from toy import Stream, Toy, stream, target
 
 from bench import engine
 from bench.methods import PARTS
+from craft_stream.cli.summary import Summary
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.learner import Learner
@@ -176,3 +177,34 @@ def test_every_part_of_the_benchmark_is_a_known_switch() -> None:
     for name, off in PARTS.items():
         assert off, name
         assert engine.parameters(off, 0.05) != whole
+
+
+@pytest.mark.parametrize("share", [0.1, 0.0])
+def test_the_ledger_knows_how_much_of_the_stream_is_like_the_target(toy: Toy, share: float) -> None:
+    """Its estimate is near the domain's share of the stream, and near nothing where there is none."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy))
+    part = stream(toy, 8192, share=share, noise=0.0, seed=14).batch
+    learner.observe(part)
+    parameters = Parameters(selection=SelectionParameters(rate=0.05))
+    selector = Selector(parameters, load_encoder())
+    ledger = Ledger(selector.parameters)
+    assert ledger.domain_share is None
+    selector.decide(part, ledger, learner.publish())
+    assert ledger.domain_share == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.005, True), (0.06, False), (None, False)])
+def test_the_summary_says_when_the_stream_lacks_the_domain(
+    capsys: pytest.CaptureFixture[str], share: float | None, said: bool
+) -> None:
+    """A budget above what looks like the target is named with both shares; one below it is not."""
+    summary = Summary()
+    summary._end = {
+        "kl": 0.1, "like_target": 5, "domain_share": share, "unspendable": 0, "rate": 0.05, "model_version": 1,
+        "model_digest": "x", "parameters": "y", "seconds": 1.0, "pairs_per_second": 1,
+    }  # fmt: skip
+    summary.print(as_json=False, to_stderr=False)
+    out = " ".join(capsys.readouterr().out.split())
+    assert ("0.50% looks like the target, the budget asks for 5.00%" in out) == said
+    assert ("hardly more than 10%" in out) == said
