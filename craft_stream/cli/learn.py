@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import threading
 import time
 from dataclasses import replace
 
 import typer
 
-from connectors.kafka import admin as kafka_admin
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.cli.run import Verbose, leave, logs
+from craft_stream.cli.service import Verbose, begin, serve
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import ConfigurationError, CraftError, UnavailableError
-from craft_stream.observe.http import Server
+from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
 from craft_stream.runtime.learning import LearnerService
 from craft_stream.runtime.stream_log import StreamFollower
@@ -31,32 +27,16 @@ log = logging.getLogger(__name__)
 @app.command()
 def learn(config: Config = None, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Learn from target, crawl and accepted topics and publish versions until told to stop (SIGTERM)."""
-    logs(verbose)
+    stop = begin(verbose)
     settings = load_settings(config, overrides)
     if settings.learner.mode != "separate":
         raise ConfigurationError(
             f'learner.mode is "{settings.learner.mode}": set it to "separate" for the workers and for this process'
         )
-    with kafka_admin.connect(settings.kafka) as admin:
-        kafka_admin.check(admin, settings.kafka, settings.record)
-    recorder = Recorder()
-    server = Server(recorder, settings.observe.host, settings.observe.port)
-    print(f"metrics and health on http://{settings.observe.host}:{server.port}", file=sys.stderr)
-    code = 0
-    try:
-        _follow(settings, recorder)
-    except CraftError as error:
-        print(f"craft-stream: {error}", file=sys.stderr)
-        code = error.exit_code
-    finally:
-        server.close()
-    leave(code)
+    serve(settings, lambda recorder: _follow(settings, recorder, stop))
 
 
-def _follow(settings: Settings, recorder: Recorder) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     recorder.started(
