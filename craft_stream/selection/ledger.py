@@ -177,15 +177,6 @@ class Ledger:
         mass = self._float("tail_mass")
         return self._float("tail") / mass / 0.2 if mass > 0 else None
 
-    @property
-    def domain_share(self) -> float | None:
-        """pi: share of the stream, lately, that looks like the target; None while it is not known.
-
-        Pairs above the target's own upper fifth, times five. Of streams without the domain some .15 % look so.
-        """
-        mass = self._float("tail_mass")
-        return self._float("tail") / mass / 0.2 if mass > 0 else None
-
     def allowance(self) -> float:
         """A(t): pairs that may have been accepted by now, in expectation."""
         return self._allowance(self._get("epoch_seen"))
@@ -590,7 +581,6 @@ class Ledger:
             "spending": self.spending,
             "unspendable": self.unspendable
             + self.parameters.selection.rate * (1 - self.spending) * self._get("epoch_seen"),
-            "domain_share": self.domain_share,
             "domain_share": self.domain_share,
             "threshold": self.threshold,
             "gate": self.gate,
