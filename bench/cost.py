@@ -196,18 +196,22 @@ def fresh(records: list[dict[str, Any]], number: int) -> Message:
     return Message(orjson.dumps(record), number, *WHERE)
 
 
-def timed(command: list[str], **options: Any) -> dict[str, float]:
+def timed(command: list[str]) -> dict[str, float]:
     """Run a command to its end: wall and CPU seconds, peak memory."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-    )
-    _, status, usage = os.wait4(process.pid, 0)
+    began, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while True:
+        # not ru_maxrss, which a child inherits from the process that started it
+        peak = max(peak, machine.peak_mib(process.pid))
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        time.sleep(0.01)
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak_mib": peak}
 
 
 def start(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from kafka import TopicPartition
 from bench import machine
 from bench.throughput import Stage, add, broker_with
 from connectors.kafka import clients
-from tests.integration.deployment import Deployment
+from connectors.kafka.transport import KafkaTransport
+from tests.integration.deployment import Deployment, committed
 
 # What a worker needs to be fast at the cost of more and smaller transactions.
 LOW = {"kafka.commit_interval_ms": 50}
@@ -60,6 +61,22 @@ def decided(run: Deployment, stop: threading.Event) -> list[tuple[int, float]]:
     return seen
 
 
+def first_commit(run: Deployment, records: list[bytes]) -> float:
+    """Seconds from the start of a worker's process to its first commit, its kernels cached and a model on the topic."""
+    reader = KafkaTransport(run.settings.kafka).reader()
+    try:
+        position = committed(reader, 0)
+        assert position is not None  # noqa: S101
+        run.feed(records)
+        began = time.monotonic()
+        with run.worker(log="again"):
+            while (now := committed(reader, 0)) is None or now.offset == position.offset:
+                time.sleep(0.02)
+            return time.monotonic() - began
+    finally:
+        reader.close()
+
+
 def measure(
     stage: Stage, records: list[bytes], rate: float, seconds: float, overrides: dict[str, Any]
 ) -> dict[str, Any]:
@@ -82,10 +99,18 @@ def measure(
         time.sleep(1)
         stop.set()
         reader.join()
+    restart = first_commit(run, records[:1024])
     stamps = {message.offset: message.timestamp_ms for message in run.read(kafka.input_topic)}
     late = np.array([at - stamps[o] for o, at in seen if stamps[o] >= began + 1000 * SETTLE_SECONDS])
     found = {f"p{q}": float(np.percentile(late, q)) for q in (50, 95, 99)}
-    return {**found, "worst": float(late.max()), "pairs": len(late), "cores": cpu / seconds, **overrides}
+    return {
+        **found,
+        "worst": float(late.max()),
+        "pairs": len(late),
+        "cores": cpu / seconds,
+        "restart": restart,
+        **overrides,
+    }
 
 
 def main() -> None:

@@ -156,6 +156,31 @@ def machine(found: Found) -> str:
     return f"{shown['cores']} cores ({shown.get('processor', '')}); {versions}."
 
 
+def scaling(found: Found) -> str:
+    """What one measured worker means for many; arithmetic, not a measurement."""
+    rate = found["contenders"]["craft-stream run"]["rate"]
+    rows = [
+        [
+            f"{n}",
+            f"{2 * n}",
+            f"{n * rate / 1e6:.2f} million",
+            f"{n * rate * 250 / 1e6:,.0f}",
+            f"{n * max(1.0, rate / 10_000):,.0f}",
+            f"{1.5 * n:.0f}",
+        ]
+        for n in (1, 8, 64)
+    ]
+    header = [
+        "workers",
+        "cores",
+        "pairs/s",
+        "MB/s from the brokers, unpacked",
+        "transactions/s",
+        "MB/s of Models",
+    ]
+    return table(header, rows)
+
+
 PARTS: dict[str, Callable[[Found], str]] = {
     "throughput": throughput,
     "workers": workers,
@@ -179,6 +204,7 @@ def main() -> None:
     texts = {name: make(results[name]) for name, make in PARTS.items() if name in results}
     if "throughput" in results:
         texts["machine"] = machine(results["throughput"])
+        texts["scaling"] = scaling(results["throughput"])
     for name, text in texts.items():
         start, end = f"<!-- bench:{name} -->\n", f"<!-- /bench:{name} -->"
         head, _, rest = page.partition(start)
