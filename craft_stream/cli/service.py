@@ -41,7 +41,7 @@ def lighten() -> None:
     that took a sixth of a consumer's time. A thread that wants the lock back waits 5 ms for it while another computes: a
     kernel of .3 ms would often wait longer than it works.
     """
-    gc.set_threshold(50_000, 50, 100)
+    gc.set_threshold(50_000, 10, 10)
     sys.setswitchinterval(0.0005)
 
 
