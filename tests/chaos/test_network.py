@@ -41,8 +41,7 @@ def test_replies_are_dropped(
     expected = Expected.of(run, records, model)
     before = dict(proxied.proxy.swallowed)
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
-        for name in "ab":
-            fleet.start(name)
+        begin(fleet)
         run.feed(records[:PIECE])
         fleet.wait_done()
         began = time.monotonic()
@@ -89,8 +88,7 @@ def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> N
     rng = random.Random(3)
     before = proxied.proxy.cuts
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
-        for name in "ab":
-            fleet.start(name)
+        begin(fleet)
         for number in range(cuts):
             run.feed(records[number * 800 : (number + 1) * 800], start=number * 800)
             time.sleep(rng.uniform(0.1, 1.0))
@@ -103,3 +101,11 @@ def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> N
     expected.check(
         run, "connections cut", times=cuts, connections=connections, caught_up_after=f"{seconds:.1f} s"
     )
+
+
+def begin(fleet: Fleet) -> None:
+    """Two workers that have joined: one that meets a broken connection while it starts ends with exit code 75."""
+    for name in "ab":
+        fleet.start(name)
+    for name in "ab":
+        assert fleet.joined(name, 60.0), f"{name} has not joined"
