@@ -13,6 +13,7 @@ from typing import NamedTuple
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 MAX_DEPTH = 1_000  # the parser's time grows with the square of the depth: 1 ms at 1,000, 18 s at 100,000
+MAX_ATTRIBUTES = 2_000  # of a tag: with their square, too, 5 s at 50,000
 MAX_BLOCKS = 5_000
 _PATH_LENGTH = 3  # tags that make a block's place: enough to tell a menu's item from a list's
 
@@ -33,6 +34,10 @@ _UNNESTED = frozenset(
 # tree is flattened
 _MARK = re.compile("([\ue000\ue002])(\\d{1,6})\ue001")
 _NUMBERED = re.compile(r"\d{3}")  # in a name that a tool made up, another one for each language
+_SMALL = 1 << 16  # characters of a page that cannot hold more attributes than can be borne
+_LONG = 1 << 13
+_WHOLE_TAG = re.compile(r"""<[a-zA-Z](?:[^>"']++|"[^"]*+"|'[^']*+')*+""")
+_QUOTED = re.compile(r"""("[^"]*")|('[^']*')""")
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 
 
@@ -71,15 +76,17 @@ class Document:
 
 
 class NestingError(ValueError):
-    """The page nests deeper than `MAX_DEPTH` elements."""
+    """The page nests deeper than `MAX_DEPTH` elements, or has a tag of more than `MAX_ATTRIBUTES` attributes."""
 
 
 def extract(html: str) -> Document:
     """Parse a page.
 
     Raises:
-        NestingError: it is too deep to parse in bounded time.
+        NestingError: it cannot be parsed in bounded time.
     """
+    if len(html) > _SMALL and any(_has_too_many_attributes(tag[0]) for tag in _WHOLE_TAG.finditer(html)):
+        raise NestingError
     starts = html.count("<") - html.count("</")
     if starts > MAX_DEPTH and _depth(html.encode("utf-8", "replace")) > MAX_DEPTH:
         raise NestingError
@@ -93,6 +100,10 @@ def extract(html: str) -> Document:
     )
     language = _language(tree)
     return Document(_blocks(tree), language, alternates, robots)
+
+
+def _has_too_many_attributes(tag: str) -> bool:
+    return len(tag) > _LONG and len(_QUOTED.sub(" ", tag).replace("/", " ").split()) > MAX_ATTRIBUTES
 
 
 def _depth(html: bytes) -> int:

@@ -489,3 +489,32 @@ def test_a_crawl_that_follows_can_be_scraped(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         process.stderr and process.stderr.close()
+
+
+@pytest.mark.timeout(60)
+def test_hostile_pages_are_counted(tmp_path: Path) -> None:
+    """Pages of every hostile kind in one file: each is counted by its name, none ends the crawl, the good ones are paired."""
+    made = Site(1)
+    english, french = (made.page(f"/{code}/plant-0.html") or "" for code in LANGUAGES)
+    members = [
+        record("http://s/deep", "<div>" * 300_000),
+        record("http://s/attributes", b"<p " + b'a="b" ' * 500_000 + b">"),
+        record("http://s/distinct", "<p " + " ".join(f"a{k}='>'" for k in range(200_000)) + ">"),
+        record("http://s/slashes", "<p " + "/".join(f"a{k}" for k in range(200_000)) + ">"),
+        record("http://s/open", b"<" * 500_000),
+        record("http://s/quotes", b"<a '\"" * 200_000),
+        record("http://s/binary", bytes(range(256)) * 1_000),
+        record("http://s/cut", gzip.compress(b"<p>text")[:-9], headers="Content-Encoding: gzip\r\n"),
+        record("http://[s/url", "<p>text"),
+        record("http://s/en/plant-0.html", english.encode("utf-16"), headers="X-Charset: none\r\n"),
+        record("http://s/fr/plant-0.html", french.encode("latin-1", "xmlcharrefreplace")),
+        record("http://s/links", "<p>" + "".join(f'<a href="/{k}" name="n{k}">x</a>' for k in range(20_000))),
+    ]
+    (tmp_path / "a.warc.gz").write_bytes(b"".join(members))
+    pairs, counts = crawl(tmp_path)
+    assert counts["paired"] == 2
+    assert {str(pair["tgt"]) for pair in pairs} >= {"Accueil", "Plantation et entretien"}
+    assert counts["too_deep"] == 5
+    assert counts["binary"] == counts["no_url"] == 1
+    assert counts.get("failed", 0) == 0
+    assert counts["responses"] + counts.get("not_http", 0) == len(members)
