@@ -31,6 +31,7 @@ from tests import broker
 
 COMMAND = [sys.executable, "-c", "from craft_stream.cli import main; main()"]
 QUIET_SECONDS = 15.0  # without an accepted record, after the last page
+START_SECONDS = 90.0  # the same before the first: a busy machine starts a worker in a minute
 
 
 def responses(path: Path) -> list[tuple[str, bytes]]:
@@ -123,7 +124,9 @@ def measure(
     accepted, quiet = [], time.monotonic()
     reader = consumer(settings.kafka, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50)
     reader.subscribe([settings.kafka.accepted_topic])
-    while not done.is_set() or time.monotonic() - quiet < QUIET_SECONDS:
+    while not done.is_set() or time.monotonic() - quiet < (QUIET_SECONDS if accepted else START_SECONDS):
+        if not done.is_set():
+            quiet = time.monotonic()
         for records in reader.poll(timeout_ms=100, max_records=5_000).values():
             now = time.time()
             quiet = time.monotonic()
@@ -139,6 +142,8 @@ def measure(
         process.terminate()
         process.wait(30)
     log.close()
+    if not accepted:
+        raise SystemExit(f"no pair was accepted:\n{(folder / 'log').read_text()}")
     print((folder / "log").read_text()[-1500:])
     begun = min(since for since, _ in accepted)
     print(f"{len(pages)} responses at {arguments.rate:.0f}/s, {len(accepted)} pairs accepted")
