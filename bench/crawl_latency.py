@@ -121,7 +121,8 @@ def measure(
         done.set()
 
     threading.Thread(target=feed, daemon=True).start()
-    accepted, quiet = [], time.monotonic()
+    accepted: list[tuple[float, float]] = []
+    quiet = time.monotonic()
     reader = consumer(settings.kafka, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50)
     reader.subscribe([settings.kafka.accepted_topic])
     while not done.is_set() or time.monotonic() - quiet < (QUIET_SECONDS if accepted else START_SECONDS):
