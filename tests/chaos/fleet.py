@@ -52,8 +52,9 @@ class Fleet:
                 error.add_note(f"--- {name}\n{self.run.log(name)[-6_000:]}")
 
     def start(self, name: str, **settings: Any) -> None:
-        """Start a worker; it is a static member under its name unless the settings say otherwise."""
-        own = {"kafka__instance_id": name, **self._settings, **settings}
+        """Start a worker; it is a static member under its name unless `kafka__instance_id` is given: None for none."""
+        given = {"kafka__instance_id": name, **self._settings, **settings}
+        own = {key: value for key, value in given.items() if value is not None}
         self._before[name] = self.logged(name, "] assigned")
         self.processes[name] = self.run.start(*self._arguments, log=name, **own)
 
