@@ -90,7 +90,7 @@ def test_a_stopped_worker_is_fenced(bootstrap: str, tmp_path: Path, model: Path)
         for number in range(times):
             cut = number * piece + 16_000
             run.feed(records[number * piece : cut], start=number * piece)
-            run.wait_committed(number * piece + 2_000)
+            run.wait_committed(number * piece + 2_000, 300)
             fleet.processes["sleeper"].send_signal(signal.SIGSTOP)
             fleet.start("other")
             fleet.wait_done(120)

@@ -101,7 +101,7 @@ def test_told_to_end_under_load(bootstrap: str, tmp_path: Path, model: Path) -> 
         for number in range(times):
             fleet.start("a")
             run.feed(records[number * 4_000 : (number + 1) * 4_000], start=number * 4_000)
-            run.wait_committed(number * 4_000 + 1)
+            run.wait_committed(number * 4_000 + 1, 300)
             time.sleep(rng.uniform(0.0, 0.4))
             ends.append(fleet.stop("a"))
         fleet.start("a")

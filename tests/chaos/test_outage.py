@@ -29,7 +29,7 @@ def test_the_single_broker_is_away(proxied: Proxied, tmp_path: Path, model: Path
         run.feed(records)
         for name in "ab":
             fleet.start(name)
-        run.wait_committed(2_000)
+        run.wait_committed(2_000, 300)
         proxied.cluster.kill(0)
         time.sleep(AWAY)
         proxied.cluster.start(0)
@@ -57,7 +57,7 @@ def test_away_for_too_long(proxied: Proxied, tmp_path: Path, model: Path) -> Non
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
         run.feed(records)
         fleet.start("a")
-        run.wait_committed(2_000)
+        run.wait_committed(2_000, 300)
         proxied.cluster.kill(0)
         began = time.monotonic()
         code = fleet.processes["a"].wait(patience + 30)
@@ -85,7 +85,7 @@ def test_brokers_killed_in_turn(tmp_path: Path, model: Path) -> None:
             for victim in range(3):
                 count = 20_000 * victim
                 run.feed(records[count : count + 20_000], start=count)
-                run.wait_committed(count + 2_000)
+                run.wait_committed(count + 2_000, 300)
                 cluster.kill(victim)
                 began = time.monotonic()
                 run.wait_done([worker], 180)
