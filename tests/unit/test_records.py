@@ -7,7 +7,7 @@ import json
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
@@ -175,6 +175,7 @@ def spoilt(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(ANY_VALUE | spoilt() | st.none(), max_size=8), st.sampled_from(["tgt", "src"]))
+@example([b'{"src": "!", "tgt": "\\u0000"}'], "tgt")  # looks blank to the fast reader alone
 def test_read_together_as_one_by_one(values: list[bytes | None], target: str) -> None:
     """Many records at once give the very pairs and errors that `decode` gives one by one, in their places."""
     record = RecordSettings(target_field=target)
