@@ -37,7 +37,8 @@ class LearningParameters:
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
-        discriminant: weight of the discriminant in the domain score, in its deviations; 0 turns it off.
+        discriminant: weight of the discriminant in the domain score, in its deviations, once the target holds
+            2,000 pairs, and less before; 0 turns it off.
         balance: beta; how strongly the domain score is pulled back to the target where too much of something has been
             accepted; 0 turns it off.
         correction_ridge: lambda of the regression's correction within each cluster; infinity turns it off.
@@ -55,7 +56,7 @@ class LearningParameters:
     prime_seconds: float = 30.0
     publish_pairs: int = 51_200
     discriminant: float = 0.5
-    balance: float = 1.6
+    balance: float = 2.2
     correction_ridge: float = 5.0
     seed: int = 0
 
@@ -87,8 +88,9 @@ class SelectionParameters:
         method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
             conditional expected distance.
         rate: budget; share of the stream to accept.
-        burst: accepted pairs by which the budget may run ahead, never more.
-        relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free.
+        burst: accepted pairs by which the budget may run ahead, never more; nor more than a quarter of a horizon's.
+        relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
+            from 1 - lambda to 1 / (1 - lambda) times its share of the target.
         domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
         gate: candidates per accepted pair that are scored for quality.
         quality_weight: weight of log P(clean) in the score.
@@ -114,7 +116,7 @@ class SelectionParameters:
     horizon: int = 20_000
     window: int = 50_000
     duplicates: bool = True
-    near_duplicate: float = 0.6
+    near_duplicate: float = 0.55
     seen_pairs: int = 65_536
     abstain: bool = True
     listed: str = ""

@@ -42,6 +42,8 @@ _FIRST_JUDGEMENT = 2048
 # Pairs less likely clean than this teach nothing.
 _SMALLEST_WEIGHT = 0.25
 _CALIBRATION_PAIRS = 16_384
+# Target pairs that the discriminant has its full weight from: with 500 it takes more than it gives.
+_FULL_DISCRIMINANT = 2000
 # Reservoir pairs that P(clean) is fitted on: more cost time and change no figure. Each has nine corruptions, so an expensive
 # encoder is spared most.
 _HEAD_PAIRS = 1500
@@ -356,7 +358,8 @@ class Learner:
         if learning.discriminant and len(taught):
             discriminant = learn_discriminant(target, taught, learning.seed)
             spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
-            weights[:, 1] += learning.discriminant * spread[0] / max(spread[1], 1e-6) * discriminant
+            strength = learning.discriminant * min(1, len(target) / _FULL_DISCRIMINANT)
+            weights[:, 1] += strength * spread[0] / max(spread[1], 1e-6) * discriminant
         return weights
 
     def _languages(self, target: _Texts) -> str:

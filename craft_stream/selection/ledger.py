@@ -12,7 +12,7 @@ from craft_stream.model import Model
 from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.pacing import duals, spending, tail_forgetting, tail_horizon, wanted_share
+from craft_stream.selection.pacing import burst, duals, spending, tail_forgetting, tail_horizon, wanted_share
 from craft_stream.selection.state import LedgerState
 
 EPOCH = 1024
@@ -75,7 +75,7 @@ class Ledger(LedgerState):
 
     def room(self, arrivals: int) -> int:
         """Pairs that may be accepted when `arrivals` more have come, the burst included."""
-        limit = self._allowance(self._get("epoch_seen") + arrivals) + self.parameters.selection.burst
+        limit = self._allowance(self._get("epoch_seen") + arrivals) + burst(self.parameters.selection)
         return int(np.floor(limit)) - self.accepted
 
     def _allowance(self, epoch_seen: int) -> float:

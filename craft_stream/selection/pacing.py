@@ -12,8 +12,14 @@ Threshold. credit = A - accepted; the score is taken above which (credit + rho H
 the horizon.
 One global threshold with duals for clusters: quantiles for each cluster accept 5 to 46 % too much.
 
-Duals. nu_c = clip(kappa (due_c - accepted_c) / (1 + (1 - lambda) p_c rho W), 0, 8), due_c = (1 - lambda) p_c A: a cluster that
-falls behind the target's share is helped.
+Duals hold cluster c's accepted pairs between (1 - lambda) p_c A and p_c A / (1 - lambda), p_c its share of the target:
+
+    nu_c = clip(kappa behind_c, 0, 8) - clip(kappa ahead_c, 0, 8)
+    behind_c = ((1 - lambda) p_c A - accepted_c) / (1 + (1 - lambda) p_c rho W)
+    ahead_c = (accepted_c - p_c A / (1 - lambda)) / (1 + p_c rho W / (1 - lambda))
+
+A lower bound alone left KL(target || accepted) at .17-.19 for lambda = 1/2 where one cluster took seven times its share
+(.11-.12 with both). kappa = 8; with 2 and lambda = 0, KL is .064 for 660 accepted pairs in 62 clusters, .0016 with 8.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from numpy.typing import NDArray
 
 from craft_stream.parameters import SelectionParameters
 
-_DUAL_SLOPE = 2.0
+_DUAL_SLOPE = 8.0
 _LARGEST_DUAL = 8.0
 # pi is estimated over this many pairs: 100 expected acceptances, within bounds.
 _TAIL_ACCEPTANCES = 100
@@ -59,7 +65,7 @@ def duals(
     accepted: NDArray[np.float64],
     allowance: float,
 ) -> NDArray[np.float32]:
-    """nu, float32 [K].
+    """nu, float32 [K]; all 0 for lambda = 1.
 
     Args:
         parameters: of the selector.
@@ -67,12 +73,19 @@ def duals(
         accepted: float64 [K], since the clustering began.
         allowance: since the clustering began.
     """
-    firm = 1 - parameters.relaxation
-    if parameters.method == "craft":
-        firm = 1.0
-    due = firm * shares * allowance
-    slack = 1 + firm * shares * parameters.rate * parameters.window
-    return np.clip(_DUAL_SLOPE * (due - accepted) / slack, 0, _LARGEST_DUAL).astype(np.float32)
+    firm = 1.0 if parameters.method == "craft" else 1 - parameters.relaxation
+    if not firm:
+        return np.zeros(len(shares), np.float32)
+    due, width = shares * allowance, shares * parameters.rate * parameters.window
+    behind = (firm * due - accepted) / (1 + firm * width)
+    ahead = (accepted - due / firm) / (1 + width / firm)
+    up, down = (np.clip(_DUAL_SLOPE * distance, 0, _LARGEST_DUAL) for distance in (behind, ahead))
+    return (up - down).astype(np.float32)
+
+
+def burst(parameters: SelectionParameters) -> float:
+    """Pairs by which the budget may run ahead: at most a quarter of a horizon's, so that a small budget is kept too."""
+    return min(parameters.burst, max(parameters.rate * parameters.horizon / 4, 1.0))
 
 
 def wanted_share(parameters: SelectionParameters, credit: float, seen: int) -> float:

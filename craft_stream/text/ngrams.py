@@ -1,7 +1,8 @@
-"""Hashed n-grams: word unigrams and bigrams of both sides of a pair, and byte 4-grams of a text.
+"""Hashed n-grams: words, stems and word bigrams of both sides of a pair, and byte 4-grams of a text.
 
 Each word n-gram counts once a pair: what a text repeats tells no more of its domain (of the half of a domain that scores
-highest, .62 in-domain instead of .54 for medical, .61 for .59 for cli).
+highest, .62 in-domain instead of .54 for medical, .61 for .59 for cli). Stems join the forms of a word, which a small
+target needs (of the .73 of a domain that score highest, .55 in-domain instead of .52 for medical, .49 for .47 for web).
 """
 
 from __future__ import annotations
@@ -61,8 +62,10 @@ def _add(
 @numba.njit(cache=True, nogil=True)
 def _word_ngrams(
     source: NDArray[np.uint64],
+    source_stems: NDArray[np.uint64],
     source_offsets: NDArray[np.int64],
     target: NDArray[np.uint64],
+    target_stems: NDArray[np.uint64],
     target_offsets: NDArray[np.int64],
     indices: NDArray[np.uint32],
     offsets: NDArray[np.int64],
@@ -73,7 +76,7 @@ def _word_ngrams(
         words = source_offsets[i + 1] - source_offsets[i] + target_offsets[i + 1] - target_offsets[i]
         longest = max(longest, words)
     size = 16
-    while size < 4 * longest:
+    while size < 6 * longest:
         size *= 2
     # A hash set that need not be cleared: a place counts as empty unless the pair of its stamp is this one.
     places = np.zeros(size, np.uint32)
@@ -86,22 +89,37 @@ def _word_ngrams(
             word = source[p] * GOLDEN
             k = _add(np.uint32(mix(word) >> shift), indices, k, places, stamps, stamp)
             k = _add(np.uint32(chain(previous, word) >> shift), indices, k, places, stamps, stamp)
+            k = _add(
+                np.uint32(mix(source_stems[p] + np.uint64(9)) >> shift), indices, k, places, stamps, stamp
+            )
             previous = word
         previous = np.uint64(8)
         for p in range(target_offsets[i], target_offsets[i + 1]):
             word = target[p] * GOLDEN + np.uint64(0x51ED27)
             k = _add(np.uint32(mix(word) >> shift), indices, k, places, stamps, stamp)
             k = _add(np.uint32(chain(previous, word) >> shift), indices, k, places, stamps, stamp)
+            k = _add(
+                np.uint32(mix(target_stems[p] + np.uint64(10)) >> shift), indices, k, places, stamps, stamp
+            )
             previous = word
         offsets[i + 1] = k
     return k
 
 
 def word_ngrams(source: Tokens, target: Tokens) -> NGrams:
-    """Distinct unigrams and bigrams of the whole words of both sides, in the order of their first place."""
-    indices = np.empty(2 * (len(source.words) + len(target.words)), np.uint32)
+    """Distinct words, bigrams of words, and stems of both sides, in the order of their first place."""
+    indices = np.empty(3 * (len(source.words) + len(target.words)), np.uint32)
     offsets = np.zeros(len(source) + 1, np.int64)
-    count = _word_ngrams(source.words, source.offsets, target.words, target.offsets, indices, offsets)
+    count = _word_ngrams(
+        source.words,
+        source.stems,
+        source.offsets,
+        target.words,
+        target.stems,
+        target.offsets,
+        indices,
+        offsets,
+    )
     return NGrams(indices[:count], offsets)
 
 

@@ -79,8 +79,8 @@ def test_long_texts_are_bounded() -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=8))
-def test_ngrams_are_distinct_and_at_most_two_a_word(pairs: list[tuple[str, str]]) -> None:
-    """A pair's n-grams are distinct, below 2^NGRAM_BITS, the same in any batch, and as many as its unigrams and bigrams."""
+def test_ngrams_are_distinct_and_at_most_three_a_word(pairs: list[tuple[str, str]]) -> None:
+    """A pair's n-grams are distinct, below 2^NGRAM_BITS, the same in any batch, and as many as its words, bigrams and stems."""
     batch = PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs])
     source, target = tokenize(batch.source), tokenize(batch.target)
     ngrams = word_ngrams(source, target)
@@ -89,9 +89,13 @@ def test_ngrams_are_distinct_and_at_most_two_a_word(pairs: list[tuple[str, str]]
         expected = set()
         for side, tokens in enumerate((source, target)):
             words = tokens.words[tokens.offsets[i] : tokens.offsets[i + 1]].tolist()
+            stems = tokens.stems[tokens.offsets[i] : tokens.offsets[i + 1]].tolist()
             expected |= {(side, word) for word in words} | {(side, *two) for two in pairwise(["", *words])}
+            expected |= {("stem", side, stem) for stem in stems}
         assert len(found) == len(set(found)) == len(expected)
-        alone = word_ngrams(tokenize(batch.source.take([i])), tokenize(batch.target.take([i])))
+        alone = word_ngrams(
+            tokenize(batch.source.take(np.array([i]))), tokenize(batch.target.take(np.array([i])))
+        )
         assert alone.indices.tolist() == found
     assert not len(ngrams.indices) or ngrams.indices.max() < 1 << NGRAM_BITS
 
@@ -100,7 +104,7 @@ def test_the_sides_do_not_share_ngrams() -> None:
     """The same word counts apart on the source and on the target side."""
     word = tokenize(TextBatch.pack(["word"]))
     ngrams = word_ngrams(word, word)
-    assert len(set(ngrams.indices.tolist())) == 4
+    assert len(set(ngrams.indices.tolist())) == 6
 
 
 @given(texts)
