@@ -36,7 +36,8 @@ class LearningParameters:
         languages: source and target, as in "en-fr"; empty: those of the target.
         prime_pairs: pairs that the learner reads before the first decision.
         prime_seconds: on a topic that holds fewer, how long it waits for them.
-        publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it.
+        publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it; later an eighth of the
+            pairs seen, up to four times this.
         discriminant: weight of the discriminant in the domain score, in its deviations, once the target holds
             2,000 pairs, and less before; 0 turns it off.
         balance: beta; how strongly the domain score is pulled back to the target where too much of something has been

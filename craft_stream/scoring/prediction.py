@@ -20,6 +20,18 @@ ROW_BITS = 16
 FEATURES = ("cosine", "residual", "back_cosine", "cluster_residual", "cluster_cosine", "cluster_ratio")
 
 
+@numba.njit(cache=True, nogil=True)
+def _round(weights: NDArray[np.float32], rows: NDArray[np.int8], scales: NDArray[np.float32]) -> None:
+    for r in range(len(weights)):
+        largest = np.float32(0)
+        for d in range(weights.shape[1]):
+            largest = max(largest, abs(weights[r, d]))
+        scale = largest / np.float32(127)
+        scales[r] = scale
+        for d in range(weights.shape[1]):
+            rows[r, d] = np.int8(np.rint(weights[r, d] / scale)) if scale > 0 else np.int8(0)
+
+
 @dataclass(frozen=True, slots=True)
 class WideRegression:
     """Rows of a wide sparse regression from hashed stems to an embedding.
@@ -35,8 +47,8 @@ class WideRegression:
     @classmethod
     def freeze(cls, weights: NDArray[np.float32]) -> WideRegression:
         """Round float32 weights [2^ROW_BITS, D] to int8, each row to its own scale."""
-        scales = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
-        rows = np.rint(weights / np.where(scales > 0, scales, 1)[:, None]).astype(np.int8)
+        rows, scales = np.empty(weights.shape, np.int8), np.empty(len(weights), np.float32)
+        _round(weights, rows, scales)
         return cls(rows, scales)
 
 
