@@ -112,7 +112,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("max by (partition) (craft_threshold_score{@})", "partition {{partition}}"),),
         ),
         Panel(
-            "Judged and embedded", "Share of the pairs whose quality was judged, and that the encoder was asked for.", "percentunit",
+            "Judged and embedded", "Share of the pairs whose quality was judged, and of those embedded.", "percentunit",
             (
                 (f"{rate('craft_judged_total')} / {rate('craft_decisions_total')}", "judged"),
                 (f"{rate('craft_embedded_total')} / {rate('craft_decisions_total')}", "embedded"),
@@ -259,7 +259,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ),
         ),
         Panel(
-            "Learner", "Pairs of the stream that the learner has seen, versions that it published and that it withdrew.", "short",
+            "Learner", "Pairs of the stream that it has seen, versions that it published and withdrew.", "short",
             (
                 ("sum (craft_learner_pairs{@})", "pairs seen"),
                 ("sum (craft_models_published_total{@})", "versions published"),
