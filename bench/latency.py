@@ -89,7 +89,7 @@ def measure(
     stop = threading.Event()
     reader = threading.Thread(target=lambda: seen.extend(decided(run, stop)))
     with run.worker() as worker:
-        run.wait_committed(HEAD, 120)
+        run.wait_committed(HEAD, 300)
         reader.start()
         began = time.time() * 1000
         cpu = machine.cpu_seconds(worker.pid)

@@ -226,9 +226,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with broker_with(arguments, 2 if arguments.workers else 1) as stage:
         stage.feed()
-        found = measure(contenders(stage, arguments), arguments)
-    if arguments.output and not arguments.sampler:
-        add(arguments.output, "workers" if arguments.workers else "throughput", found)
+        for found in measure(contenders(stage, arguments), arguments):
+            if arguments.output and not arguments.sampler:
+                add(arguments.output, "workers" if arguments.workers else "throughput", found)
 
 
 def contenders(stage: Stage, arguments: argparse.Namespace) -> dict[str, Callable[[], Figures]]:
@@ -255,28 +255,30 @@ def contenders(stage: Stage, arguments: argparse.Namespace) -> dict[str, Callabl
     return {name: run for name, run in found.items() if not chosen or name.startswith(chosen)}
 
 
-def measure(named: dict[str, Callable[[], Figures]], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run all in turn, as often as asked for."""
+def measure(
+    named: dict[str, Callable[[], Figures]], arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Run all in turn, as often as asked for; the figures so far after each turn, so that an end loses none."""
     runs: dict[str, list[Figures]] = {name: [] for name in named}
-    work, idle = machine.busy()
+    worked, idled = machine.busy()
     for turn in range(arguments.runs):
         for name, run in named.items():
             figures = run()
             runs[name].append(figures)
             rate, cost = figures["pairs"] / figures["wall"], 1e6 * figures["cpu"] / figures["pairs"]
             print(f"{turn + 1} {name:20} {rate:9,.0f} pairs/s {cost:6.2f} us a pair", flush=True)
-    work, idle = machine.busy()[0] - work, machine.busy()[1] - idle
-    found = {name: {**summary(of), "runs": of} for name, of in runs.items()}
-    for name, row in found.items():
+        work, idle = machine.busy()[0] - worked, machine.busy()[1] - idled
+        yield {
+            "command": f"python -m bench.throughput {' '.join(sys.argv[1:])}",
+            "machine": machine.machine(),
+            "cores_busy": round(work / (work + idle) * (machine.machine()["cores"] or 1), 2),
+            "contenders": {name: {**summary(of), "runs": of} for name, of in runs.items()},
+        }
+    for name, of in runs.items():
+        row = summary(of)
         print(
             f"  {name:20} {row['rate']:9,.0f} pairs/s {row['us']:6.2f} us a pair, {row['peak_mib']:.0f} MiB"
         )
-    return {
-        "command": f"python -m bench.throughput {' '.join(sys.argv[1:])}",
-        "machine": machine.machine(),
-        "cores_busy": round(work / (work + idle) * (machine.machine()["cores"] or 1), 2),
-        "contenders": found,
-    }
 
 
 def add(path: Path, name: str, found: dict[str, Any]) -> None:
