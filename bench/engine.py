@@ -75,7 +75,13 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
                 model, versions = learner.publish(), versions + 1
         parts.append(decisions.positions[decisions.accepted])
     result.chosen = np.concatenate(parts)
-    result.notes = {"versions": versions, "model_bytes": len(model.encode()), "summary": ledger.summary()}
+    summary = ledger.summary()
+    result.notes = {
+        "versions": versions,
+        "model_bytes": len(model.encode()),
+        "summary": summary,
+        "own": summary["kl"],
+    }
     return result
 
 

@@ -31,7 +31,7 @@ BARS: dict[str, tuple[float, float, float | None]] = {
     "web": (0.37, 0.010, 6.61),
 }
 _FAULTS = ("noise", "misaligned", "copy", "wronglang", "garbled", "dup", "near")
-_COLUMNS = ("good", *_FAULTS, "kl", "realised", "bits", "chrf")
+_COLUMNS = ("good", *_FAULTS, "kl", "own", "realised", "bits", "chrf")
 _PEERS = ("random", "dsir-source", "dsir-both", "craft-batch", "craft-batch-regression")
 _ORDER = (*_PEERS, "craft", "craft-plus", "ceiling")
 _DIGITS = {"bits": 2, "chrf": 1, "selected": 0}
@@ -120,7 +120,7 @@ def _stages(rows: Sequence[Row]) -> str:
 def _scenarios(rows: Sequence[Row]) -> str:
     """Every stream that is not the plain one, as a whole and by segment."""
     kept = [row for row in rows if row["scenario"] != "plain" and not row.get("set")]
-    columns = ("selected", "realised", "good", "recall", "noise", "near", "kl")
+    columns = ("selected", "realised", "good", "recall", "noise", "near", "kl", "own")
     whole = [
         [row["domain"], row["scenario"], row["method"], *(_cell(row, name) for name in columns)]
         for row in kept
@@ -143,7 +143,7 @@ def _ablations(rows: Sequence[Row]) -> str:
     kept = [row for row in rows if row["scenario"] == "plain" and row["method"] == "craft-plus"]
     defaults = {row["domain"]: row for row in kept if not row.get("set")}
     changed = [row for row in kept if row.get("set")]
-    columns = ("good", "noise", "near", "kl", "realised", "bits")
+    columns = ("good", "noise", "near", "kl", "own", "realised", "bits")
     if not changed:
         return "Not measured at this version."
     lines = []
