@@ -3,8 +3,8 @@
 No JSON parser in its own right: it understands what nearly every record looks like, and says of any other, right or wrong,
 that a real parser must look at it. It never takes for a pair what is none: grammar, UTF-8 and escapes are checked byte by
 byte. Left to the parser are nested values, escapes in names, a side that comes twice, unpaired surrogates, numbers of more
-than 15 digits or with an exponent, and sides that may be blank. .3 us a pair, where a parser, its objects and their packing
-take 4.
+than 15 digits or with an exponent, and sides that may be blank. .8 us a pair, where a parser, its objects and their packing
+take 3.2.
 """
 
 from __future__ import annotations
