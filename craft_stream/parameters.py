@@ -55,7 +55,7 @@ class LearningParameters:
     languages: str = ""
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
-    publish_pairs: int = 51_200
+    publish_pairs: int = 102_400
     discriminant: float = 0.5
     balance: float = 2.2
     correction_ridge: float = 5.0
@@ -93,7 +93,7 @@ class SelectionParameters:
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
         domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
-        gate: candidates per accepted pair that are scored for quality.
+        gate: candidates per accepted pair that are scored for quality; from 2.5 to 6 they give the same accepted pairs.
         quality_weight: weight of log P(clean) in the score.
         quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
         horizon: pairs over which a debt of the budget is paid back.
@@ -111,7 +111,7 @@ class SelectionParameters:
     burst: int = 50
     relaxation: float = 0.5
     domain_weight: float = 1.0
-    gate: float = 6.0
+    gate: float = 3.0
     quality_weight: float = 2.5
     quality_floor: float = -0.5
     horizon: int = 20_000
