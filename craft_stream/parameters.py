@@ -48,7 +48,7 @@ class LearningParameters:
 
     reservoir_size: int = 4096
     clusters: int = 64
-    sample_rate: float = 0.125
+    sample_rate: float = 0.0625
     full_until: int = 100_000
     embedded_rate: float = 0.03125
     identifier: Identifier = "none"
@@ -57,7 +57,7 @@ class LearningParameters:
     prime_seconds: float = 30.0
     publish_pairs: int = 102_400
     discriminant: float = 0.5
-    balance: float = 2.2
+    balance: float = 2.1
     correction_ridge: float = 5.0
     seed: int = 0
 
