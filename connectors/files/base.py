@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Self
 
-from connectors.files.open import OutputFile
+from connectors.files.open import OutputFile, WholeOrNothing
 
 
 class FileSource(ABC):
@@ -23,7 +23,7 @@ class FileSource(ABC):
         self.close()
 
 
-class FileSink(ABC):
+class FileSink(WholeOrNothing):
     """A sink whose file appears at its place, whole, when it is closed; not at all when its `with` block raises.
 
     Args:
@@ -39,7 +39,7 @@ class FileSink(ABC):
     def write(self, values: Iterable[bytes]) -> None:
         """Append records."""
 
-    def _finish(self) -> None:  # noqa: B027 (most formats need nothing)
+    def _finish(self) -> None:
         """Write what stands at the end of the format."""
 
     def close(self) -> None:
@@ -57,12 +57,3 @@ class FileSink(ABC):
         """Give up what was written; what stood at its place before stays. Without effect after `close`."""
         self._done = True
         self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()

@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 import zlib
+from abc import ABC, abstractmethod
 from typing import IO, BinaryIO, Self, cast
 
 import zstandard
@@ -106,7 +107,28 @@ class _Checked(io.RawIOBase):
         super().close()
 
 
-class OutputFile:
+class WholeOrNothing(ABC):
+    """What a `with` block closes, or discards when the block raises."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish; safe to call twice."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Give up what was written; without effect after `close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class OutputFile(WholeOrNothing):
     """A file that is written beside its place and moved there when it is closed; `-` is standard output.
 
     Compressed when the name ends in `.gz` or `.zst`. As a context manager it discards what was written when
@@ -170,12 +192,3 @@ class OutputFile:
             self._raw.close()
         if self._temporary:
             os.unlink(self._temporary)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()

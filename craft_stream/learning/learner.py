@@ -307,8 +307,9 @@ class Learner:
         # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
         recent_pairs = self._recent.batch()
         taught, recent = (_Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
-        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent.ngrams)
-        raw = domain_scores(recent.ngrams, domain_weights)
+        recent_ngrams = recent.ngrams
+        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent_ngrams)
+        raw = domain_scores(recent_ngrams, domain_weights)
         tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
         above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
 

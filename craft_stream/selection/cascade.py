@@ -29,7 +29,7 @@ from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.twins import remember, twin
+from craft_stream.selection.twins import Footprint
 
 
 class Cascade:
@@ -68,12 +68,13 @@ class Cascade:
         hopeless = (most < self._selection.quality_floor) | (text[:, MOJIBAKE] > 0)
         self._reasons[rows[hopeless]] = faults(text[hopeless])
         rows, text = rows[~hopeless], text[~hopeless]
-        known = np.array([self._twin(row) is not None for row in rows], np.bool_)
+        footprints = [Footprint(self._ledger.seen_pairs, self._reading, row) for row in rows.tolist()]
+        known = np.array([footprint.twin(self._selection) is not None for footprint in footprints], np.bool_)
         self._embed(rows[~known], text[~known])
         able: list[int] = []
         accepted: list[int] = []
-        for place, row in enumerate(rows.tolist()):
-            reason = self._twin(row)
+        for place, (row, footprint) in enumerate(zip(rows.tolist(), footprints, strict=True)):
+            reason = footprint.twin(self._selection)
             if reason is not None:
                 self._forget(row, reason)
                 continue
@@ -85,7 +86,8 @@ class Cascade:
             able.append(row)
             self._reasons[row] = Reason.OVER_BUDGET
             if self._scores[row] >= self._ledger.threshold and len(accepted) < self._ledger.room(row + 1):
-                self._accept(row)
+                self._reasons[row] = Reason.ACCEPTED
+                footprint.remember()
                 accepted.append(row)
         return np.array(able, np.int64), np.array(accepted, np.int64)
 
@@ -98,16 +100,9 @@ class Cascade:
             self._gate_scores[rows], self._quality[rows], cluster[rows], scorer.model
         )
 
-    def _twin(self, row: int) -> Reason | None:
-        return twin(self._ledger.seen_pairs, self._reading, row, self._selection)
-
     def _forget(self, row: int, reason: Reason) -> None:
         """A duplicate, and nothing that its embedding said."""
         self._reasons[row] = reason
         self._scores[row] = self._gate_scores[row]
         self._quality[row] = np.nan
         self._reading.cluster[row] = NO_CLUSTER
-
-    def _accept(self, row: int) -> None:
-        self._reasons[row] = Reason.ACCEPTED
-        remember(self._ledger.seen_pairs, self._reading, row)

@@ -34,7 +34,6 @@ UNIT = 4096
 _BANDS = 16
 _ROWS = 3
 _BUCKET = 8
-_NONE = NONE
 
 
 @numba.njit(cache=True, nogil=True)
@@ -70,13 +69,13 @@ def _add_bigrams(words: NDArray[np.uint64], side: np.uint64, count: int, out: ND
 @numba.njit(cache=True, nogil=True)
 def sketch(source: NDArray[np.uint64], target: NDArray[np.uint64], out: NDArray[np.uint16]) -> None:
     """Sketch, uint16 [64] ascending, of the word bigrams of two sequences of word hashes, each with its own start mark."""
-    out[:] = _NONE
+    out[:] = NONE
     _add_bigrams(target, np.uint64(8), _add_bigrams(source, np.uint64(7), 0, out), out)
 
 
 @numba.njit(cache=True, nogil=True)
 def _length(sketch: NDArray[np.uint16]) -> int:
-    return int(np.searchsorted(sketch, _NONE))
+    return int(np.searchsorted(sketch, NONE))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -19,7 +19,7 @@ from craft_stream.selection.cascade import Cascade
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.twins import remember, twin
+from craft_stream.selection.twins import Footprint
 from craft_stream.text.batch import PairBatch
 
 # Models whose scorers are kept: the one in force, the next, and one more for a partition that lags.
@@ -142,11 +142,12 @@ class Selector:
         for row in rows.tolist():
             if len(accepted) >= ledger.room(row + 1):
                 continue
-            repeats = twin(seen, reading, row, self.parameters.selection)
+            footprint = Footprint(seen, reading, row)
+            repeats = footprint.twin(self.parameters.selection)
             if repeats is not None:
                 reasons[row] = repeats
                 continue
-            remember(seen, reading, row)
+            footprint.remember()
             reasons[row] = Reason.ACCEPTED
             accepted.append(row)
         return np.array(accepted, np.int64)
@@ -187,7 +188,7 @@ class Selector:
             if features[0, MOJIBAKE] > 0:
                 return -np.inf
         left += [float(score[0]) - ledger.threshold]
-        if ledger.room(1) < 1 or twin(ledger.seen_pairs, reading, 0, selection) is not None:
+        if ledger.room(1) < 1 or Footprint(ledger.seen_pairs, reading, 0).twin(selection) is not None:
             return -np.inf
         return min(left)
 
@@ -246,4 +247,4 @@ class Selector:
             return Reason(int(faults(features)[0]))
         if score[0] < ledger.threshold or ledger.room(1) < 1:
             return Reason.OVER_BUDGET
-        return twin(ledger.seen_pairs, reading, 0, selection) or Reason.ACCEPTED
+        return Footprint(ledger.seen_pairs, reading, 0).twin(selection) or Reason.ACCEPTED

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
 from craft_stream.parameters import SelectionParameters
 from craft_stream.scorer import Reading
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.seen import SeenPairs
 
 
-def twin(seen: SeenPairs, reading: Reading, row: int, selection: SelectionParameters) -> Reason | None:
-    """`DUPLICATE` or `NEAR_DUPLICATE` if this pair, or one very like it, is remembered as accepted; None otherwise."""
-    if selection.method == "craft":
-        return None
-    source, target, near = reading.source, reading.target, selection.near_duplicate
-    if selection.duplicates and seen.holds(seen.key(source, target, row)):
-        return Reason.DUPLICATE
-    if seen.similarity(seen.sketch(source, target, row), near) >= near:
-        return Reason.NEAR_DUPLICATE
-    return None
+class Footprint:
+    """What is remembered of the pair at a row, made once when it is first asked for."""
 
+    def __init__(self, seen: SeenPairs, reading: Reading, row: int) -> None:
+        self._seen, self._reading, self._row = seen, reading, row
 
-def remember(seen: SeenPairs, reading: Reading, row: int) -> None:
-    """This pair has been accepted."""
-    source, target = reading.source, reading.target
-    seen.add(seen.key(source, target, row), seen.sketch(source, target, row))
+    @cached_property
+    def _key(self) -> np.uint64:
+        return self._seen.key(self._reading.source, self._reading.target, self._row)
+
+    @cached_property
+    def _sketch(self) -> NDArray[np.uint16]:
+        return self._seen.sketch(self._reading.source, self._reading.target, self._row)
+
+    def twin(self, selection: SelectionParameters) -> Reason | None:
+        """`DUPLICATE` or `NEAR_DUPLICATE` if this pair, or one very like it, is remembered as accepted; None otherwise."""
+        if selection.method == "craft":
+            return None
+        if selection.duplicates and self._seen.holds(self._key):
+            return Reason.DUPLICATE
+        near = selection.near_duplicate
+        return Reason.NEAR_DUPLICATE if self._seen.similarity(self._sketch, near) >= near else None
+
+    def remember(self) -> None:
+        """This pair has been accepted."""
+        self._seen.add(self._key, self._sketch)

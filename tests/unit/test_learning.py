@@ -245,34 +245,29 @@ def test_equal_learners_publish_equal_models() -> None:
     assert models[0].digest == models[1].digest
 
 
-def test_versions_are_due_at_doublings_then_at_intervals() -> None:
-    """Due at once, then when the pairs have doubled, then every publish_pairs."""
+def _due(publish_pairs: int, rounds: int) -> list[int]:
+    """When versions came, in thousands of pairs, of so many thousands."""
     toy = Toy()
-    learner = Learner(Parameters(LearningParameters(publish_pairs=4096)), load_encoder())
+    learner = Learner(Parameters(LearningParameters(publish_pairs=publish_pairs)), load_encoder())
     learner.observe_target(*target(toy))
     pairs = stream(toy, 1024).batch
     due = []
-    for _ in range(14):
+    for _ in range(rounds):
         learner.observe(pairs)
         if learner.due:
             learner.publish()
             due.append(learner.pairs_seen // 1024)
-    assert due == [1, 3, 6, 10, 14]
+    return due
+
+
+def test_versions_are_due_at_doublings_then_at_intervals() -> None:
+    """Due at once, then when the pairs have doubled, then every publish_pairs."""
+    assert _due(4096, 14) == [1, 3, 6, 10, 14]
 
 
 def test_versions_come_more_rarely_in_a_long_stream() -> None:
     """From eight times publish_pairs on, an eighth of the pairs seen passes between versions, up to four times it."""
-    toy = Toy()
-    learner = Learner(Parameters(LearningParameters(publish_pairs=1024)), load_encoder())
-    learner.observe_target(*target(toy))
-    pairs = stream(toy, 1024).batch
-    due = []
-    for _ in range(48):
-        learner.observe(pairs)
-        if learner.due:
-            learner.publish()
-            due.append(learner.pairs_seen // 1024)
-    assert due == [*range(1, 10), 11, 13, 15, 17, 20, 23, 26, 30, 34, 38, 42, 46]
+    assert _due(1024, 48) == [*range(1, 10), 11, 13, 15, 17, 20, 23, 26, 30, 34, 38, 42, 46]
 
 
 def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
