@@ -71,17 +71,20 @@ class Ledger(LedgerState):
 
     def allowance(self) -> float:
         """A(t): pairs that may have been accepted by now, in expectation."""
-        return self._allowance(self._get("epoch_seen"))
+        return float(self._allowances(np.zeros(1, np.int64))[0])
 
     def room(self, arrivals: int) -> int:
         """Pairs that may be accepted when `arrivals` more have come, the burst included."""
-        limit = self._allowance(self._get("epoch_seen") + arrivals) + burst(self.parameters.selection)
-        return int(np.floor(limit)) - self.accepted
+        return int(self.rooms(np.array([arrivals]))[0])
 
-    def _allowance(self, epoch_seen: int) -> float:
-        return (
-            self._float("allowance") + self.parameters.selection.rate * self._float("spending") * epoch_seen
-        )
+    def rooms(self, arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same for several numbers of arrivals, int64 [n]."""
+        limits = np.floor(self._allowances(arrivals) + burst(self.parameters.selection))
+        return limits.astype(np.int64) - np.int64(self.accepted)
+
+    def _allowances(self, arrivals: NDArray[np.int64]) -> NDArray[np.float64]:
+        each = self.parameters.selection.rate * self._float("spending")
+        return self._float("allowance") + each * (self._get("epoch_seen") + arrivals).astype(np.float64)
 
     # What happens to it, in log order.
 

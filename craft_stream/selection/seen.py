@@ -25,6 +25,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.selection.decisions import Reason
 from craft_stream.selection.pages import LEAST, MOST, NONE, SKETCH, Page
 from craft_stream.text.hashing import chain, mix
 from craft_stream.text.tokens import Tokens
@@ -34,6 +35,10 @@ UNIT = 4096
 _BANDS = 16
 _ROWS = 3
 _BUCKET = 8
+_ACCEPTED, _OVER_BUDGET = int(Reason.ACCEPTED), int(Reason.OVER_BUDGET)
+_DUPLICATE, _NEAR_DUPLICATE = int(Reason.DUPLICATE), int(Reason.NEAR_DUPLICATE)
+# Keeps a similarity of just `least` from being lost to rounding.
+_ROUNDING = 1e-9
 
 
 @numba.njit(cache=True, nogil=True)
@@ -91,10 +96,15 @@ def jaccard(one: NDArray[np.uint16], other: NDArray[np.uint16], least: float) ->
             shared += 1
             i += 1
             j += 1
-        elif one[i] < other[j]:
+            continue
+        if one[i] < other[j]:
             i += 1
         else:
             j += 1
+        # All that is left of the shorter one may be shared at best.
+        rest = min(n - i, m - j)
+        if shared + rest < least * (union + rest) - _ROUNDING:
+            return 0.0
     # A full sketch may be cut off: what the other has beyond its end is not known to be absent.
     if n < SKETCH:
         union += m - j
@@ -137,10 +147,12 @@ def _find(index: NDArray[np.uint32], keys: NDArray[np.uint64], key: np.uint64) -
 
 @numba.njit(cache=True, nogil=True)
 def _most_similar(
-    buckets: NDArray[np.uint32], remembered: NDArray[np.uint16], sketch: NDArray[np.uint16], least: float
+    buckets: NDArray[np.uint32],
+    remembered: NDArray[np.uint16],
+    sketch: NDArray[np.uint16],
+    bands: NDArray[np.uint64],
+    least: float,
 ) -> float:
-    bands = np.empty(_BANDS, np.uint64)
-    _bands(sketch, bands)
     most = 0.0
     for band in bands:
         for pair in buckets[np.int64(band & np.uint64(len(buckets) - 1))]:
@@ -161,22 +173,91 @@ def _remember(
 ) -> None:
     bands = np.empty(_BANDS, np.uint64)
     for i in range(start, stop):
-        mask = np.uint64(len(by_key) - 1)
-        at = mix(keys[i]) & mask
-        while by_key[np.int64(at)] != 0:
-            at = (at + np.uint64(1)) & mask
-        by_key[np.int64(at)] = i + 1
         _bands(sketches[i], bands)
-        for band in bands:
-            # The newest first, the oldest falls out: twins tend to come close together.
-            bucket = buckets[np.int64(band & np.uint64(len(buckets) - 1))]
-            for k in range(_BUCKET - 1, 0, -1):
-                bucket[k] = bucket[k - 1]
-            bucket[0] = i + 1
+        _enter(i, keys[i], bands, by_key, buckets)
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter(
+    i: int,
+    key: np.uint64,
+    bands: NDArray[np.uint64],
+    by_key: NDArray[np.uint32],
+    buckets: NDArray[np.uint32],
+) -> None:
+    mask = np.uint64(len(by_key) - 1)
+    at = mix(key) & mask
+    while by_key[np.int64(at)] != 0:
+        at = (at + np.uint64(1)) & mask
+    by_key[np.int64(at)] = i + 1
+    for band in bands:
+        # The newest first, the oldest falls out: twins tend to come close together.
+        bucket = buckets[np.int64(band & np.uint64(len(buckets) - 1))]
+        for k in range(_BUCKET - 1, 0, -1):
+            bucket[k] = bucket[k - 1]
+        bucket[0] = i + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _admit(
+    source: NDArray[np.uint64],
+    source_offsets: NDArray[np.int64],
+    target: NDArray[np.uint64],
+    target_offsets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    rooms: NDArray[np.int64],
+    start: int,
+    taken: int,
+    exact: bool,
+    near: float,
+    young: _Index,
+    old: _Index,
+    count: int,
+    room: int,
+    found: NDArray[np.uint8],
+    newest: NDArray[np.uint16],
+) -> tuple[int, int, np.uint64]:
+    """Admit rows from `start` on, `taken` of those before having been accepted, until one is for `_extend` to remember.
+
+    Returns the row behind the last that was looked at, the pairs of the young generation, and the key that is not in it yet
+    (its sketch is in `newest`), 0 if there is none.
+    """
+    bands = np.empty(_BANDS, np.uint64)
+    for n in range(start, len(rows)):
+        if taken >= rooms[n]:
+            found[n] = _OVER_BUDGET
+            continue
+        one = source[source_offsets[rows[n]] : source_offsets[rows[n] + 1]]
+        other = target[target_offsets[rows[n]] : target_offsets[rows[n] + 1]]
+        key = pair_key(one, other)
+        if exact and (_find(young[0], young[1], key) or _find(old[0], old[1], key)):
+            found[n] = _DUPLICATE
+            continue
+        sketch(one, other, newest)
+        _bands(newest, bands)
+        if near <= 1 and (
+            _most_similar(young[2], young[3], newest, bands, near) >= near
+            or _most_similar(old[2], old[3], newest, bands, near) >= near
+        ):
+            found[n] = _NEAR_DUPLICATE
+            continue
+        found[n] = _ACCEPTED
+        taken += 1
+        if count >= room:
+            return n + 1, count, key
+        young[1][count] = key
+        young[3][count] = newest
+        _enter(count, key, bands, young[0], young[2])
+        count += 1
+    return len(rows), count, np.uint64(0)
 
 
 def _words(tokens: Tokens, row: int) -> NDArray[np.uint64]:
     return tokens.words[tokens.offsets[row] : tokens.offsets[row + 1]]
+
+
+# Of a generation: places of keys, keys, buckets of bands, sketches.
+_Index = tuple[NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint16]]
 
 
 class _Generation:
@@ -214,7 +295,26 @@ class _Generation:
         return bool(_find(self._by_key, self._keys, key))
 
     def similarity(self, sketch: NDArray[np.uint16], least: float) -> float:
-        return float(_most_similar(self._buckets, self._sketches, sketch, least))
+        bands = np.empty(_BANDS, np.uint64)
+        _bands(sketch, bands)
+        return float(_most_similar(self._buckets, self._sketches, sketch, bands, least))
+
+    @property
+    def index(self) -> _Index:
+        return self._by_key, self._keys, self._buckets, self._sketches
+
+    @property
+    def room(self) -> int:
+        """Pairs that it may hold without growing or being the last generation."""
+        return min(len(self._keys), self._size - 1)
+
+
+_NO_INDEX: _Index = (
+    np.zeros(1, np.uint32),
+    np.zeros(0, np.uint64),
+    np.zeros((1, _BUCKET), np.uint32),
+    np.zeros((0, SKETCH), np.uint16),
+)
 
 
 class SeenPairs:
@@ -266,6 +366,58 @@ class SeenPairs:
         """Jaccard similarity to the most similar remembered pair, 0 to 1; 0 where none can reach `least`."""
         similarity = self._young.similarity(sketch, least)
         return similarity if self._old is None else max(similarity, self._old.similarity(sketch, least))
+
+    def admit(
+        self,
+        source: Tokens,
+        target: Tokens,
+        rows: NDArray[np.int64],
+        rooms: NDArray[np.int64],
+        exact: bool,
+        near: float,
+    ) -> NDArray[np.uint8]:
+        """Accept those of the pairs at `rows`, in order, that are new and for which there is room; remember them.
+
+        Args:
+            source, target: tokens of a batch.
+            rows: int64 [n], ascending.
+            rooms: int64 [n], how many of `rows` may be accepted up to each, itself included.
+            exact: reject what is remembered itself.
+            near: Jaccard similarity to a remembered pair from which a pair is rejected; above 1: none is.
+
+        Returns:
+            uint8 [n], `Reason`: accepted, duplicate, near duplicate, or over budget.
+        """
+        found = np.empty(len(rows), np.uint8)
+        newest = np.empty(SKETCH, np.uint16)
+        done = 0
+        while done < len(rows):
+            start, young = done, self._young
+            taken = int(np.count_nonzero(found[:done] == _ACCEPTED))
+            before = young.count
+            done, young.count, key = _admit(
+                source.words,
+                source.offsets,
+                target.words,
+                target.offsets,
+                rows,
+                rooms,
+                start,
+                taken,
+                exact,
+                near,
+                young.index,
+                _NO_INDEX if self._old is None else self._old.index,
+                before,
+                young.room,
+                found,
+                newest,
+            )
+            self.chain = np.uint64(_chain(self.chain, young.rows(before, young.count)[0]))
+            self.count += young.count - before
+            if key:
+                self.add(np.uint64(key), newest)
+        return found
 
     def add(self, key: np.uint64, sketch: NDArray[np.uint16]) -> None:
         """Remember an accepted pair."""

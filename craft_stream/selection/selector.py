@@ -137,20 +137,18 @@ class Selector:
         self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
-        seen = ledger.seen_pairs
-        accepted: list[int] = []
-        for row in rows.tolist():
-            if len(accepted) >= ledger.room(row + 1):
-                continue
-            footprint = Footprint(seen, reading, row)
-            repeats = footprint.twin(self.parameters.selection)
-            if repeats is not None:
-                reasons[row] = repeats
-                continue
-            footprint.remember()
-            reasons[row] = Reason.ACCEPTED
-            accepted.append(row)
-        return np.array(accepted, np.int64)
+        selection = self.parameters.selection
+        plus = selection.method == "craft-plus"
+        found = ledger.seen_pairs.admit(
+            reading.source,
+            reading.target,
+            rows,
+            ledger.rooms(rows + 1),
+            exact=plus and selection.duplicates,
+            near=selection.near_duplicate if plus else np.inf,
+        )
+        reasons[rows] = found
+        return np.compress(found == Reason.ACCEPTED, rows)
 
     def _scorer(self, model: Model) -> Scorer:
         scorer = self._scorers.get(model.digest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -436,6 +438,49 @@ def test_strangers_are_no_near_duplicates() -> None:
     assert min(seen.similarity(_sketch(words), 0.6) for words in pairs[:500]) == 1
     assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(UNIT - 1))
     assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, UNIT))
+
+
+@cache
+def _remembering(count: int) -> SeenPairs:
+    seen = SeenPairs(UNIT)
+    for i in range(count):
+        seen.add(np.uint64(2 * i + 1), _sketch([f"v{i}", f"u{i}"]))
+    return seen
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, UNIT - 3, UNIT // 2, 2 * UNIT - 2]),
+    st.booleans(),
+    st.sampled_from([0.3, 0.55, 1.1]),
+)
+@settings(max_examples=25)
+def test_a_run_is_admitted_as_pair_by_pair(seed: int, before: int, exact: bool, near: float) -> None:
+    """What one kernel admits of a run, across growing and ending generations, is what each pair alone would be told."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(f"w{x}" for x in rng.integers(0, 8, rng.integers(1, 6))) for _ in range(60)]
+    tokens = tokenize(TextBatch.pack(texts))
+    rows = np.flatnonzero(rng.random(60) < 0.8)
+    rooms = np.sort(rng.integers(0, 40, len(rows)))
+    together, alone = copy.deepcopy(_remembering(before)), copy.deepcopy(_remembering(before))
+    told = []
+    for row, room in zip(rows.tolist(), rooms.tolist(), strict=True):
+        key, own = alone.key(tokens, tokens, row), alone.sketch(tokens, tokens, row)
+        if told.count(Reason.ACCEPTED) >= room:
+            told.append(Reason.OVER_BUDGET)
+        elif exact and alone.holds(key):
+            told.append(Reason.DUPLICATE)
+        elif alone.similarity(own, near) >= near:
+            told.append(Reason.NEAR_DUPLICATE)
+        else:
+            alone.add(key, own)
+            told.append(Reason.ACCEPTED)
+    assert together.admit(tokens, tokens, rows, rooms, exact, near).tolist() == told
+    assert (together.count, together.chain) == (alone.count, alone.chain)
+    assert all(
+        together.holds(alone.key(tokens, tokens, row)) == alone.holds(alone.key(tokens, tokens, row))
+        for row in rows
+    )
 
 
 def test_a_page_is_stored_without_its_padding() -> None:
