@@ -44,6 +44,7 @@ class CrawlRecorder:
         self.metrics.last_publish.set(clock())
         self._waiting = 0
         self._beat = clock()
+        self.metrics.last_beat.set(self._beat)
 
     def step(self, counts: Mapping[str, int], waiting: int) -> None:
         """The store's counts, whole, and how many pages wait: "responses", "bytes", "pairs", all else are pages by outcome."""

@@ -1,9 +1,10 @@
 """Every metric that craft_stream exposes: names, help, units, labels and buckets, in this file only.
 
-Names begin with `craft_`, are in base units (seconds, bytes, ratios of 1) and end in `_total` where they only
-count up. Labels take their values from closed lists, but for `partition` and `cluster`, which are bounded by
-the partitions that this process holds and by `learner.clusters`. Labels that tell deployments apart
-(`environment`, `group`, `topic`) are not set here: the scrape configuration adds them, as it adds `instance`.
+Names begin with `craft_`, are in base units (seconds, bytes, ratios of 1, nats) and end in `_total` where they only count up.
+The unit is the last word of the name and is exposed as such (OpenMetrics' `# UNIT`); a name that ends in another word counts
+what that word says. Labels take their values from closed lists, but for `partition` and `cluster`, which are bounded by the
+partitions that this process holds and by `learner.clusters`. Labels that tell deployments apart (`environment`, `group`,
+`topic`) are not set here: the scrape configuration adds them, as it adds `instance`.
 
 Dashboards and alerts are held to this file by tests/deploy/test_deploy_files.py.
 """
@@ -32,6 +33,7 @@ from craft_stream.selection.decisions import Reason
 # The times at which counters began: half as many series again, and no question that they answer.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+UNITS: Final = ("seconds", "bytes", "ratio", "nats")
 LEDGER_WRITES: Final = tuple(kind.name.lower() for kind in Kind)
 HELD_STATES: Final = (
     PartitionState.ASSIGNED,
@@ -92,18 +94,19 @@ class _Families:
             "craft_build", "Version of craft_stream and of Python, in labels.", registry=self.registry
         )
         self.last_beat = self._gauge(
-            "craft_last_beat_timestamp_seconds", "When the process's loop last turned."
+            "craft_last_beat_timestamp_seconds",
+            "When the process's loop last turned; the start, before the first.",
         )
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
-        return Counter(name, help_, labels, registry=self.registry)
+        return Counter(name, help_, labels, unit=_unit(name), registry=self.registry)
 
     def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
-        return Gauge(name, help_, labels, registry=self.registry)
+        return Gauge(name, help_, labels, unit=_unit(name), registry=self.registry)
 
     def _histogram(self, name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, help_, labels, buckets=buckets, registry=self.registry)
+        return Histogram(name, help_, labels, unit=_unit(name), buckets=buckets, registry=self.registry)
 
 
 class Metrics(_Families):
@@ -202,7 +205,9 @@ class Metrics(_Families):
         )
         _touch(self.partitions, HELD_STATES)
         self.rebalances = self._counter(
-            "craft_rebalances_total", "Changes of the assignment, by kind.", "kind"
+            "craft_rebalances_total",
+            "Changes of the assignment, by kind; assigned: once for each partition, when it is restored.",
+            "kind",
         )
         _touch(self.rebalances, RebalanceKind)
         self.rebalance_duration = self._histogram(
@@ -398,6 +403,12 @@ class CrawlMetrics(_Families):
 def outcome(reason: Reason) -> str:
     """`accepted` or `rejected`: the label that goes with `reason`."""
     return "accepted" if reason is Reason.ACCEPTED else "rejected"
+
+
+def _unit(name: str) -> str:
+    """The unit that a name ends with; "" for a count."""
+    last = name.removesuffix("_total").rpartition("_")[2]
+    return last if last in UNITS else ""
 
 
 def _touch(family: MetricWrapperBase, values: Iterable[str]) -> None:

@@ -52,6 +52,7 @@ class Recorder(Observer):
         self._breaker_open = False
         self.metrics.build.info({"version": __version__, "python": platform.python_version()})
         self.metrics.last_commit.set(self._begun)
+        self.metrics.last_beat.set(self._begun)
 
     # What the HTTP endpoints ask.
 
@@ -291,10 +292,11 @@ class Recorder(Observer):
         self.metrics.target_version.set(_number(str(header.get("target_version", ""))))
 
     def model_in_force(self, partition: int, version: int) -> None:
-        """Show the oldest version that decides here."""
+        """Show the oldest version that decides here, of the partitions that are held."""
         with self._lock:
-            self._versions[partition] = version
-            self.metrics.model_version.set(min(self._versions.values()))
+            if partition in self._states:
+                self._versions[partition] = version
+                self.metrics.model_version.set(min(self._versions.values()))
 
     def target(self, version: str, pairs: int) -> None:
         """Keep the target as read, which may be ahead of the model's."""

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from connectors.kafka.admin import plans
-from craft_stream.observe.metrics import Metrics
+from craft_stream.observe.metrics import UNITS, CrawlMetrics, Metrics
 from craft_stream.settings import Settings, known_names
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,8 @@ DASHBOARD = DEPLOY / "grafana" / "dashboards" / "craft-stream.json"
 OPERATIONS = ROOT / "docs" / "operations.md"
 CHART = DEPLOY / "helm" / "craft-stream"
 KUBERNETES = "1.34"
+# Import names that documents write as metrics are written.
+PACKAGES = {"craft_stream", "craft_use_encoder"}
 
 
 def need(command: str) -> str:
@@ -51,7 +53,8 @@ def metric_names() -> set[str]:
     """Every name that a scrape can bring, without what Prometheus adds."""
     return {
         f"{family.name}{suffix}"
-        for family in Metrics().registry.collect()
+        for metrics in (Metrics(), CrawlMetrics())
+        for family in metrics.registry.collect()
         for suffix in {
             "counter": ("_total",),
             "histogram": ("_bucket", "_sum", "_count"),
@@ -69,7 +72,9 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def panels() -> list[dict[str, Any]]:
-    return list(json.loads(DASHBOARD.read_text("utf-8"))["panels"])
+    """Rows as well, and what is folded up in them."""
+    top = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [panel for outer in top for panel in (outer, *(outer.get("panels") or []))]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -106,22 +111,47 @@ def test_expressions_read_metrics_that_exist(where: str, expression: str) -> Non
     assert names <= known
 
 
-def test_most_metrics_are_shown_or_watched() -> None:
-    """What nobody looks at is not worth its series: only a few are for a look by hand."""
+def test_metrics_are_shown_watched_or_explained() -> None:
+    """What nobody looks at is not worth its series: the few that no panel and no alert reads are named in the runbook."""
     used = {name for _, expression in expressions() for name in selected(promql_parser.parse(expression))}
     ours = {name for name in metric_names() if name.startswith("craft_")}
     unused = {re.sub(r"_(bucket|sum|count)$", "", name) for name in ours} - {
         re.sub(r"_(bucket|sum|count)$", "", name) for name in used
     }
-    assert unused == {
-        "craft_breaker_open",
-        "craft_build_info",
-        "craft_divergence_nats",
-        "craft_last_beat_timestamp_seconds",
-        "craft_ledger_snapshots_total",
-        "craft_model_bytes",
-        "craft_parameters_info",
-    }
+    section = OPERATIONS.read_text("utf-8").split("**Without a panel.**")[1].split("\n\n")[0]
+    assert (
+        unused
+        == set(re.findall(r"`(craft_\w+)`", section))
+        == {"craft_breaker_open", "craft_divergence_nats"}
+    )
+
+
+def test_documents_name_metrics_that_exist() -> None:
+    """A metric in the documentation is one that a scrape brings."""
+    known = {re.sub(r"_bucket$", "", name) for name in metric_names()} | metric_names()
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = document.read_text("utf-8")
+        named = set(re.findall(r"`(craft_[a-z_]+?)(?:\{[^`]*\})?`", text)) - PACKAGES
+        assert named <= known, f"{document.name}: {sorted(named - known)}"
+
+
+def test_every_metric_has_help_and_unit() -> None:
+    """Help is a sentence; the unit is the name's last word, or the name counts what its last word says."""
+    counted = {
+        "decisions", "detections", "rejected_kept", "letters", "embedded", "errors", "judged", "damaged", "deltas", "active",
+        "open", "pairs", "pages", "partitions", "published", "pruned", "records", "records_consumed", "rebalances",
+        "recoveries", "rereads", "responses", "restore_retries", "score", "failures", "snapshots", "transactions", "version",
+    }  # fmt: skip
+    for metrics in (Metrics(), CrawlMetrics()):
+        for family in metrics.registry.collect():
+            if not family.name.startswith("craft_"):
+                continue
+            assert re.fullmatch(r"[A-Z0-9].{10,120}\.", family.documentation), family.name
+            if family.unit:
+                assert family.unit in UNITS
+                assert family.name.endswith(f"_{family.unit}")
+            elif family.type != "info":
+                assert any(family.name.endswith(f"_{word}") for word in counted), family.name
 
 
 def test_names_follow_the_conventions() -> None:
@@ -288,6 +318,45 @@ def test_the_chart_refuses_replicas_beyond_the_partitions() -> None:
     code, _, err = chart("--set", "autoscaling.enabled=true,autoscaling.maxReplicas=9")
     assert code != 0
     assert "above autoscaling.partitions" in err
+
+
+@pytest.mark.parametrize(
+    "misspelt", ["replica=2", "image.tags=1", "autoscaling.maxReplica=3", "kafka.port=none"]
+)
+def test_the_chart_refuses_values_that_it_does_not_know(misspelt: str) -> None:
+    """A misspelt value would be passed over otherwise."""
+    code, _, err = chart("--set", misspelt)
+    assert code != 0
+    assert misspelt.split("=")[0].split(".")[-1] in err
+
+
+def test_the_charts_schema_knows_every_value() -> None:
+    """Each value of values.yaml is in the schema, down to the maps that are passed on as they are."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(values: dict[str, Any], known: dict[str, Any], path: str) -> None:
+        assert set(values) <= set(known), path
+        for key, value in values.items():
+            if known[key].get("additionalProperties") is False:
+                compare(value, known[key]["properties"], f"{path}.{key}")
+
+    compare(yaml.safe_load((CHART / "values.yaml").read_text()), schema["properties"], "values")
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("2", "2"), ("1500m", "1"), ("500m", "1"), ("4", "4")])
+def test_threads_follow_the_limit(limit: str, threads: str) -> None:
+    """Numba, OpenMP and OpenBLAS get the whole cores of the CPU limit; the image alone has one of each."""
+    names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    code, out, err = chart("--set-string", f"resources.limits.cpu={limit}")
+    assert code == 0, err
+    pods = [d for d in yaml.safe_load_all(out) if d and d["kind"] == "StatefulSet"]
+    environment = {
+        item["name"]: item.get("value")
+        for item in pods[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert {environment[name] for name in names} == {threads}
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert all(f"{name}=1" in dockerfile for name in names)
 
 
 def test_the_chart_passes_lint() -> None:

@@ -26,7 +26,7 @@ import pytest
 import yaml
 
 from tests import broker
-from tests.integration.deployment import Deployment, pairs, target_pairs
+from tests.integration.deployment import COMMAND, Deployment, pairs, target_pairs
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "craft-stream.json"
@@ -114,6 +114,7 @@ class Stack:
     """Addresses of what runs."""
 
     worker: str
+    crawl: str
     prometheus: str
     receiver: Receiver
     deployment: Deployment
@@ -138,13 +139,13 @@ def faster(rules: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Broker, worker, Prometheus and Alertmanager, all real, on loopback."""
+    """Broker, worker, a crawl of the simulated site, Prometheus and Alertmanager, all real, on loopback."""
     for command in ("prometheus", "prometheus-alertmanager"):
         assert shutil.which(command), (
             f"{command} is missing: apt-get install prometheus prometheus-alertmanager"
         )
     folder = tmp_path_factory.mktemp("live")
-    ports = {name: free_port() for name in ("worker", "prometheus", "alertmanager")}
+    ports = {name: free_port() for name in ("worker", "crawl", "prometheus", "alertmanager")}
     with broker.bootstrap() as bootstrap, receiver() as webhook:
         deployment = Deployment(bootstrap, folder, partitions=2, overrides={"observe.port": ports["worker"]})
         deployment.publish_target(target_pairs())
@@ -160,7 +161,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports['alertmanager']}"]}]}]
             },
             "scrape_configs": [
-                {"job_name": "craft-stream", "static_configs": [{"targets": [target], "labels": labels}]}
+                {"job_name": "craft-stream", "static_configs": [{"targets": [target], "labels": labels}]},
+                {
+                    "job_name": "craft-crawl",
+                    "static_configs": [
+                        {
+                            "targets": [f"127.0.0.1:{ports['crawl']}"],
+                            "labels": {"environment": "test", "topic": "crawl"},
+                        }
+                    ],
+                },
             ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(prometheus))
@@ -168,8 +178,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         hook = {"url": f"http://127.0.0.1:{webhook.port}/", "send_resolved": True}
         alertmanager = {"route": route, "receivers": [{"name": "hook", "webhook_configs": [hook]}]}
         (folder / "alertmanager.yml").write_text(yaml.safe_dump(alertmanager))
+        simulate = ("simulate", str(folder / "warc"), "--rate=5")
+        crawl = (
+            "crawl",
+            f"--warc={folder / 'warc'}",
+            "--follow",
+            "--langs=en,fr",
+            f"--store={folder / 'store'}",
+        )
+        (folder / "warc").mkdir()
         with (
             deployment.worker(),
+            running(folder / "simulate.log", *COMMAND, *simulate),
+            running(
+                folder / "crawl.log",
+                *COMMAND,
+                *crawl,
+                f"--output={folder / 'pairs.jsonl'}",
+                f"--metrics-port={ports['crawl']}",
+            ),
             running(
                 folder / "prometheus.log",
                 "prometheus",
@@ -186,21 +213,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 "--cluster.listen-address=",
             ),
         ):
-            found = Stack(f"http://{target}", f"http://127.0.0.1:{ports['prometheus']}", webhook, deployment)
+            addresses = [f"http://127.0.0.1:{ports[name]}" for name in ("worker", "crawl", "prometheus")]
+            found = Stack(*addresses, webhook, deployment)
             wait("readiness", lambda: get(f"{found.worker}/readyz"), 90)
             decided = "sum(craft_decisions_total) > 7000"
             wait("decisions in Prometheus", lambda: found.query(decided), 90)
+            wait("pairs of the crawl", lambda: found.query("craft_crawl_pairs_total > 0"), 90)
             yield found
 
 
 def expressions() -> list[tuple[str, str]]:
-    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    """Title and expression of every panel, folded ones included."""
+    top = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    panels = [panel for outer in top for panel in (outer, *(outer.get("panels") or []))]
     return [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", [])]
 
 
 def test_every_panel_has_data(stack: Stack) -> None:
     """Each expression of the dashboard parses and gives a result over a live worker, or a panel would be empty."""
-    stack.deployment.feed(pairs(2_000, seed=9), 10_000)
+    stack.deployment.feed([*pairs(2_000, seed=9), b"{not json"], 10_000)
     wait("a second scrape of each counter", lambda: stack.query("rate(craft_decisions_total[1m])"))
     wanted = []
     for title, expression in expressions():
@@ -220,15 +251,16 @@ def test_every_panel_has_data(stack: Stack) -> None:
 
 
 def test_exposition_is_clean(stack: Stack) -> None:
-    """Promtool finds nothing to say about the metrics, neither a parse error nor lint."""
-    checked = subprocess.run(
-        ["promtool", "check", "metrics"],
-        input=get(f"{stack.worker}/metrics"),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    """Promtool finds nothing to say about the metrics of a worker and a crawl, neither a parse error nor lint."""
+    for served in (stack.worker, stack.crawl):
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"],
+            input=get(f"{served}/metrics"),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 def test_state_tells_what_is_in_force(stack: Stack) -> None:

@@ -192,6 +192,24 @@ def test_readiness_needs_the_group_and_the_restores(recorder: Recorder) -> None:
     assert "stopped" in str(recorder.ready())
 
 
+def test_the_model_in_force_is_that_of_the_partitions_held(recorder: Recorder) -> None:
+    """A batch that ends after its partition was revoked leaves no old version behind."""
+    for partition in (0, 1):
+        recorder.partition_state(partition, PartitionState.ACTIVE)
+        recorder.model_in_force(partition, 1)
+    recorder.partition_state(1, PartitionState.RELEASED)
+    recorder.model_in_force(1, 1)
+    recorder.model_in_force(0, 2)
+    assert value(recorder, "craft_model_version") == 2
+
+
+def test_times_begin_with_the_process(recorder: Recorder, clock: Clock) -> None:
+    """Before the first turn or step an age is that of the process, not that of the epoch."""
+    crawl = CrawlRecorder({}, clock=clock)
+    for registry in (recorder.registry, crawl.registry):
+        assert registry.get_sample_value("craft_last_beat_timestamp_seconds") == clock.now
+
+
 def test_a_partition_that_left_leaves_no_series(recorder: Recorder) -> None:
     """Another worker reports a lost partition; a stale series here would count its lag twice."""
     recorder.partition_state(7, PartitionState.ACTIVE)
