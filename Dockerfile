@@ -45,7 +45,12 @@ ENV PATH=/opt/craft/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     NUMBA_CPU_NAME=${KERNEL_CPU} \
     NUMBA_CPU_FEATURES="" \
-    NUMBA_CACHE_DIR=/tmp/kernels
+    NUMBA_CACHE_DIR=/tmp/kernels \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    NUMBA_NUM_THREADS=1
+# A container sees the cores of its machine, not those of its limit: libraries that start a thread for each of them wait for
+# one another. The chart sets the three to the limit's cores.
 COPY deploy/entrypoint /usr/local/bin/entrypoint
 RUN groupadd --gid 10001 craft && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp craft
 USER 10001:10001

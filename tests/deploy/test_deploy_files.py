@@ -20,7 +20,7 @@ import promql_parser
 import pytest
 import yaml
 
-from connectors.kafka.admin import plans
+from connectors.kafka.admin import COMPACTED, TopicPlan, plans
 from craft_stream.observe.metrics import UNITS, CrawlMetrics, Metrics
 from craft_stream.settings import Settings, known_names
 
@@ -369,6 +369,8 @@ def test_strimzi_topics_are_those_that_the_program_makes() -> None:
     """Names, partitions and settings, but for what depends on the number of brokers."""
     settings = Settings()
     made = {plan.name: plan for plan in plans(settings.kafka, settings.record, 6)}
+    progress = f"{settings.kafka.input_topic}.progress"  # of `craft-stream crawl`
+    made[progress] = TopicPlan("progress", progress, 1, COMPACTED, {})
     found = {
         d["metadata"]["name"]: d["spec"]
         for d in yaml.safe_load_all((DEPLOY / "strimzi" / "topics.yaml").read_text())
