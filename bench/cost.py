@@ -38,9 +38,10 @@ from connectors.kafka.fetched import messages
 from craft_stream.cli.service import lighten
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.records import decision_json
-from craft_stream.runtime.decoding import decode_messages
+from craft_stream.records import decision_lines
+from craft_stream.runtime.decoding import decode_messages, location
 from craft_stream.runtime.ports import Message
+from craft_stream.runtime.processor import accepted_records
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
@@ -120,8 +121,11 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
         with watch.stage("decide"):
             decisions = selector.decide(decoded.batch, ledger, model)
         with watch.stage("write"):
-            for row in np.flatnonzero(decisions.accepted).tolist():
-                decision_json(decisions, row, "crawl.pairs/0/1", decoded.pair(row).id, digest)
+            rows = np.flatnonzero(decisions.accepted)
+            places = [location(decoded.messages[row]) for row in rows.tolist()]
+            accepted_records(decoded.messages, decisions, rows, places, digest)
+            names = [decoded.pair(row).id for row in rows.tolist()]
+            decision_lines(decisions, rows, places, names, digest)
         with watch.stage("ledger"):
             ledger.delta()
         with watch.stage("learn"):

@@ -1,7 +1,7 @@
 """From what a broker sent to Messages, in one step for each record.
 
-kafka-python makes a record of bytes, then another of that, with ten calls for each: 6.7 us a record to
-consume, all under the interpreter's lock. Here one loop reads a whole batch: 3.5 us. The client's own
+kafka-python makes a record of bytes, then another of that, with ten calls for each, all under the interpreter's
+lock. Here a kernel finds where the fields of a whole batch are, and one expression cuts them out. The client's own
 checks stay: checksums, aborted transactions, control batches, truncated records.
 """
 
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numba
+import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher, IsolationLevel
 from kafka.errors import CorruptRecordError
+from numpy.typing import NDArray
 
 from craft_stream.runtime.ports import Message
 
@@ -63,16 +66,71 @@ class FetchedMessages(Fetcher.PartitionRecords):  # type: ignore[misc]
         return bool(batch.is_control_batch)
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The zigzag varint at `at`, and the place behind it."""
-    value = shift = 0
-    while True:
+# Columns of `_fields`: where key, value and headers begin and end (an end of -1: there is none), offset and time above the
+# batch's own.
+_KEY, _KEY_END, _VALUE, _VALUE_END, _HEADERS, _HEADERS_END, _OFFSET, _STAMP = range(8)
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(data: NDArray[np.uint8], at: int, end: int) -> tuple[Any, int]:
+    """The zigzag varint at `at`, and the place behind it; -1 where it does not end before `end`."""
+    value = np.uint64(0)
+    shift = np.uint64(0)
+    while at < end and shift < 64:
         byte = data[at]
         at += 1
-        value |= (byte & 127) << shift
+        value |= np.uint64(byte & 127) << shift
         if byte < 128:
-            return (value >> 1) ^ -(value & 1), at
-        shift += 7
+            return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1)), at
+        shift += np.uint64(7)
+    return 0, -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _field(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
+    """Where the field at `at` begins and ends; it ends at -1 where it is null, and begins there where it does not fit."""
+    length, at = _number(data, at, end)
+    if at < 0 or length > end - at:
+        return -1, -1
+    return at, at + length if length >= 0 else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _fields(data: NDArray[np.uint8], at: int, out: NDArray[np.int64]) -> bool:
+    """Where the fields of all records are, int64 [records, 8]; False: lengths do not add up."""
+    for found in out:
+        size, at = _number(data, at, len(data))
+        if at < 0 or size < 1 or size > len(data) - at:
+            return False
+        end = at + size
+        at += 1  # attributes: none are defined
+        found[_STAMP], at = _number(data, at, end)
+        if at < 0:
+            return False
+        found[_OFFSET], at = _number(data, at, end)
+        if at < 0:
+            return False
+        for first in (_KEY, _VALUE):
+            start, stop = _field(data, at, end)
+            if start < 0:
+                return False
+            found[first], found[first + 1] = start, stop
+            at = max(start, stop)
+        found[_HEADERS], found[_HEADERS_END] = at, end
+        count, at = _number(data, at, end)
+        if at < 0 or count < 0:
+            return False
+        for _ in range(count):
+            start, stop = _field(data, at, end)
+            if start < 0 or stop < 0:
+                return False
+            start, stop = _field(data, stop, end)
+            if start < 0:
+                return False
+            at = max(start, stop)
+        if at != end:
+            return False
+    return at == len(data)
 
 
 def messages(batch: Any, tp: TopicPartition) -> list[Message]:
@@ -82,102 +140,53 @@ def messages(batch: Any, tp: TopicPartition) -> list[Message]:
         CorruptRecordError: lengths do not add up.
     """
     batch._maybe_uncompress()
-    data, at = bytes(batch._buffer), batch._pos
+    data = bytes(batch._buffer)
+    fields = np.empty((batch.records_count, 8), np.int64)
+    if not _fields(np.frombuffer(data, np.uint8), batch._pos, fields):
+        raise CorruptRecordError(f"{tp}: a record of the batch at {batch.base_offset} is cut off")
+    fields[:, _OFFSET] += batch.base_offset
+    if batch.timestamp_type:
+        fields[:, _STAMP] = batch.max_timestamp
+    else:
+        fields[:, _STAMP] += batch.first_timestamp
+    known: dict[bytes, tuple[tuple[str, bytes], ...]] = {}  # most records of a batch carry the same headers
     try:
-        found = _read(data, at, batch, tp)
-    except (IndexError, ValueError, UnicodeDecodeError) as error:
-        raise CorruptRecordError(f"{tp}: a record of the batch at {batch.base_offset} is cut off") from error
-    return found
+        return [
+            _MAKE(
+                Message,
+                (
+                    data[value:value_end] if value_end >= 0 else None,
+                    offset,
+                    *tp,
+                    data[key:key_end] if key_end >= 0 else None,
+                    known.get(headers := data[start:stop]) or known.setdefault(headers, _headers(headers)),
+                    stamp,
+                    None,
+                ),
+            )
+            for key, key_end, value, value_end, start, stop, offset, stamp in zip(
+                *fields.T.tolist(), strict=True
+            )
+        ]
+    except UnicodeDecodeError as error:
+        raise CorruptRecordError(f"{tp}: a header of the batch at {batch.base_offset} is no text") from error
 
 
-def _read(data: bytes, at: int, batch: Any, tp: TopicPartition) -> list[Message]:
-    topic, partition = tp
-    base, first, count = batch.base_offset, batch.first_timestamp, batch.records_count
-    appended = batch.max_timestamp if batch.timestamp_type else None
-    found: list[Message] = []
-    add, make, number = found.append, tuple.__new__, _number
-    for _ in range(count):
-        # Most numbers are a byte or two: read in place, since a call costs more than all of them.
-        size = data[at]
-        if size < 128:
-            at += 1
-        elif data[at + 1] < 128:
-            size = (size & 127) | (data[at + 1] << 7)
-            at += 2
-        else:
-            size, at = number(data, at)
-            size <<= 1
-        end = at + (size >> 1)
-        at += 1  # attributes: none are defined
-        value = data[at]
-        if value < 128:
-            at += 1
-            stamp = first + ((value >> 1) ^ -(value & 1))
-        else:
-            value, at = number(data, at)
-            stamp = first + value
-        value = data[at]
-        if value < 128:
-            at += 1
-            offset = base + (value >> 1)
-        else:
-            value, at = number(data, at)
-            offset = base + value
-        length = data[at]
-        if length < 128:
-            at += 1
-            length = (length >> 1) ^ -(length & 1)
-        else:
-            length, at = number(data, at)
-        key = None
-        if length >= 0:
-            key = data[at : at + length]
-            at += length
-        length, at = number(data, at)
-        body = None
-        if length >= 0:
-            body = data[at : at + length]
-            at += length
-        headers: tuple[tuple[str, bytes], ...] = ()
-        if data[at] == 0:
-            at += 1
-        else:
-            headers, at = _headers(data, at)
-        if at != end or at > len(data):
-            raise ValueError("lengths do not add up")
-        stamp = stamp if appended is None else appended
-        add(make(Message, (body, offset, topic, partition, key, headers, stamp, None)))
-    if at != len(data):
-        raise ValueError("bytes are left over")
-    return found
+# A tuple at once: the class's own constructor takes twice as long.
+_MAKE = tuple.__new__
 
 
-def _headers(data: bytes, at: int) -> tuple[tuple[tuple[str, bytes], ...], int]:
-    """The headers at `at`, and the place behind them."""
-    count, at = _number(data, at)
-    if count < 0:
-        raise ValueError("a negative number of headers")
+def _headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The headers that `_fields` has found whole."""
+    if data == b"\x00":
+        return ()
+    view = np.frombuffer(data, np.uint8)
+    count, at = _number(view, 0, len(view))
     found: list[tuple[str, Any]] = []  # a value may be None, as in the client's own records
     for _ in range(count):
-        length = data[at]
-        if length < 128 and not length & 1:
-            at += 1
-            length >>= 1
-        else:
-            length, at = _number(data, at)
-        if length < 0:
-            raise ValueError("a header without name")
-        name = data[at : at + length].decode()
-        at += length
-        length = data[at]
-        if length < 128 and not length & 1:
-            at += 1
-            length >>= 1
-        else:
-            length, at = _number(data, at)
-        value = None
-        if length >= 0:
-            value = data[at : at + length]
-            at += length
-        found.append((name, value))
-    return tuple(found), at
+        start, at = _field(view, at, len(view))
+        name = data[start:at].decode()
+        start, stop = _field(view, at, len(view))
+        found.append((name, data[start:stop] if stop >= 0 else None))
+        at = max(start, stop)
+    return tuple(found)

@@ -14,7 +14,7 @@ from connectors.files.open import STANDARD, OutputFile
 from craft_stream.cli.stream import Block
 from craft_stream.errors import ConfigurationError
 from craft_stream.model import Model
-from craft_stream.records import decision_json
+from craft_stream.records import decision_lines
 from craft_stream.runtime.decoding import location
 from craft_stream.runtime.ports import Message, Sink
 from craft_stream.selection.decisions import Decisions, Reason
@@ -66,10 +66,9 @@ class Outputs:
         if self._rejected:
             self._rejected.write(b"".join(_refusals(block, decisions)))
         if self._decisions:
-            lines = (
-                decision_json(decisions, index, location(block.messages[row]), pair.id, self._parameters)
-                for index, (row, pair) in enumerate(zip(block.rows.tolist(), block.pairs, strict=True))
-            )
+            places = [location(block.messages[row]) for row in block.rows.tolist()]
+            names = [pair.id for pair in block.pairs]
+            lines = decision_lines(decisions, np.arange(len(decisions)), places, names, self._parameters)
             self._decisions.write(b"\n".join([*lines, b""]))
 
     def save(self, model: Model | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from connectors.kafka.transport import KafkaTransport
@@ -15,7 +16,8 @@ from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.model import Model
-from craft_stream.records import decision_json
+from craft_stream.records import decision_lines
+from craft_stream.runtime.decoding import location
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.recompute import Recomputation, changed, look
 from craft_stream.selection.decisions import Reason
@@ -80,9 +82,10 @@ def replay(
                 accepted_after += int(new.accepted.sum())
                 if file is not None:
                     digest = runs[1].ledger.parameters.digest
-                    for row in range(len(new)):
-                        where = f"{before.kafka.input_topic}/{partition}/{int(new.positions[row])}"
-                        file.write(decision_json(new, row, where, decoded.pair(row).id, digest) + b"\n")
+                    places = [location(message) for message in decoded.messages]
+                    names = [pair.id for pair in decoded.pairs]
+                    lines = decision_lines(new, np.arange(len(new)), places, names, digest)
+                    file.write(b"\n".join([*lines, b""]))
     finally:
         for reader in readers:
             reader.close()

@@ -16,14 +16,22 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import CraftError, DataError
 from craft_stream.model import Model
-from craft_stream.records import decision_json
-from craft_stream.runtime.decoding import Decoded, decode_messages, mask
+from craft_stream.records import decision_lines
+from craft_stream.runtime.decoding import Decoded, decode_messages, location, mask
 from craft_stream.runtime.ledger_log import Entry, Kind, LedgerWriter
 from craft_stream.runtime.model_log import MANIFESTS, use_key, use_value
 from craft_stream.runtime.observer import Observer, Stage, TransactionResult
 from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Group, Output, Position, Receipt, TransactionError, Transport
+from craft_stream.runtime.transport import (
+    Group,
+    Output,
+    Position,
+    Receipt,
+    Record,
+    TransactionError,
+    Transport,
+)
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.listed import Listed
@@ -238,27 +246,14 @@ class Processor:
     def _send(self, output: Output, partition: int, outcome: Outcome) -> None:
         kafka = self._settings.kafka
         decisions, messages = outcome.decisions, outcome.decoded.messages
-        digest = self._digest.encode()
-        accepted_to = partition % self._widths[kafka.accepted_topic]
-        decisions_to = partition % self._widths[kafka.decisions_topic]
-        accepted = decisions.accepted
-        for row in np.flatnonzero(accepted | outcome.kept).tolist():
-            message = messages[row]
-            identity = f"{message.topic}/{message.partition}/{message.offset}"
-            key = identity.encode()
-            if accepted[row]:
-                headers = [item for item in message.headers if not item[0].startswith("craft-")]
-                headers += [
-                    ("craft-decision-id", key),
-                    ("craft-score", repr(float(decisions.score[row])).encode()),
-                    ("craft-cluster", str(int(decisions.cluster[row])).encode()),
-                    ("craft-reason", Reason.ACCEPTED.label.encode()),
-                    ("craft-model-version", str(int(decisions.model_version[row])).encode()),
-                    ("craft-params", digest),
-                ]
-                output.send(kafka.accepted_topic, accepted_to, message.value, message.key, headers)
-            line = decision_json(decisions, row, identity, outcome.decoded.pair(row).id, self._digest)
-            output.send(kafka.decisions_topic, decisions_to, line, key)
+        written = np.flatnonzero(decisions.accepted | outcome.kept)
+        identities = [location(messages[row]) for row in written.tolist()]
+        accepted = accepted_records(messages, decisions, written, identities, self._digest)
+        output.send_all(kafka.accepted_topic, partition % self._widths[kafka.accepted_topic], accepted)
+        names = [outcome.decoded.pair(row).id for row in written.tolist()]
+        lines = decision_lines(decisions, written, identities, names, self._digest)
+        told = [Record(line, name.encode()) for line, name in zip(lines, identities, strict=True)]
+        output.send_all(kafka.decisions_topic, partition % self._widths[kafka.decisions_topic], told)
         self._send_dead(output, partition, outcome.dead)
 
     def _send_dead(self, output: Output, partition: int, dead: Iterable[DeadLetter]) -> None:
@@ -291,6 +286,46 @@ class Processor:
                 if entry.kind is Kind.WHOLE:
                     self._observer.snapshot(partition, held.writer.whole_seconds, len(value))
         return written
+
+
+def accepted_records(
+    messages: Sequence[Message],
+    decisions: Decisions,
+    rows: NDArray[np.int64],
+    identities: Sequence[str],
+    parameters: str,
+) -> list[Record]:
+    """Accepted messages of those at `rows` as they go to the training topic, with what was decided in their headers.
+
+    Args:
+        messages: of the decisions.
+        decisions: on a batch.
+        rows: int64 [n], ascending.
+        identities: decision id of each of `rows`.
+        parameters: digest of the parameters in force.
+    """
+    fixed = (
+        ("craft-reason", Reason.ACCEPTED.label.encode()),
+        ("craft-params", parameters.encode()),
+    )
+    columns = (decisions.accepted, decisions.score, decisions.cluster, decisions.model_version)
+    records = []
+    for row, identity, accepted, score, cluster, version in zip(
+        rows.tolist(), identities, *(column[rows].tolist() for column in columns), strict=True
+    ):
+        if not accepted:
+            continue
+        message = messages[row]
+        headers = [item for item in message.headers if not item[0].startswith("craft-")]
+        headers += (
+            ("craft-decision-id", identity.encode()),
+            ("craft-score", repr(score).encode()),
+            ("craft-cluster", str(cluster).encode()),
+            ("craft-model-version", str(version).encode()),
+            *fixed,
+        )
+        records.append(Record(message.value, message.key, headers))
+    return records
 
 
 def model_changes(decisions: Decisions, before: int) -> list[tuple[int, int]]:

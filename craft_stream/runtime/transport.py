@@ -11,11 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from craft_stream.runtime.ports import Message
 
 Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(NamedTuple):
+    """What an Output writes."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 class TransactionError(Exception):
@@ -117,6 +125,9 @@ class Output(Protocol):
         self, topic: str, partition: int, value: bytes | None, key: bytes | None = None, headers: Headers = ()
     ) -> Receipt:
         """Add a record; may return before it is written."""
+
+    def send_all(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Add records, in order; whether they are written `settle` says."""
 
     def settle(self) -> None:
         """Return when all that was sent is written, though perhaps not committed.

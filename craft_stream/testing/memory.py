@@ -18,7 +18,15 @@ from enum import Enum
 
 from craft_stream.errors import LogTruncatedError
 from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Change, ChangeKind, Claim, Headers, Position, TransactionError
+from craft_stream.runtime.transport import (
+    Change,
+    ChangeKind,
+    Claim,
+    Headers,
+    Position,
+    Record,
+    TransactionError,
+)
 from craft_stream.settings import KafkaSettings
 
 
@@ -222,6 +230,11 @@ class MemoryOutput:
         at = len(self._transport.broker.log(topic, partition)) + before
         self._staged.append((topic, partition, Message(value, at, topic, partition, key, tuple(headers), 1)))
         return MemoryReceipt(at)
+
+    def send_all(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """See `Output.send_all`."""
+        for record in records:
+            self.send(topic, partition, *record)
 
     def settle(self) -> None:
         """Nothing to wait for."""

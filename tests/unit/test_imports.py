@@ -42,7 +42,7 @@ ALLOWED = {
     "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
     "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
     "craft_stream.records": {
-        "craft_stream.errors", "craft_stream.settings", "craft_stream.selection.decisions", "orjson",
+        "craft_stream.errors", "craft_stream.settings", "craft_stream.selection.decisions", "numpy", "orjson",
     },
     "craft_stream.runtime": RUNTIME | {"numpy", "orjson"},
     "craft_stream.observe": RUNTIME | {"craft_stream.observe", "prometheus_client", "orjson"},
@@ -51,7 +51,7 @@ ALLOWED = {
 }  # fmt: skip
 # Client libraries of the connectors, each in its own room.
 CLIENTS = {
-    "connectors.kafka": {"kafka"},
+    "connectors.kafka": {"kafka", "numba"},
     "connectors.gettext": {"polib"},
     "connectors.files": {"pyarrow", "lxml", "defusedxml"},
     "connectors.crawl": {"fastwarc", "selectolax", "galechurch", "icu4py", "pycld2", "resiliparse"},

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
-from kafka.record.memory_records import MemoryRecords
+from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
+from connectors.kafka.bulk import bodies, fill
 from connectors.kafka.fetched import FetchedMessages, messages
 from craft_stream.runtime.ports import Message
+from craft_stream.runtime.transport import Record
 
 WHERE = TopicPartition("crawl", 3)
 MAYBE = st.none() | st.binary(max_size=200)
@@ -46,6 +48,45 @@ def test_same_records_as_the_client(
         for r in DefaultRecordBatch(data)
     ]
     assert messages(DefaultRecordBatch(data), WHERE) == expected
+
+
+@given(RECORDS, st.sampled_from([200, 2_000, 1 << 20]), st.sampled_from([0, 3]))
+def test_written_as_by_the_client(
+    records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]],
+    limit: int,
+    compression: int,
+) -> None:
+    """Batches that are written in one pass hold byte by byte what the client writes record by record, and as many each."""
+    given_ = [Record(value, key, headers) for _, key, value, headers in records]
+    made = []
+    for body in bodies(given_, limit):
+        builder = MemoryRecordsBuilder(2, compression, limit)
+        fill(builder, body, 5)
+        builder.close()
+        made.append(bytes(builder.buffer()))
+    expected, builder = [], None
+    for record in given_:
+        if builder is None or builder.append(5, record.key, record.value, list(record.headers)) is None:
+            if builder is not None:
+                builder.close()
+                expected.append(bytes(builder.buffer()))
+            builder = MemoryRecordsBuilder(2, compression, limit)
+            builder.append(5, record.key, record.value, list(record.headers))
+    builder.close()
+    assert made == [*expected, bytes(builder.buffer())]
+
+
+@given(st.binary(max_size=120), st.integers(0, 40))
+def test_no_bytes_are_read_beyond_the_end(data: bytes, count: int) -> None:
+    """Of any bytes the reader makes records or refuses them; it never fails otherwise."""
+    whole = DefaultRecordBatch(batch([(1, None, b"", [])]))
+    whole._buffer, whole._pos = data, 0
+    whole._header_data = (*whole._header_data[:-1], count)
+    try:
+        found = messages(whole, WHERE)
+    except CorruptRecordError:
+        return
+    assert len(found) == count
 
 
 @given(st.data())

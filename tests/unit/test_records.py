@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
-from craft_stream.records import DecodeReason, Pair, decision_json, decode
+from craft_stream.records import DecodeReason, Pair, decision_json, decision_lines, decode
 from craft_stream.runtime.decoding import pair, read_pairs
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions, Reason
@@ -142,6 +142,43 @@ def test_decision_json() -> None:
     assert accepted["cluster"] == 3
     assert accepted["model_version"] == 4
     assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
+
+
+def test_decisions_are_written_as_one_by_one() -> None:
+    """Many lines at once are those of orjson, number by number: the shortest that give back the float32, null if not finite."""
+    rng = np.random.default_rng(0)
+    n = 500
+    numbers = [rng.integers(0, 2**32, n, dtype=np.uint32).view(np.float32) for _ in range(5)]
+    decisions = Decisions(
+        np.arange(n),
+        rng.integers(0, 9, n).astype(np.uint8),
+        *numbers[:2],
+        rng.integers(-1, 64, n).astype(np.int16),
+        *numbers[2:],
+        np.full(n, 7),
+    )
+    rows = np.flatnonzero(rng.random(n) < 0.5)
+    names = [f'{row} "\\\u2028é' for row in rows.tolist()]
+    for row, name, line in zip(
+        rows.tolist(), names, decision_lines(decisions, rows, names, names, "d"), strict=True
+    ):
+        reason = Reason(int(decisions.reason[row]))
+        cluster = int(decisions.cluster[row])
+        expected = {
+            "decision_id": name,
+            "id": name,
+            "outcome": "accepted" if reason is Reason.ACCEPTED else "rejected",
+            "reason": reason.label,
+            "score": decisions.score[row],
+            "threshold": decisions.threshold[row],
+            "cluster": cluster if cluster >= 0 else None,
+            "domain": decisions.domain[row],
+            "quality": decisions.quality[row],
+            "quota": decisions.quota[row],
+            "model_version": 7,
+            "parameters": "d",
+        }
+        assert line == orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 PLAIN = st.text(st.characters(codec="utf-8"), min_size=1)
