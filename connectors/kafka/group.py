@@ -43,9 +43,13 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         self._changes: list[Change] = []
         self._client: SafeClient | None = None
         self._consumer = member(settings, self._make_client)
-        self._consumer.subscribe([self._topic], listener=self)
-        # A leader that joins before it knows the topic's partitions assigns none, and may never look again.
-        self._consumer.partitions_for_topic(self._topic)
+        try:
+            self._consumer.subscribe([self._topic], listener=self)
+            # A leader that joins before it knows the topic's partitions assigns none, and may never look again.
+            self._consumer.partitions_for_topic(self._topic)
+        except client_errors.KafkaError as error:
+            self._consumer.close(autocommit=False, timeout_ms=0)
+            raise explain(error, settings) from error
 
     def _make_client(self, **options: Any) -> SafeClient:
         self._client = SafeClient(**options)

@@ -16,6 +16,7 @@ from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
 from craft_stream.runtime.learning import LearnerService
+from craft_stream.runtime.patience import patiently
 from craft_stream.runtime.stream_log import StreamFollower
 from craft_stream.settings import Settings
 
@@ -33,7 +34,7 @@ def learn(config: Config = None, overrides: Overrides = None, verbose: Verbose =
         raise ConfigurationError(
             f'learner.mode is "{settings.learner.mode}": set it to "separate" for the workers and for this process'
         )
-    serve(settings, lambda recorder: _follow(settings, recorder, stop))
+    serve(settings, lambda recorder: _follow(settings, recorder, stop), stop)
 
 
 def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:
@@ -48,7 +49,7 @@ def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> No
     recorder.joined(frozenset())
     service = LearnerService(settings, transport, encoder, recorder)
     service.start()
-    reader = transport.reader()
+    reader = patiently(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)
     follower = StreamFollower(reader, settings)
     reached = time.monotonic()
     try:

@@ -130,14 +130,16 @@ def pin(
 
 @app.command()
 def rollback(config: Config = None, overrides: Overrides = None) -> None:
-    """Pin the version before the one in use."""
+    """Pin the version before the one in use: the pinned one, else the newest that this group decides with."""
     settings = load_settings(config, overrides)
     with _store(settings) as store:
-        before = [version for version in store.manifests if version < store.newest]
+        decided = store.in_use(f"{settings.kafka.group_id}/{settings.kafka.input_topic}")
+        used = store.newest if store.pinned is not None else max(decided, default=store.newest)
+        before = [version for version in store.manifests if version < used]
     if not before:
-        raise ConfigurationError("there is no version before the one in use")
+        raise ConfigurationError(f"there is no version before {used}, the one in use")
     _change(settings, max(before))
-    print(f"pinned model {max(before)}; `craft-stream model pin 0` lifts it")
+    print(f"pinned model {max(before)} in place of {used}; `craft-stream model pin 0` lifts it")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from craft_stream.model import Model
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.models import FixedModel, ModelFollower
 from craft_stream.runtime.observer import Observer
+from craft_stream.runtime.patience import patiently
 from craft_stream.runtime.worker import Worker
 from craft_stream.settings import Settings
 
@@ -46,7 +47,7 @@ def run(
     settings = load_settings(config, overrides, learner__mode="off" if model is not None else None)
     if settings.budget.count is not None:
         raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
-    serve(settings, lambda recorder: work(settings, model, recorder, rebuild, stop))
+    serve(settings, lambda recorder: work(settings, model, recorder, rebuild, stop), stop)
 
 
 def work(
@@ -55,14 +56,15 @@ def work(
     """Run a worker in this thread until `stop` is set."""
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    reader = transport.reader()
+    seconds = settings.kafka.unavailable_seconds
+    reader = patiently(transport.reader, seconds, stop, observer.beat)
     store = ModelStore(reader, settings.kafka.model_topic)
     models = ModelFollower(store, observer)
     if path is not None:
         data = path.read_bytes()
         models = FixedModel(store, observer, Model.decode(data), len(data))
     elif settings.learner.mode == "off":
-        store.refresh()
+        patiently(store.refresh, seconds, stop, observer.beat)
         if not store.newest:
             raise ConfigurationError(
                 'learner.mode is "off" and there is no model on '

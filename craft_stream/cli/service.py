@@ -14,9 +14,10 @@ from typing import Annotated
 import typer
 
 from connectors.kafka import admin as kafka_admin
-from craft_stream.errors import CraftError
+from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.observe.http import Server
 from craft_stream.observe.recorder import Recorder
+from craft_stream.runtime.patience import patiently
 from craft_stream.settings import Settings
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what the Kafka client does, too.")]
@@ -45,10 +46,17 @@ def lighten() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def serve(settings: Settings, work: Callable[[Recorder], None]) -> None:
-    """Check the topics, serve metrics and health while `work` runs, and end the process with its exit code."""
-    with kafka_admin.connect(settings.kafka) as admin:
-        kafka_admin.check(admin, settings.kafka, settings.record)
+def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.Event) -> None:
+    """Check the topics, serve metrics and health while `work` runs, and end the process with its exit code.
+
+    A process that is told to end (`stop`) while it waits for brokers ends with 0: nobody need start it again.
+    """
+    try:
+        patiently(lambda: _check(settings), settings.kafka.unavailable_seconds, stop)
+    except UnavailableError:
+        if not stop.is_set():
+            raise
+        _leave(0)
     recorder = Recorder()
     server = Server(recorder, settings.observe.host, settings.observe.port)
     print(f"metrics and health on http://{settings.observe.host}:{server.port}", file=sys.stderr)
@@ -57,10 +65,15 @@ def serve(settings: Settings, work: Callable[[Recorder], None]) -> None:
         work(recorder)
     except CraftError as error:
         print(f"craft-stream: {error}", file=sys.stderr)
-        code = error.exit_code
+        code = 0 if stop.is_set() and isinstance(error, UnavailableError) else error.exit_code
     finally:
         server.close()
     _leave(code)
+
+
+def _check(settings: Settings) -> None:
+    with kafka_admin.connect(settings.kafka) as admin:
+        kafka_admin.check(admin, settings.kafka, settings.record)
 
 
 def _leave(code: int) -> None:

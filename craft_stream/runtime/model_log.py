@@ -214,6 +214,14 @@ class ModelStore:
             return self.pinned
         return max(self.manifests, default=0)
 
+    def in_use(self, group: str) -> set[int]:
+        """Versions that partitions of `group/topic` decided with last."""
+        return {
+            max(uses, key=lambda version: uses[version])
+            for prefix, uses in self.uses.items()
+            if uses and prefix.rpartition("/")[0] == group
+        }
+
     def load(self, version: int) -> Model:
         """A version.
 

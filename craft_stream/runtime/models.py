@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from craft_stream.errors import CraftError
+from craft_stream.errors import CraftError, IntegrityError, LogTruncatedError
 from craft_stream.model import Model
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.observer import Observer
@@ -38,24 +38,30 @@ class ModelFollower:
         self._thread.start()
 
     def look(self) -> None:
-        """Take note of what is new on the topic, now."""
+        """Take note of what is new on the topic, now.
+
+        Raises:
+            UnavailableError: brokers away; nothing is held against a version that could not be fetched.
+        """
         self.store.refresh()
-        wanted = self.store.newest
-        if wanted in self._bad:
-            wanted = max((v for v in self.store.manifests if v not in self._bad and v < wanted), default=0)
-        if not wanted or (self.current is not None and self.current.version == wanted):
-            return
-        try:
-            model = self.store.load(wanted)
-        except CraftError as error:
-            if wanted in self.store.manifests or self.store.pinned == wanted:
+        while (wanted := self._wanted()) and (self.current is None or self.current.version != wanted):
+            try:
+                model = self.store.load(wanted)
+            except (IntegrityError, LogTruncatedError) as error:
                 self._bad.add(wanted)
-            log.error("model %d is passed over: %s", wanted, error)
-            self._observer.error(type(error).__name__)
-            return
-        self.current = model
-        manifest = self.store.manifests[wanted]
-        self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)
+                log.error("model %d is passed over: %s", wanted, error)
+                self._observer.error(type(error).__name__)
+                continue
+            self.current = model
+            manifest = self.store.manifests[wanted]
+            self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)
+
+    def _wanted(self) -> int:
+        """The version that ought to be in force, or the newest before it that is not damaged; 0 without one."""
+        wanted = self.store.newest
+        if wanted not in self._bad:
+            return wanted
+        return max((v for v in self.store.manifests if v not in self._bad and v < wanted), default=0)
 
     def stop(self) -> None:
         """End the thread."""

@@ -18,8 +18,9 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
+from typing import TypeVar
 
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.runtime.held import Held
@@ -27,6 +28,7 @@ from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.learning import LearnerService
 from craft_stream.runtime.models import ModelFollower
 from craft_stream.runtime.observer import Observer, PartitionState, RebalanceKind, Stage
+from craft_stream.runtime.patience import patiently
 from craft_stream.runtime.policy import Breaker
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.processor import Outcome, Processed, Processor
@@ -49,6 +51,7 @@ RECOVER_SECONDS = 1.0
 SUMMARY_SECONDS = 1.0
 EXPLAIN_SECONDS = 15.0
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -113,18 +116,22 @@ class Worker:
         )
         group: Group | None = None
         try:
-            self._models.look()
+            self._reach(self._models.look)
             self._models.start()
-            self._processor.open()
+            self._reach(self._processor.open)
             if self._models.current is not None:
                 self._processor.warm_up(self._models.current)
-            group = self._transport.group()
+            group = self._reach(self._transport.group)
             self._last_poll = self._last_reached = time.monotonic()
             while not self._stop.is_set():
                 self._turn(group)
             self._drain(group)
         finally:
             self._close(group)
+
+    def _reach(self, step: Callable[[], T]) -> T:
+        """Take a step of the start, tried again for as long as brokers may be out of reach."""
+        return patiently(step, self._settings.kafka.unavailable_seconds, self._stop, self._observer.beat)
 
     def _turn(self, group: Group) -> None:
         """One turn of the loop."""

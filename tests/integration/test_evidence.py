@@ -41,8 +41,6 @@ def test_changes_of_model_are_audited(bootstrap: str, tmp_path: Path) -> None:
         run.feed(pairs(6_000, seed=2), start=8_000)
         run.wait_done([worker])
         assert run.command("model", "rollback").returncode == 0
-        # On a slow machine a third version is out by now, and the roll-back leads to the one that is in force.
-        assert run.command("model", "pin", "1").returncode == 0
         time.sleep(2.5)
         run.feed(pairs(6_000, seed=3), start=14_000)
         run.wait_done([worker])

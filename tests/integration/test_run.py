@@ -243,7 +243,11 @@ def test_all_poison_opens_the_breaker(bootstrap: str, tmp_path: Path) -> None:
 
 
 def test_brokers_that_stay_away_end_the_worker(tmp_path: Path, bootstrap: str) -> None:
-    """No broker at all: exit code 75, so that a supervisor starts it again."""
+    """No broker at all: exit code 75, not before `kafka.unavailable_seconds`, so that a supervisor starts it again."""
     run = Deployment(bootstrap, tmp_path)
-    refused = run.command("run", "--set", "kafka.bootstrap_servers=127.0.0.1:1", timeout=120)
+    away = ("--set", "kafka.bootstrap_servers=127.0.0.1:1", "--set", "kafka.unavailable_seconds=15")
+    began = time.monotonic()
+    refused = run.command("run", *away, timeout=120)
     assert refused.returncode == 75, refused.stderr
+    assert time.monotonic() - began > 10
+    assert "trying again" in refused.stderr

@@ -1,0 +1,105 @@
+"""Brokers that are out of reach for a while, at a worker's start and when a version is fetched; what is in use."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import UnavailableError
+from craft_stream.model import Model
+from craft_stream.runtime.model_log import Manifest, ModelStore, publish
+from craft_stream.runtime.models import FixedModel, ModelFollower
+from craft_stream.runtime.observer import Observer
+from craft_stream.runtime.worker import Worker
+from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryOutput, MemoryTransport
+from tests.unit.test_runtime_worker import configuration, filled, model
+
+__all__ = ["model"]  # a fixture
+
+
+class Away(MemoryTransport):
+    """Brokers that cannot be reached the first few times that anything is asked of them."""
+
+    refusals = 0
+
+    def _refuse(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise UnavailableError("nobody there")
+
+    def group(self) -> MemoryGroup:
+        """As the parent's, when it is reached."""
+        self._refuse()
+        return super().group()
+
+    def output(self, name: str) -> MemoryOutput:
+        """As the parent's, when it is reached."""
+        self._refuse()
+        return super().output(name)
+
+
+@pytest.mark.parametrize(("patience", "refusals"), [(60.0, 2), (0.6, 100)], ids=["back in time", "too late"])
+def test_a_start_waits_for_brokers(
+    model: Model, monkeypatch: pytest.MonkeyPatch, patience: float, refusals: int
+) -> None:
+    """As long as a worker at work would, and no longer."""
+    monkeypatch.setattr("craft_stream.runtime.patience.AGAIN_SECONDS", 0.05)
+    configured = configuration(kafka__unavailable_seconds=patience)
+    broker = filled(configured)
+    stop = threading.Event()
+    transport = Away(broker, configured.kafka, idle=stop.set)
+    transport.refusals = refusals
+    store = ModelStore(transport.reader(), configured.kafka.model_topic)
+    models = FixedModel(store, Observer(), model, 1)
+    worker = Worker(configured, transport, load_encoder(), models, Observer(), stop)
+    if refusals > 2:
+        with pytest.raises(UnavailableError, match="nobody there"):
+            worker.run()
+        return
+    worker.run()
+    assert broker.done(configured.kafka.input_topic)
+
+
+def test_brokers_away_are_not_held_against_a_version(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be fetched is fetched later; what is damaged is passed over at the first look."""
+    configured = configuration()
+    broker = filled(configured)
+    topic = configured.kafka.model_topic
+    transport = MemoryTransport(broker, configured.kafka)
+    output = transport.output("learner")
+    publish(output, topic, model)
+    second = model.renumbered(model.version + 1)
+    publish(output, topic, second)
+    store = ModelStore(transport.reader(), topic)
+    follower = ModelFollower(store, Observer())
+    fetch = store._fetch
+
+    def away(manifest: Manifest) -> bytes:
+        raise UnavailableError("nobody there")
+
+    def damaged(manifest: Manifest) -> bytes:
+        return fetch(manifest) if manifest.version == model.version else b"\0"
+
+    monkeypatch.setattr(store, "_fetch", away)
+    with pytest.raises(UnavailableError):
+        follower.look()
+    assert follower.current is None
+    monkeypatch.setattr(store, "_fetch", damaged)
+    follower.look()
+    assert follower.current is not None
+    assert follower.current.version == model.version
+    monkeypatch.setattr(store, "_fetch", fetch)
+    later = ModelFollower(store, Observer())
+    later.look()
+    assert later.current is not None
+    assert later.current.version == second.version
+
+
+def test_what_a_group_decides_with() -> None:
+    """The latest use of each partition of the group and topic, of no other's."""
+    configured = configuration()
+    store = ModelStore(MemoryTransport(MemoryBroker({}), configured.kafka).reader(), "models")
+    store.uses = {"g/t/0": {1: 0, 2: 1024, 3: 512}, "g/t/1": {1: 0}, "other/t/0": {7: 0}, "g/t/2": {}}
+    assert store.in_use("g/t") == {1, 2}
