@@ -41,7 +41,8 @@ def test_replies_are_dropped(
     expected = Expected.of(run, records, model)
     before = dict(proxied.proxy.swallowed)
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
-        begin(fleet)
+        for name in "ab":
+            fleet.start(name)
         run.feed(records[:PIECE])
         fleet.wait_done()
         began = time.monotonic()
@@ -51,6 +52,8 @@ def test_replies_are_dropped(
         seconds = time.monotonic() - began
         left = proxied.proxy.left
         proxied.proxy.swallow((), 0.0, 0)
+        for name in "ab":
+            assert fleet.joined(name, 60.0), f"{name} has not joined"
         fleet.stop("a", "b")
     swallowed = {Api(api).name: count - before.get(api, 0) for api, count in proxied.proxy.swallowed.items()}
     asked = "+".join(f"{count} {name}" for name, count in swallowed.items() if count)
@@ -80,7 +83,7 @@ def test_replies_that_stay_away(proxied: Proxied, tmp_path: Path, model: Path) -
 
 
 def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> None:
-    """All connections reset at random, again and again: 0 lost, 0 doubled."""
+    """All connections reset at random, again and again, also while workers start: none ends, 0 lost, 0 doubled."""
     run = Deployment(proxied.cluster.bootstrap, tmp_path, 2, OVERRIDES)
     cuts = size(10, 60)
     records = pairs(cuts * 800)
@@ -88,7 +91,8 @@ def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> N
     rng = random.Random(3)
     before = proxied.proxy.cuts
     with Fleet(run, "--model", str(model), kafka__bootstrap_servers=proxied.workers) as fleet:
-        begin(fleet)
+        for name in "ab":  # they start amid the cuts
+            fleet.start(name)
         for number in range(cuts):
             run.feed(records[number * 800 : (number + 1) * 800], start=number * 800)
             time.sleep(rng.uniform(0.1, 1.0))
@@ -96,16 +100,10 @@ def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> N
         began = time.monotonic()
         fleet.wait_done()
         seconds = time.monotonic() - began
+        for name in "ab":
+            assert fleet.joined(name, 60.0), f"{name} has not joined"
         fleet.stop("a", "b")
     connections = proxied.proxy.cuts - before
     expected.check(
         run, "connections cut", times=cuts, connections=connections, caught_up_after=f"{seconds:.1f} s"
     )
-
-
-def begin(fleet: Fleet) -> None:
-    """Two workers that have joined: one that meets a broken connection while it starts ends with exit code 75."""
-    for name in "ab":
-        fleet.start(name)
-    for name in "ab":
-        assert fleet.joined(name, 60.0), f"{name} has not joined"
