@@ -20,23 +20,45 @@ from craft_stream.text.tokens import Tokens, tokenize
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A batch, tokenised and scored as far as every pair is.
+class Texts:
+    """Pairs with their tokens.
 
     Attributes:
         batch: the pairs.
-        source, target: their tokens.
-        ngrams: their word n-grams.
+        source, target: tokens of either side.
+    """
+
+    batch: PairBatch
+    source: Tokens
+    target: Tokens
+
+    @classmethod
+    def of(cls, batch: PairBatch) -> Texts:
+        """Tokenised."""
+        return cls(batch, tokenize(batch.source), tokenize(batch.target))
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def ngrams(self) -> NGrams:
+        """Their word n-grams, found anew."""
+        return word_ngrams(self.source, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A batch, scored as far as every pair is.
+
+    Attributes:
+        texts: the pairs.
         domain: float32 [n], standardised domain score z.
         ratio: float32 [n], raw score by the ratio alone.
         cluster: int16 [n], nearest centroid of the source side; with an expensive encoder `NO_CLUSTER` until the pair has
             been embedded.
     """
 
-    batch: PairBatch
-    source: Tokens
-    target: Tokens
-    ngrams: NGrams
+    texts: Texts
     domain: NDArray[np.float32]
     ratio: NDArray[np.float32]
     cluster: NDArray[np.int16]
@@ -60,57 +82,63 @@ class Scorer:
         self._embedder = embedder
         self._identifier = named_identifier(model.identifier)
 
-    def read(self, batch: PairBatch) -> Reading:
-        """Tokenise, score the domain, assign clusters: the part that every pair gets."""
+    def read(self, texts: Texts) -> Reading:
+        """Score the domain, assign clusters: the part that every pair gets."""
         model = self.model
-        source, target = tokenize(batch.source), tokenize(batch.target)
-        ngrams = word_ngrams(source, target)
-        raw = domain_scores(ngrams, model.domain_weights)
+        raw = domain_scores(texts.ngrams, model.domain_weights)
         domain = (raw[:, 1] - np.float32(model.mean)) / np.float32(model.deviation)
-        if model.cascade:
-            cluster = np.full(len(batch), NO_CLUSTER, np.int16)
-        else:
-            cluster = self._embedder.nearest(batch.source, source, model.source_weights, model.centroids)
-        return Reading(batch, source, target, ngrams, domain, raw[:, 0], cluster)
+        return Reading(texts, domain, raw[:, 0], self.clusters(texts))
 
-    def foreign(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def clusters(self, texts: Texts) -> NDArray[np.int16]:
+        """Nearest centroid of every source side, int16 [n]; `NO_CLUSTER` with an expensive encoder."""
+        model = self.model
+        if model.cascade:
+            return np.full(len(texts), NO_CLUSTER, np.int16)
+        return self._embedder.nearest(texts.batch.source, texts.source, model.source_weights, model.centroids)
+
+    def foreign(self, texts: Texts, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the pairs at `rows` have a side in another language than the Model says, bool [rows]."""
         if self._identifier is None:
             return np.zeros(len(rows), np.bool_)
         source, target = self.model.languages.split("-")
-        batch = reading.batch
+        batch = texts.batch
         found = self._identifier.strangeness(batch.target, rows, target) > LIMIT
         rest = np.flatnonzero(~found)
         found[rest] = self._identifier.strangeness(batch.source, rows[rest], source) > LIMIT
         return found
 
-    def text_features(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def text_features(self, texts: Texts, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The features that need no embedding, float32 [rows, 24]."""
-        batch, model = reading.batch, self.model
-        return text_features(batch, reading.source, reading.target, rows, model.lexicon, model.characters)
+        lexicon, characters = self.model.lexicon, self.model.characters
+        return text_features(texts.batch, texts.source, texts.target, rows, lexicon, characters)
 
     def without_embedding(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log P(clean), expected and at most, of `text_features` alone, float32 [n, 2]; see `scoring.quality`."""
         return without_embedding(text, self.model.head)
 
     def features(
-        self, reading: Reading, rows: NDArray[np.int64], text: NDArray[np.float32] | None = None
+        self,
+        texts: Texts,
+        clusters: NDArray[np.int16],
+        rows: NDArray[np.int64],
+        text: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`.
 
         Args:
-            reading: of the pairs; they are given their clusters.
+            texts: of a batch.
+            clusters: int16 [n], of the batch; with an expensive encoder the pairs at `rows` are given theirs.
             rows: int64, which of them.
             text: their `text_features`, if they are known.
         """
         model = self.model
-        x, y = self._embed(reading, rows)
-        forward = predict(reading.source, rows, model.forward)
-        corrections = correct(x, reading.cluster[rows], model.correction)
-        backward = predict(reading.target, rows, model.backward)
-        variances = model.correction.variances[reading.cluster[rows]]
+        x, y = self._embed(texts, clusters, rows)
+        forward = predict(texts.source, rows, model.forward)
+        corrections = correct(x, clusters[rows], model.correction)
+        backward = predict(texts.target, rows, model.backward)
+        variances = model.correction.variances[clusters[rows]]
         if text is None:
-            text = self.text_features(reading, rows)
+            text = self.text_features(texts, rows)
         return np.concatenate(
             [text, prediction_features(y, forward, corrections, x, backward, variances)], axis=1
         )
@@ -119,18 +147,20 @@ class Scorer:
         """Log P(clean) of features [n, F], float32 [n]."""
         return log_probability(features, self.model.head)
 
-    def distance(self, reading: Reading, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def distance(
+        self, texts: Texts, clusters: NDArray[np.int16], rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         """CRAFT's criterion, the squared residual of its clustered regression, negated; float32 [rows]."""
-        x, y = self._embed(reading, rows)
-        return -agreement(y, correct(x, reading.cluster[rows], self.model.conditional))[1]
+        x, y = self._embed(texts, clusters, rows)
+        return -agreement(y, correct(x, clusters[rows], self.model.conditional))[1]
 
     def _embed(
-        self, reading: Reading, rows: NDArray[np.int64]
+        self, texts: Texts, clusters: NDArray[np.int16], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Source and target embeddings, float32 [rows, D] each; pairs without a cluster are given theirs."""
-        model, batch = self.model, reading.batch
-        x = self._embedder.embed(batch.source, reading.source, rows, model.source_weights)
-        y = self._embedder.embed(batch.target, reading.target, rows, model.target_weights, "target")
+        model, batch = self.model, texts.batch
+        x = self._embedder.embed(batch.source, texts.source, rows, model.source_weights)
+        y = self._embedder.embed(batch.target, texts.target, rows, model.target_weights, "target")
         if model.cascade:
-            reading.cluster[rows] = nearest(x, model.centroids)
+            clusters[rows] = nearest(x, model.centroids)
         return x, y

@@ -23,7 +23,7 @@ from craft_stream.learning.reservoir import Reservoir, Sample
 from craft_stream.learning.stream import RecentPairs
 from craft_stream.model import Calibration, Model
 from craft_stream.parameters import Parameters, digest
-from craft_stream.scorer import Scorer
+from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.domain import domain_scores
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.prediction import WideRegression, predict, prediction_features
@@ -34,8 +34,7 @@ from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.hashing import GOLDEN
 from craft_stream.text.languages import load_identifier
-from craft_stream.text.ngrams import NGrams, word_ngrams
-from craft_stream.text.tokens import Tokens, tokenize
+from craft_stream.text.ngrams import NGRAM_BITS, NGrams
 
 # Pairs that the first judgement of the stream waits for; until then every pair is learned from alike.
 _FIRST_JUDGEMENT = 2048
@@ -48,26 +47,9 @@ _FULL_DISCRIMINANT = 2000
 # encoder is spared most.
 _HEAD_PAIRS = 1500
 _EXPENSIVE_HEAD_PAIRS = 300
-# Of the pairs that calibrate a Model, with an expensive encoder: those nearest to the domain, and one of so many others.
-_CALIBRATION_TOP = 512
-_CALIBRATION_EVERY = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """Pairs with their tokens."""
-
-    batch: PairBatch
-    source: Tokens
-    target: Tokens
-
-    @classmethod
-    def of(cls, batch: PairBatch) -> _Texts:
-        return cls(batch, tokenize(batch.source), tokenize(batch.target))
-
-    @property
-    def ngrams(self) -> NGrams:
-        return word_ngrams(self.source, self.target)
+# Of the pairs that calibrate a Model: how many of those nearest to the domain, and one of how many others.
+_CALIBRATED = (2048, 4)
+_CALIBRATED_EXPENSIVE = (512, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +57,9 @@ class _Target:
     """The sample in force, and corruptions of a part of it."""
 
     sample: Sample
-    clean: _Texts
+    clean: Texts
     chosen: NDArray[np.int64]
-    corrupted: _Texts
+    corrupted: Texts
     parents: NDArray[np.int64]
 
 
@@ -150,7 +132,7 @@ class Learner:
         Apart from `observe`, as pairs that primed the learner are learned from long before they are decided.
         """
         if len(batch):
-            self._counts.add_selected(_Texts.of(batch).ngrams)
+            self._counts.add_selected(Texts.of(batch).ngrams)
 
     def observe(self, batch: PairBatch) -> None:
         """Learn from pairs of the stream, accepted or not; each once."""
@@ -161,7 +143,8 @@ class Learner:
         if self._learned >= self._next_judgement and self.target_size:
             # Four times as many pairs change what a pair is worth; twice do not.
             self._next_judgement = 4 * self._learned
-            self._judge = Scorer(self._build(), self._encoder)
+            with threadpool_limits(1):
+                self._judge = Scorer(self._judgement(), self._encoder)
 
     def publish(self) -> Model:
         """A new version of all that scoring needs.
@@ -169,7 +152,10 @@ class Learner:
         Raises:
             TargetError: the target is empty.
         """
-        model = self._build().renumbered(self._version + 1)
+        # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
+        # one does in 4, and the sums inside BLAS and k-means then have one order.
+        with threadpool_limits(1):
+            model = self._with_domain(self._judgement()).renumbered(self._version + 1)
         self._version += 1
         self._next_version = self.pairs_seen + self._pause()
         self._judge = Scorer(model, self._encoder)
@@ -222,14 +208,14 @@ class Learner:
         return _share(positions, learning.sample_rate)
 
     def _learn(self, batch: PairBatch) -> None:
-        texts = _Texts.of(batch)
-        worth = self._worth(batch)
+        texts = Texts.of(batch)
+        worth = self._worth(texts)
         self._counts.add_stream(texts.ngrams)
         learn_lexicon(self._lexicon, texts.source, texts.target, worth)
         if self._encoder.expensive:
             rows = _share(batch.positions, self._parameters.learning.embedded_rate)
             rows = rows[worth[rows] > 0]
-            self._learn_prediction(_Texts.of(batch.take(rows)), worth[rows])
+            self._learn_prediction(Texts.of(batch.take(rows)), worth[rows])
         else:
             self._learn_prediction(texts, worth)
         self._characters.add(batch, worth)
@@ -238,21 +224,21 @@ class Learner:
         self._recent.add(batch)
         self._learned += len(batch)
 
-    def _learn_prediction(self, texts: _Texts, worth: NDArray[np.float32]) -> None:
+    def _learn_prediction(self, texts: Texts, worth: NDArray[np.float32]) -> None:
         rows = np.arange(len(worth))
         x = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
         y = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
         self._forward.learn(texts.source, y, worth)
         self._backward.learn(texts.target, x, worth)
 
-    def _worth(self, batch: PairBatch) -> NDArray[np.float32]:
+    def _worth(self, texts: Texts) -> NDArray[np.float32]:
         if self._judge is None:
-            return np.ones(len(batch), np.float32)
-        reading, rows = self._judge.read(batch), np.arange(len(batch))
+            return np.ones(len(texts), np.float32)
+        rows = np.arange(len(texts))
         if self._encoder.expensive:
-            quality = self._judge.without_embedding(self._judge.text_features(reading, rows))[:, 0]
+            quality = self._judge.without_embedding(self._judge.text_features(texts, rows))[:, 0]
         else:
-            quality = self._judge.quality(self._judge.features(reading, rows))
+            quality = self._judge.quality(self._judge.features(texts, self._judge.clusters(texts), rows))
         probability = np.exp(quality)
         return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
 
@@ -271,19 +257,14 @@ class Learner:
             chosen = np.sort(rng.permutation(len(sample))[:pairs_wanted])
             pairs = [sample.pairs[i] for i in chosen]
             made = corrupt([pair.source for pair in pairs], [pair.target for pair in pairs], rng)
-            corrupted = _Texts.of(PairBatch.pack(made.sources, made.targets))
+            corrupted = Texts.of(PairBatch.pack(made.sources, made.targets))
             self._target = _Target(
-                sample, _Texts.of(sample.batch), chosen, corrupted, chosen[np.array(made.parents, np.int64)]
+                sample, Texts.of(sample.batch), chosen, corrupted, chosen[np.array(made.parents, np.int64)]
             )
         return self._target
 
-    def _build(self) -> Model:
-        # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
-        # one does in 4, and the sums inside BLAS and k-means then have one order.
-        with threadpool_limits(1):
-            return self._build_model()
-
-    def _build_model(self) -> Model:
+    def _judgement(self) -> Model:
+        """A Model that tells translations, and knows no domain yet: all that judging what to learn from needs."""
         target = self._current_target()
         learning = self._parameters.learning
         if self._version == 0:
@@ -301,18 +282,6 @@ class Learner:
         )
         centroids = self._centroids.columns.copy()
         clusters = self._encoder.nearest(clean.batch.source, clean.source, self._weights[0], centroids)
-
-        ngrams = clean.ngrams
-        self._counts.set_target(ngrams)
-        # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
-        recent_pairs = self._recent.batch()
-        taught, recent = (_Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
-        recent_ngrams = recent.ngrams
-        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent_ngrams)
-        raw = domain_scores(recent_ngrams, domain_weights)
-        tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
-        above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
-
         forward, backward = (
             WideRegression.freeze(self._forward.rows),
             WideRegression.freeze(self._backward.rows),
@@ -325,7 +294,7 @@ class Learner:
         alone = fit_correction(x, y, np.zeros_like(y), clusters, count, intercept=1e-3, slope=3.0)
         characters = self._characters.freeze()
         lexicon = self._lexicon.copy()
-        model = Model(
+        return Model(
             version=1,
             learning_digest=digest(learning),
             encoder=self._encoder.digest,
@@ -336,11 +305,11 @@ class Learner:
             target_pairs=len(target.sample),
             pairs_seen=self.pairs_seen,
             clustering=self._centroids.clustering,
-            mean=float(raw[:, 1].mean()) if len(raw) else 0.0,
-            deviation=float(max(raw[:, 1].std(), 1e-3)) if len(raw) else 1.0,
-            tail=tail,
-            tail_share=float(above / (1 - TAIL_QUANTILE)),
-            domain_weights=domain_weights,
+            mean=0.0,
+            deviation=1.0,
+            tail=0.0,
+            tail_share=0.0,
+            domain_weights=_NO_DOMAIN,
             source_weights=self._weights[0],
             target_weights=self._weights[1],
             centroids=centroids,
@@ -354,7 +323,28 @@ class Learner:
             head=self._fit_head(target, fit, x, clusters, lexicon, characters, forward, backward, centroids),
             calibration=_EMPTY_CALIBRATION,
         )
-        return _calibrated(model, self._encoder, recent.batch)
+
+    def _with_domain(self, model: Model) -> Model:
+        """The model with its domain score, calibrated on what came by lately."""
+        ngrams = self._current_target().clean.ngrams
+        self._counts.set_target(ngrams)
+        # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
+        recent_pairs = self._recent.batch()
+        taught, recent = (Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
+        recent_ngrams = recent.ngrams
+        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent_ngrams)
+        raw = domain_scores(recent_ngrams, domain_weights)
+        tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
+        above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
+        model = replace(
+            model,
+            mean=float(raw[:, 1].mean()) if len(raw) else 0.0,
+            deviation=float(max(raw[:, 1].std(), 1e-3)) if len(raw) else 1.0,
+            tail=tail,
+            tail_share=float(above / (1 - TAIL_QUANTILE)),
+            domain_weights=domain_weights,
+        )
+        return _calibrated(model, self._encoder, recent)
 
     def _domain_weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
         learning = self._parameters.learning
@@ -366,7 +356,7 @@ class Learner:
             weights[:, 1] += strength * spread[0] / max(spread[1], 1e-6) * discriminant
         return weights
 
-    def _languages(self, target: _Texts) -> str:
+    def _languages(self, target: Texts) -> str:
         if self._identifier is None:
             return ""
         asked = self._parameters.learning.languages
@@ -386,7 +376,7 @@ class Learner:
         centroids: NDArray[np.float32],
     ) -> Head:
         def features(
-            texts: _Texts, rows: NDArray[np.int64], parents: NDArray[np.int64]
+            texts: Texts, rows: NDArray[np.int64], parents: NDArray[np.int64]
         ) -> NDArray[np.float32]:
             sources = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
             targets = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
@@ -414,6 +404,7 @@ class Learner:
 
 
 _NOTHING = np.zeros(0, np.float32)
+_NO_DOMAIN = np.zeros((1 << NGRAM_BITS, 2), np.float32)
 _EMPTY_CALIBRATION = Calibration(_NOTHING, _NOTHING, np.zeros(0, np.int16), _NOTHING, _NOTHING)
 
 
@@ -423,21 +414,20 @@ def _share(positions: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     return np.flatnonzero((hashed >> np.uint64(32)) < np.uint64(int(share * (1 << 32))))
 
 
-def _calibrated(model: Model, encoder: Embedder, recent: PairBatch) -> Model:
+def _calibrated(model: Model, encoder: Embedder, recent: Texts) -> Model:
     """The model with its own scores of recent pairs."""
     scorer = Scorer(model, encoder)
     reading, n = scorer.read(recent), len(recent)
-    rows, weight = np.arange(n), np.ones(n, np.float32)
-    if encoder.expensive:
-        by_domain = np.argsort(-reading.domain, kind="stable")
-        others = np.sort(by_domain[_CALIBRATION_TOP:])
-        chosen = others[::_CALIBRATION_EVERY]
-        weight[others] = 0
-        weight[chosen] = len(others) / max(len(chosen), 1)
-        rows = np.flatnonzero(weight)
+    top, every = _CALIBRATED_EXPENSIVE if encoder.expensive else _CALIBRATED
+    others = np.sort(np.argsort(-reading.domain, kind="stable")[top:])
+    chosen = others[::every]
+    weight = np.ones(n, np.float32)
+    weight[others] = 0
+    weight[chosen] = len(others) / max(len(chosen), 1)
+    rows = np.flatnonzero(weight)
     quality, distance = np.full(n, np.nan, np.float32), np.zeros(n, np.float32)
     if len(rows):
-        quality[rows] = scorer.quality(scorer.features(reading, rows))
-        quality[rows[scorer.foreign(reading, rows)]] = np.nan
-        distance[rows] = scorer.distance(reading, rows)
+        quality[rows] = scorer.quality(scorer.features(recent, reading.cluster, rows))
+        quality[rows[scorer.foreign(recent, rows)]] = np.nan
+        distance[rows] = scorer.distance(recent, reading.cluster, rows)
     return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance, weight))

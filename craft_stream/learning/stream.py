@@ -10,33 +10,34 @@ from craft_stream.text.batch import PairBatch
 
 
 class RecentPairs:
-    """The newest `size` pairs of the stream that came by, as texts."""
+    """The newest `size` pairs of the stream that came by, as they came."""
 
     def __init__(self, size: int) -> None:
-        self._pairs: deque[tuple[str, str]] = deque(maxlen=size)
+        self._size = size
+        self._batches: deque[PairBatch] = deque()
+        self._held = 0
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return min(self._held, self._size)
 
     def add(self, batch: PairBatch) -> None:
         """Append a batch."""
-        self._pairs.extend(zip(batch.source.texts(), batch.target.texts(), strict=True))
+        self._batches.append(batch)
+        self._held += len(batch)
+        while self._held - len(self._batches[0]) >= self._size:
+            self._held -= len(self._batches.popleft())
 
     def merge(self, other: RecentPairs) -> None:
         """Keep the newest of both, as many of each as there is room for."""
-        size = self._pairs.maxlen or 0
+        pairs = [self.batch(), other.batch()]
         # The newest of either in turn, and what the shorter one leaves room for.
-        places = [
-            (place, side)
-            for side, pairs in enumerate((self._pairs, other._pairs))
-            for place in range(len(pairs))
-        ]
-        newest = sorted(places, key=lambda found: (found[0] - len((self, other)[found[1]]), found[1]))[-size:]
-        merged = [(self, other)[side]._pairs[place] for place, side in newest]
-        self._pairs = deque(merged, maxlen=size)
+        ages = np.concatenate([np.arange(len(batch), 0, -1) for batch in pairs])
+        sides = np.repeat([0, 1], [len(batch) for batch in pairs])
+        newest = np.lexsort((-sides, ages))[: self._size][::-1]
+        self._batches = deque([PairBatch.concatenate(pairs).take(newest)])
+        self._held = len(newest)
 
     def batch(self) -> PairBatch:
-        """All of them, oldest first."""
-        return PairBatch.pack(
-            [source for source, _ in self._pairs], [target for _, target in self._pairs], np.arange(len(self))
-        )
+        """All of them, oldest first, at positions 0, 1, 2, ..."""
+        together = PairBatch.concatenate(list(self._batches))
+        return together.slice(len(together) - len(self), len(together))

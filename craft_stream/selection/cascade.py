@@ -63,12 +63,12 @@ class Cascade:
         Returns:
             int64, int64: rows that could be accepted, whose scores make the next threshold; and those that were.
         """
-        text = self._scorer.text_features(self._reading, rows)
+        text = self._scorer.text_features(self._reading.texts, rows)
         most = self._scorer.without_embedding(text)[:, 1]
         hopeless = (most < self._selection.quality_floor) | (text[:, MOJIBAKE] > 0)
         self._reasons[rows[hopeless]] = faults(text[hopeless])
         rows, text = rows[~hopeless], text[~hopeless]
-        footprints = [Footprint(self._ledger.seen_pairs, self._reading, row) for row in rows.tolist()]
+        footprints = [Footprint(self._ledger.seen_pairs, self._reading.texts, row) for row in rows.tolist()]
         known = np.array([footprint.twin(self._selection) is not None for footprint in footprints], np.bool_)
         self._embed(rows[~known], text[~known])
         able: list[int] = []
@@ -95,7 +95,7 @@ class Cascade:
         if not len(rows):
             return
         scorer, cluster = self._scorer, self._reading.cluster
-        self._quality[rows] = scorer.quality(scorer.features(self._reading, rows, text))
+        self._quality[rows] = scorer.quality(scorer.features(self._reading.texts, cluster, rows, text))
         self._scores[rows] = self._ledger.scores(
             self._gate_scores[rows], self._quality[rows], cluster[rows], scorer.model
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from craft_stream.errors import IntegrityError
 from craft_stream.model import Model
 from craft_stream.parameters import Parameters
-from craft_stream.scorer import Reading, Scorer
+from craft_stream.scorer import Reading, Scorer, Texts
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.quality import FEATURES
 from craft_stream.selection.cascade import Cascade
@@ -83,10 +83,10 @@ class Selector:
         selection = self.parameters.selection
         scorer = self._scorer(model)
         n = len(batch)
-        reading = scorer.read(batch)
+        reading = scorer.read(Texts.of(batch))
         distance = np.zeros(n, np.float32)
         if selection.method == "craft":
-            distance = scorer.distance(reading, np.arange(n))
+            distance = scorer.distance(reading.texts, reading.cluster, np.arange(n))
         gate_scores = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
         reasons = np.full(n, Reason.OFF_DOMAIN, np.uint8)
         scores = gate_scores.copy()
@@ -94,7 +94,7 @@ class Selector:
         candidates = np.flatnonzero((gate_scores >= ledger.gate) & ~listed)
         reasons[listed] = Reason.LISTED
         if selection.method == "craft-plus":
-            foreign = scorer.foreign(reading, candidates)
+            foreign = scorer.foreign(reading.texts, candidates)
             reasons[candidates[foreign]] = Reason.LANGUAGE
             candidates = candidates[~foreign]
         if model.cascade and selection.method == "craft-plus":
@@ -103,7 +103,7 @@ class Selector:
         else:
             passed = np.ones(len(candidates), np.bool_)
             if selection.method == "craft-plus" and len(candidates):
-                features = scorer.features(reading, candidates)
+                features = scorer.features(reading.texts, reading.cluster, candidates)
                 quality[candidates] = scorer.quality(features)
                 scores[candidates] = ledger.scores(
                     gate_scores[candidates], quality[candidates], reading.cluster[candidates], model
@@ -140,8 +140,8 @@ class Selector:
         selection = self.parameters.selection
         plus = selection.method == "craft-plus"
         found = ledger.seen_pairs.admit(
-            reading.source,
-            reading.target,
+            reading.texts.source,
+            reading.texts.target,
             rows,
             ledger.rooms(rows + 1),
             exact=plus and selection.duplicates,
@@ -174,19 +174,19 @@ class Selector:
         selection = self.parameters.selection
         plus = selection.method == "craft-plus"
         scorer, rows = self._scorer(model), np.zeros(1, np.int64)
-        reading = scorer.read(PairBatch.pack([source], [target]))
-        distance = np.zeros(1, np.float32) if plus else scorer.distance(reading, rows)
+        reading = scorer.read(Texts.of(PairBatch.pack([source], [target])))
+        distance = np.zeros(1, np.float32) if plus else scorer.distance(reading.texts, reading.cluster, rows)
         score = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
         left = [float(score[0]) - ledger.gate]
         if plus:
-            features = scorer.features(reading, rows)
+            features = scorer.features(reading.texts, reading.cluster, rows)
             quality = scorer.quality(features)
             left += [float(quality[0]) - selection.quality_floor]
             score = ledger.scores(score, quality, reading.cluster, model)
             if features[0, MOJIBAKE] > 0:
                 return -np.inf
         left += [float(score[0]) - ledger.threshold]
-        if ledger.room(1) < 1 or Footprint(ledger.seen_pairs, reading, 0).twin(selection) is not None:
+        if ledger.room(1) < 1 or Footprint(ledger.seen_pairs, reading.texts, 0).twin(selection) is not None:
             return -np.inf
         return min(left)
 
@@ -196,25 +196,25 @@ class Selector:
         Decides nothing.
         """
         scorer = self._scorer(model)
-        reading = scorer.read(PairBatch.pack([source], [target]))
+        reading = scorer.read(Texts.of(PairBatch.pack([source], [target])))
         rows = np.zeros(1, np.int64)
-        features = scorer.features(reading, rows)
+        features = scorer.features(reading.texts, reading.cluster, rows)
         quality = float(scorer.quality(features)[0])
         parts: dict[str, Any] = {
             "domain": float(reading.domain[0]),
             "cluster": int(reading.cluster[0]),
             "quality": quality,
-            "distance": float(-scorer.distance(reading, rows)[0]),
+            "distance": float(-scorer.distance(reading.texts, reading.cluster, rows)[0]),
             "features": dict(zip(FEATURES, features[0].astype(float).tolist(), strict=True)),
             "model_version": model.version,
         }
-        if scorer.foreign(reading, rows)[0]:
+        if scorer.foreign(reading.texts, rows)[0]:
             parts["fault"] = Reason.LANGUAGE.label
         elif quality < self.parameters.selection.quality_floor:
             parts["fault"] = Reason(int(faults(features)[0])).label
         if ledger is not None:
             gate_scores = ledger.gate_scores(
-                reading.domain, scorer.distance(reading, rows), reading.cluster, model
+                reading.domain, scorer.distance(reading.texts, reading.cluster, rows), reading.cluster, model
             )
             score = ledger.scores(gate_scores, np.array([quality], np.float32), reading.cluster, model)
             parts |= {
@@ -245,4 +245,4 @@ class Selector:
             return Reason(int(faults(features)[0]))
         if score[0] < ledger.threshold or ledger.room(1) < 1:
             return Reason.OVER_BUDGET
-        return Footprint(ledger.seen_pairs, reading, 0).twin(selection) or Reason.ACCEPTED
+        return Footprint(ledger.seen_pairs, reading.texts, 0).twin(selection) or Reason.ACCEPTED

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.parameters import SelectionParameters
-from craft_stream.scorer import Reading
+from craft_stream.scorer import Texts
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.seen import SeenPairs
 
@@ -16,16 +16,16 @@ from craft_stream.selection.seen import SeenPairs
 class Footprint:
     """What is remembered of the pair at a row, made once when it is first asked for."""
 
-    def __init__(self, seen: SeenPairs, reading: Reading, row: int) -> None:
-        self._seen, self._reading, self._row = seen, reading, row
+    def __init__(self, seen: SeenPairs, texts: Texts, row: int) -> None:
+        self._seen, self._texts, self._row = seen, texts, row
 
     @cached_property
     def _key(self) -> np.uint64:
-        return self._seen.key(self._reading.source, self._reading.target, self._row)
+        return self._seen.key(self._texts.source, self._texts.target, self._row)
 
     @cached_property
     def _sketch(self) -> NDArray[np.uint16]:
-        return self._seen.sketch(self._reading.source, self._reading.target, self._row)
+        return self._seen.sketch(self._texts.source, self._texts.target, self._row)
 
     def twin(self, selection: SelectionParameters) -> Reason | None:
         """`DUPLICATE` or `NEAR_DUPLICATE` if this pair, or one very like it, is remembered as accepted; None otherwise."""

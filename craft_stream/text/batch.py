@@ -44,6 +44,16 @@ class TextBatch:
         np.cumsum([len(text) for text in encoded], out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
+    @classmethod
+    def concatenate(cls, batches: Sequence[TextBatch]) -> TextBatch:
+        """All texts of batches, in order, copied."""
+        lengths = [np.diff(batch.offsets) for batch in batches]
+        offsets = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
+        parts = (batch.buffer[batch.offsets[0] : batch.offsets[-1]] for batch in batches)
+        buffer = np.concatenate([np.zeros(0, np.uint8), *parts])
+        buffer.flags.writeable = False  # one kind of buffer everywhere, so that kernels are compiled once
+        return cls(buffer, offsets)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -66,7 +76,7 @@ class TextBatch:
         np.cumsum(self.offsets[indices + 1] - self.offsets[indices], out=offsets[1:])
         buffer = np.empty(offsets[-1], np.uint8)
         _take(self.buffer, self.offsets, indices, buffer, offsets)
-        buffer.flags.writeable = False  # one kind of buffer everywhere, so that kernels are compiled once
+        buffer.flags.writeable = False  # as in `concatenate`
         return TextBatch(buffer, offsets)
 
 
@@ -96,6 +106,13 @@ class PairBatch:
             raise ValueError(f"{len(sources)} sources but {len(targets)} targets")
         where = np.arange(len(sources)) if positions is None else np.asarray(positions)
         return cls(TextBatch.pack(sources), TextBatch.pack(targets), where.astype(np.int64, copy=False))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[PairBatch]) -> PairBatch:
+        """All pairs of batches, in order, at positions 0, 1, 2, ..."""
+        source = TextBatch.concatenate([batch.source for batch in batches])
+        target = TextBatch.concatenate([batch.target for batch in batches])
+        return cls(source, target, np.arange(len(source)))
 
     def __len__(self) -> int:
         return len(self.source)

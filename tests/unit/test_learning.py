@@ -21,6 +21,7 @@ from craft_stream.learning.quality import fit_head
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.domain import LENGTH_POWER
 from craft_stream.scoring.quality import Head, log_probability
 from craft_stream.text.batch import PairBatch
@@ -272,13 +273,11 @@ def test_versions_come_more_rarely_in_a_long_stream() -> None:
 
 def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
     """In-domain pairs score above others, clean pairs above noise."""
-    from craft_stream.scorer import Scorer
-
     toy = Toy()
     fresh = stream(toy, 1500, seed=9)
     scorer = Scorer(learner.publish(), load_encoder())
-    reading = scorer.read(fresh.batch)
-    quality = scorer.quality(scorer.features(reading, np.arange(1500)))
+    reading = scorer.read(Texts.of(fresh.batch))
+    quality = scorer.quality(scorer.features(reading.texts, reading.cluster, np.arange(1500)))
     inside = fresh.in_domain & fresh.clean
     assert np.median(reading.domain[inside]) > np.quantile(reading.domain[~fresh.in_domain], 0.95)
     assert np.median(quality[fresh.clean]) > -0.5 > np.quantile(quality[~fresh.clean], 0.8)
