@@ -7,7 +7,9 @@ checks stay: checksums, aborted transactions, control batches, truncated records
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import numba
@@ -29,12 +31,45 @@ def deliver_messages(consumer: Any) -> Any:
 
 
 class FetchedMessages(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """One partition's part of an answer, as the fetcher takes it apart."""
+    """One partition's part of an answer, as the fetcher takes it apart: batch by batch."""
 
-    def _unpack_records(self, tp: TopicPartition, records: Any, *_: Any) -> Iterator[Message]:
-        last = None
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._ready: list[Message] = []  # of a batch, what nobody has taken yet
+        super().__init__(*args, **options)
+
+    def __bool__(self) -> bool:
+        return bool(self._ready) or super().__bool__()
+
+    def take(self, n: int | None = None) -> list[Message]:
+        """The next `n` messages, or all; fewer at the end. What is wrong behind them the next call raises."""
+        self._maybe_raise_next_inline_exception()
+        taken: list[Message] = []
+        try:
+            while n is None or len(taken) < n:
+                if not self._ready:
+                    if self.record_iterator is None:
+                        break
+                    self._ready = next(self.record_iterator, [])
+                    if not self._ready:
+                        break
+                wanted = len(self._ready) if n is None else n - len(taken)
+                taken += self._ready[:wanted]
+                self._ready = self._ready[wanted:]
+        except Exception as error:
+            if not taken:
+                raise
+            self._next_inline_exception = error
+        if taken:
+            self.records_read += len(taken)
+            # behind a whole batch stands what its header says: compaction may have taken its last record
+            self.next_fetch_offset = taken[-1].offset + 1 if self._ready else self._behind
+        return taken
+
+    def _maybe_skip_record(self, record: Any) -> bool:
+        return False  # they come by batches here, and a batch is cut below
+
+    def _unpack_records(self, tp: TopicPartition, records: Any, *_: Any) -> Iterator[list[Message]]:
         while (batch := records.next_batch()) is not None:
-            last = batch
             if batch.magic != _MAGIC:
                 raise CorruptRecordError(
                     f"{tp}: a batch of format {batch.magic} where {_MAGIC} was asked for"
@@ -42,17 +77,16 @@ class FetchedMessages(Fetcher.PartitionRecords):  # type: ignore[misc]
             if self.check_crcs and not batch.validate_crc():
                 raise CorruptRecordError(f"{tp}: the batch at offset {batch.base_offset} fails its checksum")
             self.leader_epoch = batch.leader_epoch
-            if self._is_void(batch):
-                self.next_fetch_offset = batch.next_offset
-                continue
-            for message in messages(batch, tp):
-                self.records_read += 1
-                self.next_fetch_offset = message.offset + 1
-                yield message
+            self._behind = batch.next_offset
+            found = [] if self._is_void(batch) else messages(batch, tp)
+            # an answer begins with the batch that holds the offset asked for
+            if found and found[0].offset < self.fetch_offset:
+                del found[: bisect_left(found, self.fetch_offset, key=attrgetter("offset"))]
             self.bytes_read += batch.size_in_bytes
-        if last is not None:
-            # compaction may have taken the last record of a batch, never its last offset
-            self.next_fetch_offset = last.next_offset
+            if found:
+                yield found
+            else:
+                self.next_fetch_offset = batch.next_offset
         self.drain()
 
     def _is_void(self, batch: Any) -> bool:

@@ -118,3 +118,22 @@ def test_taking_in_pieces_and_from_the_middle() -> None:
     assert [m.offset for m in part.take(100)] == [6, 7, 8, 9]
     assert part.next_fetch_offset == 10
     assert not part
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 20), st.integers(1, 12))
+def test_batches_are_taken_in_pieces(sizes: list[int], start: int, pieces: int) -> None:
+    """Over several batches, from any offset and in pieces of any size, every record comes once and the next offset follows."""
+    data, first = b"", 0
+    for size in sizes:
+        whole = batch([(n, None, b"%d" % n, []) for n in range(size)])
+        data += first.to_bytes(8, "big") + whole[8:]
+        first += size + 1  # compaction took the last one
+    held = [m.offset for m in FetchedMessages(0, WHERE, MemoryRecords(data)).take()]
+    part, taken = FetchedMessages(start, WHERE, MemoryRecords(data)), []
+    while part:
+        found = [m.offset for m in part.take(pieces)]
+        assert len(found) <= pieces
+        taken += found
+        assert not found or part.next_fetch_offset in (found[-1] + 1, found[-1] + 2)
+    assert len(held) == sum(sizes)
+    assert taken == [offset for offset in held if offset >= start]
