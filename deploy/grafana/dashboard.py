@@ -133,8 +133,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Judged and embedded", "Share of the pairs whose quality was judged, and of those embedded.", "percentunit",
             (
-                (f"{rate('craft_judged_total')} / {rate('craft_decisions_total')}", "judged"),
-                (f"{rate('craft_embedded_total')} / {rate('craft_decisions_total')}", "embedded"),
+                # A scrape between two counts would show more than all.
+                (f"clamp_max({rate('craft_judged_total')} / {rate('craft_decisions_total')}, 1)", "judged"),
+                (f"clamp_max({rate('craft_embedded_total')} / {rate('craft_decisions_total')}, 1)", "embedded"),
             ),
         ),
         Panel(
@@ -221,7 +222,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     "State: ledgers, models, target": (
         Panel(
             "Restore progress", "Share of the ledger that is read back, by partition; 1 once it is restored.", "percentunit",
-            (("min by (partition) (craft_restore_progress_ratio{@})", "partition {{partition}}"),), "CraftRestoreSlow",
+            (("min by (partition) (craft_restore_progress_ratio{@})", "partition {{partition}}"),), "CraftRestoreSlow", top=1,
         ),
         Panel(
             "Time of a restore", "From assignment to a restored ledger; of an hour, empty without any.", "s",

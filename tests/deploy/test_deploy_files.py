@@ -390,6 +390,34 @@ def test_the_runbook_links_to_files_that_are_there() -> None:
         assert (OPERATIONS.parent / link).exists(), link
 
 
+def test_no_configuration_names_a_host_of_packages() -> None:
+    """A lock or configuration that does would not install where packages come from elsewhere."""
+    names = (
+        "*.toml",
+        "*.yaml",
+        "*.yml",
+        "*.json",
+        "*.mod",
+        "*.sum",
+        "*.lock",
+        "Dockerfile",
+        "Makefile",
+        ".ci/*",
+        "deploy/*",
+    )
+    files = run("git", "ls-files", "--", *names, cwd=ROOT).stdout.split()
+    assert len(files) > 20
+    known = {
+        "127.0.0.1",
+        "localhost",
+        "prometheus",
+        "json-schema.org",
+    }  # the last one names the schema's language
+    for file in files:
+        hosts = set(re.findall(r"https?://([A-Za-z0-9.-]+)", (ROOT / file).read_text("utf-8")))
+        assert hosts <= known, f"{file}: {hosts - known}"
+
+
 def test_compose_takes_the_file() -> None:
     """compose-go, the library of docker compose, loads it and refuses a key that it does not know."""
     go = need("go")
