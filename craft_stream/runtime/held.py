@@ -19,7 +19,7 @@ class Held:
 
     Attributes:
         state: where in its life it is.
-        since: when it was assigned, by the monotonic clock.
+        since: when it was assigned, by the monotonic clock; None once that is over, so that a restore after an error is none.
         buffer: records that wait for the next transaction.
         size: bytes of their values.
         restored: its ledger, until the processor takes it.
@@ -28,7 +28,7 @@ class Held:
     """
 
     state: PartitionState = PartitionState.ASSIGNED
-    since: float = field(default_factory=time.monotonic)
+    since: float | None = field(default_factory=time.monotonic)
     buffer: deque[Message] = field(default_factory=deque)
     size: int = 0
     restored: Restored | None = None

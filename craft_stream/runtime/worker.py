@@ -265,7 +265,9 @@ class Worker:
         self._observer.restored(
             restored.partition, restored.seconds, restored.size, restored.attempts, writer.deltas, written_ms
         )
-        self._observer.rebalanced(RebalanceKind.ASSIGNED, 1, time.monotonic() - held.since)
+        if held.since is not None:
+            self._observer.rebalanced(RebalanceKind.ASSIGNED, 1, time.monotonic() - held.since)
+            held.since = None
 
     def _state(self, partition: int, state: PartitionState) -> None:
         held = self._held.get(partition)

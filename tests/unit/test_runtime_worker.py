@@ -17,7 +17,7 @@ from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.models import FixedModel, ModelFollower
-from craft_stream.runtime.observer import Observer
+from craft_stream.runtime.observer import Observer, RebalanceKind
 from craft_stream.runtime.transport import Position
 from craft_stream.runtime.worker import Worker
 from craft_stream.settings import Settings
@@ -90,6 +90,7 @@ def run(
     model: Model | None,
     script: dict[int, Fault] | None = None,
     rebuild: bool = False,
+    observer: Observer | None = None,
 ) -> None:
     """Work until everything is committed; a crash is followed by a new worker, as a supervisor would do."""
     script = dict(script or {})
@@ -97,7 +98,7 @@ def run(
         stop = threading.Event()
         transport = MemoryTransport(broker, configured.kafka, script, stop.set)
         store = ModelStore(transport.reader(), configured.kafka.model_topic)
-        observer = Observer()
+        observer = observer or Observer()
         models = (
             ModelFollower(store, observer, 0.01) if model is None else FixedModel(store, observer, model, 1)
         )
@@ -155,6 +156,24 @@ def test_faults_change_nothing(
     broker = filled(configured)
     run(broker, configured, model, script)
     assert seen(broker, configured) == undisturbed
+
+
+def test_a_restore_after_an_error_is_no_rebalance(model: Model) -> None:
+    """Partitions are assigned once; after an aborted transaction they are restored, and their age is no duration."""
+
+    class Counts(Observer):
+        assigned = restores = 0
+
+        def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float) -> None:
+            self.assigned += partitions if kind is RebalanceKind.ASSIGNED else 0
+
+        def restored(self, *_: Any) -> None:
+            self.restores += 1
+
+    counts = Counts()
+    configured = configuration()
+    run(filled(configured), configured, model, {2: Fault.ABORT}, observer=counts)
+    assert counts.assigned == PARTITIONS < counts.restores
 
 
 @pytest.mark.parametrize("size", [7, 512, 4096])
