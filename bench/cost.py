@@ -2,8 +2,8 @@
 
 `python -m bench.cost stages --corpus PATH/en-fr`: CPU microseconds a pair of each stage of `craft-stream run`, one after the
 other in one thread, on records as they come from a broker; and what one version of the Model costs.
-`python -m bench.cost linear --corpus PATH/en-fr --pairs 5000000`: what a pair costs in each million of a long stream, ids and
-sources made new in every round, so that nothing is a duplicate that was none.
+`python -m bench.cost linear --corpus PATH/en-fr --pairs 5000000`: what a pair costs in each million of a long stream and what
+learner, ledger and Model hold then, ids and sources made new in every round, so that nothing is a duplicate that was none.
 `python -m bench.cost start --corpus PATH/en-fr`: imports, and the time to the first decision of `select`.
 `python -m bench.cost select --corpus PATH/en-fr`: CPU time, rate and memory of `craft-stream select`, and with --dsir of the
 DSIR package. All add to `--output RESULTS.json`.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from kafka import TopicPartition
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from bench import machine
+from bench.held import MIB, held_mib
 from bench.main_job import lines
 from bench.throughput import add
 from connectors.kafka.fetched import messages
@@ -153,17 +153,17 @@ def observe_target(learner: Learner, arguments: argparse.Namespace) -> None:
 
 
 def linear(arguments: argparse.Namespace) -> dict[str, Any]:
-    """CPU microseconds a pair in every million, learner and versions included."""
+    """CPU microseconds a pair in every million, learner and versions included, and MiB held after it."""
     settings = Settings.load(None, [f"budget.rate={RATE}"])
     parameters, encoder = settings.parameters(), load_encoder()
-    records = [orjson.loads(line) for line in lines(arguments.corpus / "stream.jsonl.zst")]
+    records = lines(arguments.corpus / "stream.jsonl.zst")
     learner, selector, ledger = (
         Learner(parameters, encoder),
         Selector(parameters, encoder),
         Ledger(parameters),
     )
     observe_target(learner, arguments)
-    model, rows, spent, peak = None, [], 0.0, 0.0
+    model, rows, spent = None, [], 0.0
     for start in range(0, arguments.pairs, BATCH):
         made = [fresh(records, number) for number in range(start, min(start + BATCH, arguments.pairs))]
         began = time.process_time()
@@ -179,24 +179,33 @@ def linear(arguments: argparse.Namespace) -> dict[str, Any]:
         learner.observe(decoded.batch)
         spent += time.process_time() - began
         if (start + len(made)) % MILLION == 0:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            rows.append({"pairs": start + len(made), "us": 1e6 * spent / MILLION, "peak_mib": peak})
+            rows.append(
+                {
+                    "pairs": start + len(made),
+                    "us": 1e6 * spent / MILLION,
+                    "learner_mib": held_mib(learner),
+                    "ledger_mib": held_mib(ledger, model) - held_mib(model),
+                    "model_mib": held_mib(model),
+                    "published_mib": len(model.encode()) / MIB,
+                    "process_mib": machine.resident_mib(os.getpid()),
+                }
+            )
             print(json.dumps(rows[-1]), flush=True)
             spent = 0.0
     return {"millions": rows, "last_over_first": rows[-1]["us"] / rows[0]["us"]}
 
 
-def fresh(records: list[dict[str, Any]], number: int) -> Message:
+def fresh(records: list[bytes], number: int) -> Message:
     """A record of the corpus as a new one: from the second round on with another id and a number in its source."""
     turn, place = divmod(number, len(records))
-    record = records[place]
-    if turn:
-        record = {
-            **record,
-            "id": f"{record['id']}-{turn}",
-            "src": f"{record['src']} {number}",
-            "tgt": f"{record['tgt']} {number}",
-        }
+    if not turn:
+        return Message(records[place], number, *WHERE)
+    record = orjson.loads(records[place])
+    record |= {
+        "id": f"{record['id']}-{turn}",
+        "src": f"{record['src']} {number}",
+        "tgt": f"{record['tgt']} {number}",
+    }
     return Message(orjson.dumps(record), number, *WHERE)
 
 

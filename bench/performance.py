@@ -93,11 +93,17 @@ def stages(found: Found) -> str:
 
 def linear(found: Found) -> str:
     """What a pair costs in each million."""
-    rows = [[f"{row['pairs']:,}", f"{row['us']:.2f}", f"{row['peak_mib']:.0f}"] for row in found["millions"]]
+    parts = ("learner_mib", "model_mib", "published_mib", "ledger_mib", "process_mib")
+    rows = [
+        [f"{row['pairs']:,}", f"{row['us']:.2f}", *(f"{row[part]:.1f}" for part in parts)]
+        for row in found["millions"]
+    ]
     first, last = found["millions"][0]["us"], found["millions"][-1]["us"]
     warm = found["millions"][1]["us"]
+    names = ["pairs", "CPU us a pair", "learner, MiB", "Model, MiB", "published, MiB", "ledger, MiB"]
+    names.append("process, MiB")
     return (
-        f"{table(['pairs', 'CPU us a pair', 'peak MiB'], rows)}\n\nThe last million costs {last / warm:.3f} times the second, "
+        f"{table(names, rows)}\n\nThe last million costs {last / warm:.3f} times the second, "
         f"{last / first:.3f} times the first. {command(found)}"
     )
 
