@@ -19,6 +19,7 @@ from connectors.kafka.sink import TopicSink
 from tests.integration.deployment import COMMAND, ROOT, Deployment
 
 STOP_SECONDS = 30.0  # that a supervisor gives
+START_SECONDS = 180.0  # a start is imports; where ten others share two cores it took more than 60 s
 
 
 class Fleet:
@@ -90,7 +91,7 @@ class Fleet:
         """Return when every record is committed; no worker may end meanwhile."""
         self.run.wait_done(list(self.processes.values()), seconds)
 
-    def wait_log(self, name: str, text: str, times: int = 1, seconds: float = 60.0) -> None:
+    def wait_log(self, name: str, text: str, times: int = 1, seconds: float = START_SECONDS) -> None:
         """Return when a worker has logged something so many times."""
         path = self.run.folder / f"{self.run.name}-{name}.log"
         deadline = time.monotonic() + seconds
@@ -98,7 +99,7 @@ class Fleet:
             assert time.monotonic() < deadline, f"{name} never logged {text!r}: {self.run.log(name)}"
             time.sleep(0.02)
 
-    def joined(self, name: str, seconds: float) -> bool:
+    def joined(self, name: str, seconds: float = START_SECONDS) -> bool:
         """Wait until a worker has been given partitions since it was started; False when it takes longer."""
         deadline = time.monotonic() + seconds
         while self.logged(name, "] assigned") == self._before[name]:

@@ -67,7 +67,7 @@ def test_what_poison_costs(bootstrap: str, tmp_path: Path, model: Path) -> None:
             run.feed(values)
             with Fleet(run, "--model", str(model)) as fleet:
                 fleet.start("a")
-                run.wait_committed(1)
+                run.wait_committed(1, 300)
                 began, first = time.monotonic(), done(fleet)
                 fleet.wait_done()
                 spent[name].append((time.monotonic() - began) / (count - first))

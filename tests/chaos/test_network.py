@@ -53,7 +53,7 @@ def test_replies_are_dropped(
         left = proxied.proxy.left
         proxied.proxy.swallow((), 0.0, 0)
         for name in "ab":
-            assert fleet.joined(name, 60.0), f"{name} has not joined"
+            assert fleet.joined(name), f"{name} has not joined"
         fleet.stop("a", "b")
     swallowed = {Api(api).name: count - before.get(api, 0) for api, count in proxied.proxy.swallowed.items()}
     asked = "+".join(f"{count} {name}" for name, count in swallowed.items() if count)
@@ -101,7 +101,7 @@ def test_connections_are_cut(proxied: Proxied, tmp_path: Path, model: Path) -> N
         fleet.wait_done()
         seconds = time.monotonic() - began
         for name in "ab":
-            assert fleet.joined(name, 60.0), f"{name} has not joined"
+            assert fleet.joined(name), f"{name} has not joined"
         fleet.stop("a", "b")
     connections = proxied.proxy.cuts - before
     expected.check(
