@@ -49,13 +49,13 @@ class LearningParameters:
     reservoir_size: int = 4096
     clusters: int = 64
     sample_rate: float = 0.0625
-    full_until: int = 100_000
+    full_until: int = 50_000
     embedded_rate: float = 0.03125
     identifier: Identifier = "none"
     languages: str = ""
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
-    publish_pairs: int = 102_400
+    publish_pairs: int = 204_800
     discriminant: float = 0.5
     balance: float = 2.1
     correction_ridge: float = 5.0

