@@ -40,6 +40,11 @@ class FetchedMessages(Fetcher.PartitionRecords):  # type: ignore[misc]
     def __bool__(self) -> bool:
         return bool(self._ready) or super().__bool__()
 
+    def drain(self) -> None:
+        """Forget what nobody has taken: the position is elsewhere, or the partition gone; else the fetcher turns for ever."""
+        self._ready = []
+        super().drain()
+
     def take(self, n: int | None = None) -> list[Message]:
         """The next `n` messages, or all; fewer at the end. What is wrong behind them the next call raises."""
         self._maybe_raise_next_inline_exception()

@@ -120,6 +120,15 @@ def test_taking_in_pieces_and_from_the_middle() -> None:
     assert not part
 
 
+def test_what_is_dropped_is_gone() -> None:
+    """After a seek, or when its partition is gone, the client drops the rest of a batch and asks until nothing is left."""
+    part = FetchedMessages(0, WHERE, MemoryRecords(batch([(n, None, b"", []) for n in range(10)])))
+    assert len(part.take(2)) == 2
+    part.drain()
+    assert not part
+    assert part.take(100) == []
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 20), st.integers(1, 12))
 def test_batches_are_taken_in_pieces(sizes: list[int], start: int, pieces: int) -> None:
     """Over several batches, from any offset and in pieces of any size, every record comes once and the next offset follows."""
