@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
@@ -13,7 +14,10 @@ from craft_stream.settings import RecordSettings
 # A line longer than this is cut; with the batch's bound it bounds the memory, whatever the file holds.
 LONGEST_LINE = 1 << 26
 _BATCH_BYTES = 1 << 26
+_BLOCK = 1 << 17
 _SKIP_BLOCK = 1 << 20
+# A tuple at once: the class's own constructor takes twice as long.
+_MAKE = tuple.__new__
 
 
 class JsonlSource(FileSource):
@@ -28,6 +32,10 @@ class JsonlSource(FileSource):
         self._path = path
         self._file = open_input(path)
         self._line = self._byte = 0
+        self._lines: deque[bytes] = (
+            deque()
+        )  # whole ones, each with its newline; at the end of the file maybe one without
+        self._rest = b""  # the beginning of the next one
         if resume is not None:
             try:
                 self._resume(resume)
@@ -37,23 +45,20 @@ class JsonlSource(FileSource):
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next lines, and at most 64 MiB of them; empty at the end."""
-        messages: list[Message] = []
-        size, number = 0, self._line
-        readline, path = self._file.readline, self._path
-        while len(messages) < limit and size < _BATCH_BYTES:
-            line = readline(LONGEST_LINE)
-            if not line:
-                break
-            length = len(line)
-            if line[-1] == 10:
-                line = line[:-1]
-            elif length == LONGEST_LINE:
-                length += self._skip_line()
-            messages.append(Message(line, number, path))
-            number += 1
-            size += length
-        self._line, self._byte = number, self._byte + size
-        return messages
+        taken: list[bytes] = []
+        size = 0
+        while len(taken) < limit and size < _BATCH_BYTES and (self._lines or self._fill()):
+            line = self._lines.popleft()
+            taken.append(line)
+            size += len(line)
+            if len(line) == LONGEST_LINE and line[-1] != 10:
+                size += self._skip_line()
+        number, path = self._line, self._path
+        self._line, self._byte = number + len(taken), self._byte + size
+        return [
+            _MAKE(Message, (line[:-1] if line[-1] == 10 else line, offset, path, 0, None, (), 0, None))
+            for offset, line in enumerate(taken, number)
+        ]
 
     def position(self) -> str:
         """`line:byte`, both from 0, of the next line."""
@@ -64,11 +69,32 @@ class JsonlSource(FileSource):
         if self._path != STANDARD:
             self._file.close()
 
+    def _fill(self) -> bool:
+        """Get lines ready; False at the end. A line of which `LONGEST_LINE` bytes are there is ready, cut."""
+        while not self._lines:
+            block = self._file.read1(_BLOCK)
+            text = self._rest + block
+            if not block:
+                self._rest = b""
+                if not text:
+                    return False
+                self._lines.append(text)
+                break
+            *lines, self._rest = text.split(b"\n")
+            for line in lines:
+                self._lines.extend(_cut(line + b"\n"))
+            if len(self._rest) > LONGEST_LINE:
+                *cut, self._rest = _cut(self._rest)
+                self._lines.extend(cut)
+        return True
+
     def _skip_line(self) -> int:
+        """Pass over what is left of a line that was cut; the bytes of it."""
         skipped = 0
-        while block := self._file.readline(_SKIP_BLOCK):
-            skipped += len(block)
-            if block[-1] == 10:
+        while self._lines or self._fill():
+            line = self._lines.popleft()
+            skipped += len(line)
+            if line[-1] == 10:
                 break
         return skipped
 
@@ -84,6 +110,12 @@ class JsonlSource(FileSource):
                 raise DataError(f"{self._path} ends before the position {token}: is it another file?")
             left -= len(block)
         self._line, self._byte = line, byte
+
+
+def _cut(line: bytes) -> list[bytes]:
+    if len(line) <= LONGEST_LINE:
+        return [line]
+    return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)]
 
 
 class JsonlSink(FileSink):

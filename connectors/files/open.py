@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 from abc import ABC, abstractmethod
-from typing import IO, BinaryIO, Self, cast
+from typing import IO, Self, cast
 
 import zstandard
 
@@ -25,7 +25,7 @@ _BLOCK = 1 << 17
 _ZSTD_BLOCK = 1 << 11
 
 
-def open_input(path: str) -> BinaryIO:
+def open_input(path: str) -> io.BufferedReader:
     """Open a file, or standard input for `-`, decompressing what its first bytes say is gzip or zstd.
 
     Reading raises DataError where the compressed data is damaged or ends too early.
@@ -39,13 +39,11 @@ def open_input(path: str) -> BinaryIO:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     if head.startswith(_GZIP):
-        return cast(
-            BinaryIO,
-            io.BufferedReader(_Checked(path, cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), raw), _BLOCK),
-        )
+        unpacked = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
+        return io.BufferedReader(_Checked(path, unpacked, raw), _BLOCK)
     if head.startswith(_ZSTD):
-        return cast(BinaryIO, io.BufferedReader(_Checked(path, _ZstdReader(raw), raw), _BLOCK))
-    return cast(BinaryIO, raw)
+        return io.BufferedReader(_Checked(path, _ZstdReader(raw), raw), _BLOCK)
+    return cast(io.BufferedReader, raw)
 
 
 class _ZstdReader(io.RawIOBase):
