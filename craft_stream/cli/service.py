@@ -77,10 +77,12 @@ def _check(settings: Settings) -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process; at once where a client library holds a thread that would keep it."""
+    """End the process; at once where a thread is left, as a learner that embeds.
+
+    A client library's would keep the process, and one inside torch aborts it on the interpreter's way out (exit code -6).
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if code or any(not thread.daemon for thread in others):
+    if code or threading.active_count() > 1:
         os._exit(code)
     raise typer.Exit(code)
