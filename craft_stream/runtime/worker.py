@@ -28,6 +28,7 @@ from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.learning import LearnerService
 from craft_stream.runtime.models import ModelFollower
 from craft_stream.runtime.observer import Observer, PartitionState, RebalanceKind, Stage
+from craft_stream.runtime.pace import Pace
 from craft_stream.runtime.patience import patiently
 from craft_stream.runtime.policy import Breaker
 from craft_stream.runtime.ports import Message
@@ -44,6 +45,7 @@ IN_FLIGHT_BATCHES = (
 )
 IN_FLIGHT_BYTES = 128 << 20
 IDLE_SECONDS = 0.05
+BATCH_SECONDS = 1.0  # of a transaction, where the commit interval is shorter
 STOP_SECONDS = 20.0  # of the 30 that a supervisor gives
 RECOVERY_STOP_SECONDS = 5.0
 HANG_SECONDS = 60.0  # beyond a transaction's time-out nothing can come of it any more
@@ -87,6 +89,8 @@ class Worker:
         self._processor = Processor(settings, transport, selector, observer, listed)
         self._restorer = Restorer(settings, transport, selector.parameters, models.store, rebuild, observer)
         self._breaker = Breaker(settings.errors)
+        kafka = settings.kafka
+        self._pace = Pace(kafka.max_poll_records, max(BATCH_SECONDS, kafka.commit_interval_ms / 1000))
         self._held: dict[int, Held] = {}
         self._at_work: dict[int, list[Message]] = {}
         self._restoring = -1
@@ -292,10 +296,10 @@ class Worker:
         kafka = self._settings.kafka
         ready = [p for p, held in self._held.items() if held.buffer and p in self._processor.partitions]
         waiting = sum(len(self._held[p].buffer) for p in ready)
-        due = waiting >= kafka.max_poll_records or 1000 * (now - self._dispatched) >= kafka.commit_interval_ms
+        due = waiting >= self._pace.room or 1000 * (now - self._dispatched) >= kafka.commit_interval_ms
         if not waiting or not due:
             return
-        room, batches = kafka.max_poll_records, {}
+        room, batches = self._pace.room, {}
         ready.sort(
             key=lambda p: self._held[p].buffer[0].timestamp_ms
         )  # the partition that waits longest first
@@ -325,7 +329,7 @@ class Worker:
     def _collect_work(self, group: Group) -> None:
         if not self._work.ended:
             return
-        batches, self._at_work = self._at_work, {}
+        batches, self._at_work, seconds = self._at_work, {}, self._work.seconds
         try:
             done = self._work.collect()
         except (TransactionError, UnavailableError) as error:
@@ -345,6 +349,7 @@ class Worker:
         if done is None:
             self._recovering = False
             return
+        self._pace.took(done.records, seconds)
         self._committed(group, done)
 
     def _recover(self) -> None:

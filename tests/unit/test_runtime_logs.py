@@ -13,6 +13,7 @@ from craft_stream.errors import DataError, IntegrityError
 from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.ledger_log import Entry, Kind, read_hint
 from craft_stream.runtime.observer import Stage
+from craft_stream.runtime.pace import Pace
 from craft_stream.runtime.policy import Breaker, DeadLetter
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.processor import sampled
@@ -56,6 +57,24 @@ def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
     breaker.count(100, 50)
     with pytest.raises(DataError, match="dead_letter_limit"):
         breaker.count(100, 100)
+
+
+def test_a_transaction_grows_until_it_takes_long_and_shrinks_to_what_is_in_time() -> None:
+    """Doubled while full and in time, never above the most; after a slow one as many as would have been in time."""
+    pace, rooms = Pace(10_000, 1.0), []
+    for _ in range(6):
+        rooms.append(pace.room)
+        pace.took(pace.room, 0.2)
+    assert rooms == [1024, 2048, 4096, 8192, 10_000, 10_000]
+    pace.took(10_000, 20.0)
+    assert pace.room == 500
+    pace.took(20, 0.1)  # all that there was: nothing is known of more
+    assert pace.room == 500
+    pace.took(20, 1.5)
+    assert pace.room == 13
+    pace.took(1, 50.0)
+    assert pace.room == 1
+    assert Pace(200, 1.0).room == 200
 
 
 def test_a_dead_letter_keeps_what_it_was() -> None:
