@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,16 +25,17 @@ from craft_stream.text.tokens import Tokens
 
 # 50 MB at 384 dimensions: the reservoir, its corruptions and a Model's calibration fit in.
 _KEPT = 32_768
-# The lock is held for so many texts at a time: a learner's thousands do not hold up a decision.
+# Encoded at a time: an encoder that serves one thread after the other does not let a learner's thousands hold up a decision.
 _TURN = 64
 
 
 class Encoder(Protocol):
     """What sentence-transformers models are, and what an entry point must give.
 
-    It may have three attributes more, which are taken as these where they are missing: `expensive` = True (texts cost
+    It may have four attributes more, which are taken as these where they are missing: `expensive` = True (texts cost
     milliseconds: embed only what must be), `batched` = False (True: `encode` may be given many texts at once, since a row
-    does not depend on the others to the bit), `digest` = "" (names the weights, where the package's version does not).
+    does not depend on the others to the bit), `concurrent` = False (True: threads may call `encode` at the same time, as the
+    learner's and the selector's do), `digest` = "" (names the weights, where the package's version does not).
     """
 
     def encode(self, inputs: Sequence[str], batch_size: int = ..., normalize_embeddings: bool = ...) -> Any:
@@ -66,6 +68,8 @@ class DenseEncoder:
         self.expensive = any(getattr(encoder, "expensive", True) for encoder in self._sides.values())
         self._known: OrderedDict[tuple[bool, str], NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
+        concurrent = all(getattr(encoder, "concurrent", False) for encoder in self._sides.values())
+        self._turn: AbstractContextManager[Any] = nullcontext() if concurrent else threading.Lock()
         self.dimensions = len(self._encode(["a"], "source")[0])
         if self._separate and (found := len(self._encode(["a"], "target")[0])) != self.dimensions:
             raise ConfigurationError(
@@ -85,8 +89,7 @@ class DenseEncoder:
         found = np.zeros((len(rows), self.dimensions), np.float32)
         for start in range(0, len(rows), _TURN):
             turn = [texts.text(int(row)) for row in rows[start : start + _TURN]]
-            with self._lock:
-                found[start : start + len(turn)] = self._look_up(turn, side)
+            found[start : start + len(turn)] = self._look_up(turn, side)
         return found
 
     def nearest(
@@ -97,20 +100,24 @@ class DenseEncoder:
 
     def _look_up(self, texts: list[str], side: Side) -> NDArray[np.float32]:
         apart = self._separate and side == "target"
-        fresh = [text for text in dict.fromkeys(texts) if (apart, text) not in self._known]
-        for text, vector in zip(fresh, self._encode(fresh, side), strict=True):
-            self._known[apart, text] = vector
-        for text in texts:
-            self._known.move_to_end((apart, text))
-        found = np.stack([self._known[apart, text] for text in texts])
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return found
+        with self._lock:
+            known = {text: self._known[apart, text] for text in texts if (apart, text) in self._known}
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        with self._turn:
+            known |= zip(fresh, self._encode(fresh, side), strict=True)
+        with self._lock:
+            for text in texts:
+                self._known[apart, text] = known[text]
+                self._known.move_to_end((apart, text))
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return np.stack([known[text] for text in texts])
 
     def _encode(self, texts: list[str], side: Side) -> list[NDArray[np.float32]]:
         encoder = self._sides[side]
         together = getattr(encoder, "batched", False)
-        self.encoded += len(texts)
+        with self._lock:
+            self.encoded += len(texts)
         if together and texts:
             return list(self._checked(encoder.encode(texts, batch_size=_TURN, normalize_embeddings=True)))
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,10 +32,12 @@ class FixedShapes:
     """
 
     expensive = True
+    concurrent = True
 
     def __init__(self, model: Any, prompt: str, batch_size: int) -> None:
         self.batched = batch_size > 1
         self._model, self._prompt, self._batch_size = model, prompt, batch_size
+        self._lock = threading.Lock()  # a tokenizer serves one thread only
 
     def encode(
         self, inputs: Sequence[str], batch_size: int = 1, normalize_embeddings: bool = True
@@ -50,9 +53,8 @@ class FixedShapes:
         return np.asarray(vectors / lengths, np.float32)
 
     def _alone(self, text: str) -> NDArray[np.float32]:
-        prompt = self._prompt or None
-        vectors = self._model.encode([text], prompt=prompt, batch_size=1, show_progress_bar=False)
-        return np.asarray(vectors[0], np.float32)
+        vector: NDArray[np.float32] = self._forward(self._features([text]))[0]
+        return vector
 
     def _in_shapes(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Batches of `batch_size` texts of one padded length each."""
@@ -64,34 +66,42 @@ class FixedShapes:
             for start in range(0, len(places), self._batch_size):
                 part = places[start : start + self._batch_size]
                 filled = [texts[place] for place in part] + [texts[part[0]]] * (self._batch_size - len(part))
-                vectors = self._forward(filled, length)
+                vectors = self._forward(self._stretched(filled, length))
                 if out is None:
                     out = np.zeros((len(texts), vectors.shape[1]), np.float32)
                 out[part] = vectors[: len(part)]
         return np.zeros((0, 0), np.float32) if out is None else out
 
     def _features(self, texts: list[str]) -> dict[str, Any]:
-        features: dict[str, Any] = self._model.preprocess(texts, prompt=self._prompt or None)
+        with self._lock:
+            return dict(self._model.preprocess(texts, prompt=self._prompt or None))
+
+    def _stretched(self, texts: list[str], length: int) -> dict[str, Any]:
+        """Features of texts padded to so many tokens."""
+        import torch
+
+        features = self._features(texts)
+        for name, value in features.items():
+            # Padding is masked, so the id that it has does not matter.
+            if isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[1] < length:
+                features[name] = torch.nn.functional.pad(value, (0, length - value.shape[1]))
+        return features
+
+    def _count(self, text: str) -> int:
+        features = self._features([text])
         if "attention_mask" not in features or "input_ids" not in features:
             raise ConfigurationError(
                 "this model has no attention mask, so its texts cannot be padded to one length: set "
                 "encoder.options.batch_size = 1"
             )
-        return features
+        return int(features["input_ids"].shape[1])
 
-    def _count(self, text: str) -> int:
-        return int(self._features([text])["input_ids"].shape[1])
-
-    def _forward(self, texts: list[str], length: int) -> NDArray[np.float32]:
+    def _forward(self, features: dict[str, Any]) -> NDArray[np.float32]:
         import torch
 
-        features = self._features(texts)
         device = self._model.device
         for name, value in features.items():
             if isinstance(value, torch.Tensor):
-                # Padding is masked, so the id that it has does not matter.
-                if value.ndim == 2 and value.shape[1] < length:
-                    value = torch.nn.functional.pad(value, (0, length - value.shape[1]))
                 features[name] = value.to(device)
         with torch.inference_mode():
             vectors = self._model.forward(features)["sentence_embedding"]
@@ -159,7 +169,7 @@ def load(
             raise ConfigurationError(
                 f"the sentence-transformers model {name or model!r} cannot be loaded: {error}"
             ) from error
-        transformer.to(getattr(torch, precision))
+        transformer.to(getattr(torch, precision)).eval()
         if max_tokens:
             transformer.max_seq_length = max_tokens
         _update(sha, transformer, text)

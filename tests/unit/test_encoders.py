@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint, EntryPoints
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +100,34 @@ def test_threads_may_share_an_encoder() -> None:
         found = list(pool.map(lambda shift: embed(encoder, items[shift:]), range(0, 160, 10)))
     for shift, rows in zip(range(0, 160, 10), found, strict=True):
         assert np.array_equal(rows, expected[shift:])
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_threads_encode_side_by_side_where_an_encoder_says_so(concurrent: bool) -> None:
+    """A learner's texts hold up no decision where `concurrent` is true; elsewhere `encode` is called by one at a time."""
+    inside, most = 0, 0
+    foreign = Counting()
+    foreign.concurrent = concurrent  # type: ignore[attr-defined]
+    encoder = DenseEncoder(foreign, "counting")
+    meet, encode = Barrier(2), foreign.encode
+
+    def slow(inputs: Sequence[str], **options: Any) -> np.ndarray:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if concurrent:
+            meet.wait(10)
+        else:
+            time.sleep(0.01)
+        inside -= 1
+        return encode(inputs, **options)
+
+    foreign.encode = slow  # type: ignore[method-assign, assignment]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda text: embed(encoder, [text]), ("one text", "another")))
+    assert most == 1 + concurrent
+    assert np.array_equal(np.concatenate(found), HashingEncoder(48).encode(["one text", "another"]))
+    assert encoder.encoded == 3
 
 
 def test_the_engine_works_with_a_foreign_encoder() -> None:
