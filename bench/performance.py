@@ -1,4 +1,4 @@
-"""Writes `docs/performance.md` from the figures of `bench.throughput`, `bench.latency` and `bench.cost`.
+"""Writes `docs/performance.md` from the figures of the benchmarks `throughput`, `latency`, `cost` and `neural`.
 
 `python -m bench.performance RESULTS.json docs/performance.md` replaces what lies between `<!-- bench:NAME -->` and
 `<!-- /bench:NAME -->`; the rest is written by hand.
@@ -38,7 +38,9 @@ def command(found: Found) -> str:
         else ""
     )
     typed = re.sub(
-        r"--(corpus|quix|output) \S+", lambda option: f"--{option[1]} {option[1].upper()}", found["command"]
+        r"--(corpus|quix|model|output) \S+",
+        lambda option: f"--{option[1]} {option[1].upper()}",
+        found["command"],
     )
     return f"`{typed}`{busy}"
 
@@ -153,6 +155,27 @@ def latency(found: Found) -> str:
     return f"{table(header, rows)}\n\nAt {found['rate']:,.0f} pairs/s. {command(found)}"
 
 
+def neural(found: Found) -> str:
+    """A neural encoder behind the cascade, beside what it would allow."""
+    row = found["median"]
+    ratios = ", ".join(f"{run['ratio']:.2f}" for run in found["runs"])
+    rows = [
+        ["pairs/s", f"{row['rate']:,.1f}"],
+        ["of them embedded", f"{row['share']:.2%}"],
+        ["the encoder alone, texts/s", f"{row['alone']:.1f} ({row['alone_cpu']:.1f} of CPU time)"],
+        ["pairs/s that it allows", f"{row['rate'] / row['ratio']:,.1f}"],
+        ["share of that", f"{row['ratio']:.2f} ({ratios})"],
+        ["first commit after start, s", f"{row['first_commit']:.0f}"],
+        ["longest time between commits, s", f"{row['longest_commit']:.1f}"],
+        ["longest time between polls, of `max_poll_interval_ms`", f"below {row['poll_used']:.1%}"],
+        ["partitions assigned, taken away", f"{row['assigned']:.0f}, {row['taken']:.0f}"],
+    ]
+    return (
+        f"{table(['', 'median'], rows)}\n\nAll of {found['pairs']:,} records are decided, each once; "
+        f"{row['pairs']:,.0f} count. {command(found)}"
+    )
+
+
 def machine(found: Found) -> str:
     """What it ran on."""
     shown = found["machine"]
@@ -195,6 +218,7 @@ PARTS: dict[str, Callable[[Found], str]] = {
     "start": start,
     "select": select,
     "latency": latency,
+    "neural": neural,
 }
 
 
