@@ -32,10 +32,13 @@ class JsonlSource(FileSource):
         self._path = path
         self._file = open_input(path)
         self._line = self._byte = 0
-        self._lines: deque[bytes] = (
-            deque()
-        )  # whole ones, each with its newline; at the end of the file maybe one without
-        self._rest = b""  # the beginning of the next one
+        self._lines: deque[bytes] = deque()  # without their newlines, and cut
+        self._beyond: dict[
+            int, int
+        ] = {}  # by line: bytes behind what is given of it, where not just a newline
+        self._filled = 0  # lines that were ever ready
+        self._begun: list[bytes] = []  # of the next line, in parts
+        self._room, self._lost = LONGEST_LINE, 0  # bytes that it may still have, and those that are cut off
         if resume is not None:
             try:
                 self._resume(resume)
@@ -47,16 +50,16 @@ class JsonlSource(FileSource):
         """At most `limit` next lines, and at most 64 MiB of them; empty at the end."""
         taken: list[bytes] = []
         size = 0
+        number, path = self._line, self._path
         while len(taken) < limit and size < _BATCH_BYTES and (self._lines or self._fill()):
             line = self._lines.popleft()
             taken.append(line)
-            size += len(line)
-            if len(line) == LONGEST_LINE and line[-1] != 10:
-                size += self._skip_line()
-        number, path = self._line, self._path
+            size += len(line) + 1
+        if self._beyond:
+            size += sum(self._beyond.pop(line, 1) - 1 for line in range(number, number + len(taken)))
         self._line, self._byte = number + len(taken), self._byte + size
         return [
-            _MAKE(Message, (line[:-1] if line[-1] == 10 else line, offset, path, 0, None, (), 0, None))
+            _MAKE(Message, (line, offset, path, 0, None, (), 0, None))
             for offset, line in enumerate(taken, number)
         ]
 
@@ -70,33 +73,42 @@ class JsonlSource(FileSource):
             self._file.close()
 
     def _fill(self) -> bool:
-        """Get lines ready; False at the end. A line of which `LONGEST_LINE` bytes are there is ready, cut."""
+        """Get lines ready; False at the end."""
         while not self._lines:
             block = self._file.read1(_BLOCK)
-            text = self._rest + block
             if not block:
-                self._rest = b""
-                if not text:
+                if not self._begun:
                     return False
-                self._lines.append(text)
-                break
-            *lines, self._rest = text.split(b"\n")
-            for line in lines:
-                self._lines.extend(_cut(line + b"\n"))
-            if len(self._rest) > LONGEST_LINE:
-                *cut, self._rest = _cut(self._rest)
-                self._lines.extend(cut)
+                self._end_line(0)
+                return True
+            head, newline, rest = block.partition(b"\n")
+            self._begin_line(head)
+            if not newline:
+                continue
+            self._end_line(1)
+            *lines, rest = rest.split(b"\n")
+            if lines and max(map(len, lines)) > LONGEST_LINE:
+                for line in lines:
+                    self._begin_line(line)
+                    self._end_line(1)
+            else:
+                self._lines.extend(lines)
+                self._filled += len(lines)
+            if rest:
+                self._begin_line(rest)
         return True
 
-    def _skip_line(self) -> int:
-        """Pass over what is left of a line that was cut; the bytes of it."""
-        skipped = 0
-        while self._lines or self._fill():
-            line = self._lines.popleft()
-            skipped += len(line)
-            if line[-1] == 10:
-                break
-        return skipped
+    def _begin_line(self, part: bytes) -> None:
+        self._begun.append(part[: self._room])
+        self._lost += max(len(part) - self._room, 0)
+        self._room -= len(self._begun[-1])
+
+    def _end_line(self, newline: int) -> None:
+        if self._lost or not newline:
+            self._beyond[self._filled] = self._lost + newline
+        self._lines.append(b"".join(self._begun))
+        self._filled += 1
+        self._begun, self._room, self._lost = [], LONGEST_LINE, 0
 
     def _resume(self, token: str) -> None:
         try:
@@ -109,13 +121,7 @@ class JsonlSource(FileSource):
             if not block:
                 raise DataError(f"{self._path} ends before the position {token}: is it another file?")
             left -= len(block)
-        self._line, self._byte = line, byte
-
-
-def _cut(line: bytes) -> list[bytes]:
-    if len(line) <= LONGEST_LINE:
-        return [line]
-    return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)]
+        self._line, self._byte, self._filled = line, byte, line
 
 
 class JsonlSink(FileSink):

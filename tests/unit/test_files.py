@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from connectors.files import ending, open_sink, open_source
 from connectors.files.jsonl import JsonlSink, JsonlSource
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.runtime.ports import Sink, Source
+from craft_stream.runtime.ports import Message, Sink, Source
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -107,6 +108,32 @@ def test_a_long_line_is_cut_and_the_next_is_whole(tmp_path: Path, monkeypatch: p
         assert read_all(source) == [b"x" * 10, b"123456789", b"1234567890", b"y" * 10]
         end = source.position()
     assert end == f"4:{path.stat().st_size}"
+
+
+@given(
+    st.lists(st.sampled_from([b"\n", b"a", b"bc", b"\r", b"\n\n"]), max_size=60).map(b"".join),
+    st.integers(1, 9),
+    st.integers(1, 12),
+    st.integers(1, 40),
+)
+def test_lines_are_what_stands_between_newlines(data: bytes, limit: int, longest: int, block: int) -> None:
+    """However the file comes in blocks and is asked for in runs: each line once, cut, and the position behind the last."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr("connectors.files.jsonl.LONGEST_LINE", longest)
+        patch.setattr("connectors.files.jsonl._BLOCK", block)
+        path = Path(folder) / "stream.jsonl"
+        path.write_bytes(data)
+        found: list[Message] = []
+        with JsonlSource(str(path), RECORD) as source:
+            while messages := source.read(limit):
+                found += messages
+                behind = sum(len(line) + 1 for line in lines[: len(found)])
+                assert source.position() == f"{len(found)}:{min(behind, len(data))}"
+    assert [message.value for message in found] == [line[:longest] for line in lines]
+    assert [message.offset for message in found] == list(range(len(lines)))
 
 
 def test_zstd_expands_in_bounded_steps(tmp_path: Path) -> None:
