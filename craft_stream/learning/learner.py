@@ -193,7 +193,7 @@ class Learner:
             counts += more
 
     def _pause(self) -> int:
-        # A version costs .6 s, 6 us a pair where one comes each 102,400; what so many pairs change fades as the counts grow.
+        # A version costs .4 s, 2 us a pair where one comes each 204,800; what so many pairs change fades as the counts grow.
         usual = self._parameters.learning.publish_pairs
         return min(max(self.pairs_seen, _FIRST_JUDGEMENT), max(usual, min(self.pairs_seen // 8, 4 * usual)))
 

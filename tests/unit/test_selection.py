@@ -21,7 +21,7 @@ from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page
-from craft_stream.selection.seen import UNIT, SeenPairs, jaccard, sketch
+from craft_stream.selection.seen import UNIT, SeenPairs, jaccard, most_shared, sign, sketch
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.tokens import tokenize
@@ -398,6 +398,19 @@ def test_the_similarity_of_short_pairs_is_exact(data: st.DataObject) -> None:
     assert jaccard(_sketch(words), _sketch(other), 0.0) == pytest.approx(truth, abs=0.05)
     assert jaccard(_sketch(words), _sketch(other), truth + 0.1) <= truth + 0.05
     assert jaccard(_sketch(words), _sketch(words), 1.0) == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, SKETCH), st.integers(0, SKETCH), st.integers(1, 400))
+def test_signatures_never_rule_out_what_is_similar(seed: int, one: int, other: int, space: int) -> None:
+    """Whatever two sketches hold, their similarity is at most what their signatures allow."""
+    rng = np.random.default_rng(seed)
+    sketches, signatures = np.full((2, SKETCH), 0xFFFF, np.uint16), np.zeros((2, 3), np.uint64)
+    for i, length in enumerate((one, other)):
+        values = rng.choice(space, min(length, space), replace=False) * (0xFFFE // space)
+        sketches[i, : len(values)] = np.sort(values)
+        sign(sketches[i], signatures[i])
+    shared, union = most_shared(*signatures)
+    assert jaccard(*sketches, 0.0) <= shared / max(union, 1) + 1e-9 or not union
 
 
 def test_the_similarity_of_long_pairs_estimates_jaccard() -> None:
