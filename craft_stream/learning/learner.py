@@ -47,6 +47,8 @@ _FULL_DISCRIMINANT = 2000
 # change no figure. An expensive encoder is spared most.
 _HEAD_PAIRS = (1500, 750)
 _EXPENSIVE_HEAD_PAIRS = (300, 300)
+# Steps that domain weights are rounded to.
+_WEIGHT_STEPS = np.float32(512)
 # Of the pairs that calibrate a Model: how many of those nearest to the domain, and one of how many others.
 _CALIBRATED = (2048, 4)
 _CALIBRATED_EXPENSIVE = (512, 16)
@@ -355,7 +357,8 @@ class Learner:
             spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
             strength = learning.discriminant * min(1, len(target) / _FULL_DISCRIMINANT)
             weights[:, 1] += strength * spread[0] / max(spread[1], 1e-6) * discriminant
-        return weights
+        # Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows.
+        return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)
 
     def _languages(self, target: Texts) -> str:
         if self._identifier is None:

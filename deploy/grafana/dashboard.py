@@ -405,7 +405,9 @@ def build_panel(panel: Panel) -> timeseries.Panel | stat.Panel:
         )
     else:
         lines = timeseries.Panel().height(8).line_width(1).show_points(common_model.VisibilityMode.NEVER)
-        legend = common.VizLegendOptions().show_legend(panel.legend).placement(common_model.LegendPlacement.BOTTOM)
+        legend = (
+            common.VizLegendOptions().show_legend(panel.legend).placement(common_model.LegendPlacement.BOTTOM)
+        )
         lines = lines.legend(legend.display_mode(common_model.LegendDisplayMode.LIST).calcs([]))
         lines = lines.tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
         lines = lines.axis_soft_min(0)
