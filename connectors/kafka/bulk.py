@@ -122,12 +122,14 @@ class SentBatch(Sequence[FutureRecordMetadata]):
         return causes[0] if causes else None
 
 
-def send(producer: Any, topic: str, partition: int, records: Iterable[Record]) -> list[SentBatch]:
+def send(producer: Any, topic: str, partition: int, records: Sequence[Record]) -> list[SentBatch]:
     """Hand records to a producer; they may not be written yet.
 
     Raises:
         KafkaError: as `KafkaProducer.send`.
     """
+    if not records:
+        return []
     if producer._closed:
         raise IllegalStateError("the producer is closed")
     producer.partitions_for(topic)  # waits for metadata, as `send` does

@@ -259,14 +259,15 @@ class Processor:
     def _send_dead(self, output: Output, partition: int, dead: Iterable[DeadLetter]) -> None:
         policies = self._settings.errors.policies
         topic = self._settings.kafka.dead_letter_topic
+        records = []
         for letter in dead:
             policy = policies.decode if letter.stage is Stage.DECODE else policies.decide
             if policy == "dead-letter":
                 message = letter.message
-                key = message.key
-                if message.value is None and key is None:
-                    key = b""  # a record without value needs a key
-                output.send(topic, partition % self._widths[topic], message.value, key, letter.headers())
+                # a record without value needs a key
+                key = b"" if message.value is None and message.key is None else message.key
+                records.append(Record(message.value, key, letter.headers()))
+        output.send_all(topic, partition % self._widths[topic], records)
 
     def _send_ledger(self, output: Output, partition: int, outcome: Outcome) -> list[tuple[Entry, Receipt]]:
         held = self.partitions[partition]
