@@ -4,9 +4,9 @@ A commit of kafka-python 3.0.12 can return normally although the broker aborted 
 had passed, one more record was sent, then committed). So: send, wait for every record and look at each
 result, send the offsets as the last thing (that raises when the transaction is gone), commit.
 
-And offsets that the broker refused stay in the client, which sends them again with the next transaction of
-the same producer: with records that were aborted they would be lost. So a producer whose offsets were not
-committed is never used again.
+And what of a transaction was not done when it was given up stays in the client, which sends it with the next
+transaction of the same producer: offsets that the broker refused, whose records would be lost, and records that
+wait to be sent again, which would be there twice. So a producer whose transaction failed is never used again.
 """
 
 from __future__ import annotations
@@ -113,7 +113,6 @@ class TransactionalOutput(_Output):
         options = {"transactional_id": name, "transaction_timeout_ms": settings.transaction_timeout_ms}
         super().__init__(settings, producer(settings, **options))
         self._began = 0.0
-        self._offsets_pending = False
         try:
             self._producer.init_transactions()
         except client_errors.KafkaError as error:
@@ -134,27 +133,13 @@ class TransactionalOutput(_Output):
         self.settle()
         try:
             if isinstance(claim, GroupClaim):
-                self._offsets_pending = True
                 self._producer.send_offsets_to_transaction(_offsets(self._settings, offsets), claim.metadata)
             elif time.monotonic() - self._began > self._settings.transaction_timeout_ms / 2000:
                 # without offsets nothing would tell that the broker has given the transaction up
                 raise TransactionError("the transaction took more than half of its time-out")
             self._producer.commit_transaction()
-            self._offsets_pending = False
         except client_errors.KafkaError as error:
             raise _failure("the transaction was not committed", error) from error
-
-    def abort(self) -> None:
-        """See `Output.abort`."""
-        self._pending.clear()
-        if self._offsets_pending:
-            raise TransactionError(
-                "offsets were sent and not committed: a new producer ends this transaction"
-            )
-        try:
-            self._producer.abort_transaction()
-        except client_errors.KafkaError as error:
-            raise _failure("the transaction could not be aborted", error) from error
 
 
 class IdempotentOutput(_Output):
@@ -176,10 +161,6 @@ class IdempotentOutput(_Output):
             claim.group.commit(_offsets(self._settings, offsets))
         except client_errors.KafkaError as error:
             raise _failure("offsets were not committed", error) from error
-
-    def abort(self) -> None:
-        """What was sent stays; it will be sent again."""
-        self._pending.clear()
 
 
 def _offsets(

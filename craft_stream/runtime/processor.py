@@ -135,13 +135,8 @@ class Processor:
             self._output = None
 
     def recover(self) -> None:
-        """After a failed transaction: abort it, or start again with a new output."""
-        if self._output is not None:
-            try:
-                self._output.abort()
-                return
-            except TransactionError:
-                self.close()
+        """After a failed transaction: start again with a new output, which ends that transaction."""
+        self.close()
         self._output = self._transport.output("worker")
         self._observer.recovered()
 

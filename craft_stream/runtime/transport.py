@@ -140,18 +140,11 @@ class Output(Protocol):
         """Commit records and input offsets together; without a claim, records only.
 
         Raises:
-            TransactionError: not committed, or unknown.
-        """
-
-    def abort(self) -> None:
-        """Give the transaction up.
-
-        Raises:
-            TransactionError: the output is unusable: close it and make a new one.
+            TransactionError: not committed, or unknown. Close this output and make a new one of its name.
         """
 
     def close(self) -> None:
-        """Release it without waiting for what is unfinished; safe to call twice."""
+        """Release it without waiting for what is unfinished, which will not count; safe to call twice."""
 
 
 class Reader(Protocol):

@@ -265,10 +265,6 @@ class MemoryOutput:
         if fault is Fault.REVOKE and group is not None:
             group.pending = [ChangeKind.REVOKED, ChangeKind.ASSIGNED]
 
-    def abort(self) -> None:
-        """See `Output.abort`."""
-        self._staged = []
-
     def close(self) -> None:
         """See `Output.close`."""
 
