@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.runtime.transport import Position, TransactionError
+from craft_stream.runtime.transport import ChangeKind, Position, TransactionError
 from tests.integration.deployment import Deployment, pairs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
@@ -49,6 +49,32 @@ def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path
         group.leave()
         output.close()
         reader.close()
+
+
+def test_a_member_that_was_put_out_claims_nothing(bootstrap: str, tmp_path: Path) -> None:
+    """Whatever it was in the midst of: it hears of its loss first, and joins as one that owns no partition."""
+    run = Deployment(bootstrap, tmp_path, 2)
+    group = KafkaTransport(run.settings.kafka).group()
+    coordinator = group._consumer._coordinator
+    seen: list[tuple[ChangeKind, frozenset[int]]] = []
+
+    def poll_until(wanted: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(seen) < wanted and time.monotonic() < deadline:
+            group.poll(1, 0.1)
+            seen.extend((change.kind, change.partitions) for change in group.changes())
+
+    try:
+        poll_until(1)
+        coordinator.rejoining = True  # a round has begun
+        coordinator.reset_generation()
+        ((_, metadata),) = coordinator.group_protocols()
+        assert not metadata.owned_partitions
+        poll_until(3)
+    finally:
+        group.leave()
+    both = frozenset({0, 1})
+    assert seen == [(ChangeKind.ASSIGNED, both), (ChangeKind.LOST, both), (ChangeKind.ASSIGNED, both)]
 
 
 def test_a_partition_that_was_paused_delivers_again(bootstrap: str, tmp_path: Path) -> None:
