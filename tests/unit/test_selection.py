@@ -19,10 +19,12 @@ from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.generation import UNIT
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page
-from craft_stream.selection.seen import UNIT, SeenPairs, jaccard, most_shared, sign, sketch
+from craft_stream.selection.seen import SeenPairs
 from craft_stream.selection.selector import Selector
+from craft_stream.selection.sketches import jaccard, most_shared, sign, sketch
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.tokens import tokenize
 
