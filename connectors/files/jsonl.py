@@ -33,9 +33,8 @@ class JsonlSource(FileSource):
         self._file = open_input(path)
         self._line = self._byte = 0
         self._lines: deque[bytes] = deque()  # without their newlines, and cut
-        self._beyond: dict[
-            int, int
-        ] = {}  # by line: bytes behind what is given of it, where not just a newline
+        # by line: bytes behind what is given of it, where not just a newline
+        self._beyond: dict[int, int] = {}
         self._filled = 0  # lines that were ever ready
         self._begun: list[bytes] = []  # of the next line, in parts
         self._room, self._lost = LONGEST_LINE, 0  # bytes that it may still have, and those that are cut off

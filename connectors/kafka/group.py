@@ -36,7 +36,7 @@ def claim_nothing_when_put_out(coordinator: Any) -> None:
 
     kafka-python 3.0.12 goes on claiming what it had when it was put out, and in a round that had begun before it does not
     even hear of its loss. The leader believes it and gives it the partition at once, in the very generation in which the
-    rightful owner may still commit: records decided twice (seen in two of four runs of five SIGSTOPs).
+    rightful owner may still commit: records decided twice (seen in two of six runs of five SIGSTOPs).
     """
     reset = coordinator.reset_generation
 

@@ -14,8 +14,11 @@ target where it has taken too much of something: it trades good for the downstre
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from craft_stream.scoring.domain import LENGTH_POWER
@@ -36,6 +39,11 @@ def _count(indices: NDArray[np.uint32], counts: NDArray[np.float32], amount: np.
         counts[indices[k]] += amount
 
 
+@register_jitable
+def _ratio(target: Any, expected: Any) -> Any:
+    return np.log(MIXTURE + (1 - MIXTURE) * (target + PRIOR) / (expected + PRIOR))
+
+
 @numba.njit(cache=True, nogil=True)
 def _both_weights(
     target: NDArray[np.float32],
@@ -48,7 +56,7 @@ def _both_weights(
 ) -> None:
     for f in range(len(out)):
         expected = (np.float64(stream[f]) + 0.5) * scale
-        ratio = np.log(MIXTURE + (1 - MIXTURE) * (np.float64(target[f]) + PRIOR) / (expected + PRIOR))
+        ratio = _ratio(np.float64(target[f]), expected)
         out[f, 0] = np.float32(ratio)
         if strength > 0:
             excess = (np.float64(selected[f]) * share + 1) / (np.float64(target[f]) + 1)
@@ -61,7 +69,7 @@ def _weights(
     target: NDArray[np.float64], stream: NDArray[np.float64], target_total: float, stream_total: float
 ) -> NDArray[np.float64]:
     expected = (stream + 0.5) * (target_total / (stream_total + 0.5 * _SIZE))
-    return np.log(MIXTURE + (1 - MIXTURE) * (target + PRIOR) / (expected + PRIOR))
+    return np.asarray(_ratio(target, expected))
 
 
 class NGramCounts:
