@@ -3,8 +3,8 @@
 `consume` polls and does nothing. `produce` also forwards every tenth record, bytes and headers unchanged, in transactions
 with the offsets: what any exactly-once filter on this client must do at least. `produce-decisions` writes what the worker
 writes by default: the same tenth with six headers more, a decision for each of them and for 1 % of the others, and a ledger
-record a transaction. All of them read and write with the very options that `connectors.kafka` sets, 10,000 records a
-transaction. Prints one line of JSON: pairs, wall and CPU seconds after `--warm` pairs.
+record a transaction. All of them read and write with the very options that `connectors.kafka` sets, as many records
+a transaction. Prints one line of JSON: pairs, wall and CPU seconds after `--warm` pairs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from kafka import OffsetAndMetadata, TopicPartition
 from connectors.kafka import clients
 from craft_stream.settings import KafkaSettings, Settings
 
-BATCH = 10_000
 SHARE = 10  # one record in so many is forwarded
 SAMPLE = 100  # and of one in so many others the decision is written
 DECISION = json.dumps(
@@ -57,6 +56,7 @@ class Loop:
         self.consumer = clients.consumer(settings)
         self.consumer.assign([self.where])
         self.consumer.seek(self.where, 0)
+        self._batch = settings.max_poll_records
         self._pairs, self._warm = pairs, warm
 
     def run(self, handle: Any) -> dict[str, float]:
@@ -64,7 +64,7 @@ class Loop:
         done = counted = 0
         wall = cpu = 0.0
         while done < self._pairs:
-            records = self.consumer.poll(timeout_ms=500, max_records=BATCH).get(self.where, [])
+            records = self.consumer.poll(timeout_ms=500, max_records=self._batch).get(self.where, [])
             if records:
                 handle(records)
                 done += len(records)

@@ -39,9 +39,9 @@ from craft_stream.cli.service import lighten
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.records import decision_lines
+from craft_stream.runtime.committer import accepted_records
 from craft_stream.runtime.decoding import decode_messages, location
 from craft_stream.runtime.ports import Message
-from craft_stream.runtime.processor import accepted_records
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings

@@ -35,7 +35,7 @@ WAIT_SECONDS = 300.0
 # As `run` has them by default.
 DEFAULTS = {
     "kafka.commit_interval_ms": 1000,
-    "kafka.max_poll_records": 10_000,
+    "kafka.max_poll_records": 20_000,
     "kafka.session_timeout_ms": 10_000,
     "learner.prime_pairs": 50_000,
     "learner.prime_seconds": 30.0,

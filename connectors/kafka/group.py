@@ -56,8 +56,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings = settings
         self._topic = settings.input_topic
         self._lock = threading.Lock()
-        self._owned: set[int] = set()
-        self._revoked: dict[int, int] = {}  # partition: the generation that took it away
+        self._started: set[int] = set()  # since they were assigned
+        self._revoked: dict[int, int] = {}  # of those, by the generation that took it away
         self._changes: list[Change] = []
         self._client: SafeClient | None = None
         self._consumer = member(settings, self._make_client)
@@ -126,6 +126,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         """See `Group.start`."""
         where = TopicPartition(self._topic, partition)
         if where in self._consumer.assignment():
+            with self._lock:
+                self._started.add(partition)
             self._consumer.seek(where, offset)
             self._consumer.resume(where)
 
@@ -148,14 +150,15 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         The broker checks member and generation, not partitions, and checks nothing at all for a member
         without a generation. So the metadata is read first: if a partition is still ours afterwards, or was
         taken away by this very generation (nobody can get it before the next one), a later owner implies a
-        later generation, and the broker refuses ours.
+        later generation, and the broker refuses ours. One that went and came back in between is ours, but what was
+        decided before is not to be committed any more: it counts from `start` on.
         """
         metadata = self._consumer.group_metadata()
         if metadata.generation_id < 0 or not metadata.member_id:
             raise TransactionError("this worker is no member of the group any more", fenced=True)
         with self._lock:
             for partition in partitions:
-                if partition in self._owned or self._revoked.get(partition) == metadata.generation_id:
+                if partition in self._started or self._revoked.get(partition) == metadata.generation_id:
                     continue
                 raise TransactionError(f"partition {partition} belongs to another worker by now", fenced=True)
         return GroupClaim(metadata, self)
@@ -194,14 +197,11 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         with self._lock:
             self._changes.append(Change(kind, partitions))
-            if kind is ChangeKind.ASSIGNED:
-                self._owned |= partitions
-            else:
-                self._owned -= partitions
             for partition in partitions:
                 self._revoked.pop(partition, None)
-                if kind is ChangeKind.REVOKED:
+                if kind is ChangeKind.REVOKED and partition in self._started:
                     self._revoked[partition] = generation
+            self._started -= partitions
 
     def _assigned(self, partitions: Iterable[int]) -> list[TopicPartition]:
         assignment = self._consumer.assignment()

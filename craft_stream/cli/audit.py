@@ -176,7 +176,7 @@ def _audit(
     found.wrong += [f"{topic}/{partition}/{offset}: written, but not to be decided" for offset in written]
     if stop == stretch.committed:
         restored = stretch.records.restore(selector.parameters, stop)
-        if restored is None or restored[0].digest() != work.ledger.digest():
+        if restored is None or restored.ledger.digest() != work.ledger.digest():
             found.wrong.append(f"{topic}/{partition}: the recomputed ledger is not the committed one")
     return found
 

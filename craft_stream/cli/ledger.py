@@ -13,7 +13,7 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
-from craft_stream.runtime.ledger_log import LedgerRecords
+from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.transport import Position
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
@@ -50,7 +50,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
             ledger, problem = None, None
             try:
                 found = records.restore(parameters, position.offset if position else None)
-                ledger = found[0] if found else None
+                ledger = found.ledger if found else None
                 if ledger and position and ledger.next_offset != position.offset:
                     problem = f"leads to {ledger.next_offset}, but {position.offset} is committed"
                 elif position and not ledger:

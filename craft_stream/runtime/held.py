@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from craft_stream.runtime.observer import PartitionState
+from craft_stream.runtime.partition import Partition
 from craft_stream.runtime.ports import Message
-from craft_stream.runtime.restore import Restored
 from craft_stream.selection.monitor import DriftMonitor
 
 
@@ -22,7 +22,8 @@ class Held:
         since: when it was assigned, by the monotonic clock; None once that is over, so that a restore after an error is none.
         buffer: records that wait for the next transaction.
         size: bytes of their values.
-        restored: its ledger, until the processor takes it.
+        partition: its ledger, once that is restored.
+        fresh: nothing has been decided on that ledger yet.
         summarised: when its ledger was last reported.
         monitor: watches its decisions for drift.
     """
@@ -31,7 +32,8 @@ class Held:
     since: float | None = field(default_factory=time.monotonic)
     buffer: deque[Message] = field(default_factory=deque)
     size: int = 0
-    restored: Restored | None = None
+    partition: Partition | None = None
+    fresh: bool = True
     summarised: float = 0.0
     monitor: DriftMonitor = field(default_factory=DriftMonitor)
 
@@ -47,12 +49,15 @@ class Held:
         pop = self.buffer.popleft
         taken = [pop() for _ in range(min(limit, len(self.buffer)))]
         self.size -= _size(taken)
+        self.fresh = False
         return taken
 
     def clear(self) -> None:
-        """Forget what is buffered: it will be read again."""
+        """Forget what is buffered, and the ledger: both will be read again."""
         self.buffer.clear()
         self.size = 0
+        self.partition = None
+        self.fresh = True
 
 
 def _size(messages: Sequence[Message]) -> int:

@@ -19,7 +19,6 @@ however long the topic is.
 from __future__ import annotations
 
 import json
-import logging
 import struct
 import time
 import zlib
@@ -28,13 +27,10 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from craft_stream.errors import IntegrityError
-from craft_stream.parameters import Parameters
 from craft_stream.runtime.anchors import Anchor, Anchors
-from craft_stream.runtime.ports import Message
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import LedgerSettings
 
-EMPTY = -1  # in place of a whole ledger's number: before the first delta
 RING = 256
 WHOLE_EVERY = (
     RING // 2
@@ -44,8 +40,6 @@ WHOLE_BYTES = 16
 MAGIC = b"CRAFTLOG"
 FORMAT = 2
 _HEADER = struct.Struct("<8sHBQQI")
-
-log = logging.getLogger(__name__)
 
 
 class Kind(IntEnum):
@@ -110,52 +104,50 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A whole ledger in the topic.
+class Due:
+    """What a transaction must write to the ledger topic.
 
     Attributes:
-        at: its offset there.
-        slot: which of the two keys it has.
-        first_page: the oldest page of seen pairs that it needs.
-        written_ms: when, by the brokers' clock; 0: by this writer.
+        records: keys and entries (None: a tombstone).
+        first_page: the oldest page of seen pairs that the ledger needs as it is then.
+        whole_seconds: that it took to make a whole ledger, if one is among them.
     """
 
-    at: int
-    slot: int
+    records: list[tuple[bytes, Entry | None]]
     first_page: int
-    written_ms: int = 0
+    whole_seconds: float = 0.0
 
 
 @dataclass(slots=True)
 class LedgerWriter:
     """Makes a partition's records for the ledger topic, transaction by transaction.
 
+    It is ahead of what is committed: a transaction that fails throws it away.
+
     Attributes:
         prefix: `group/topic/partition`.
         sequence: number of the next delta; a whole ledger has the number of the delta beside it.
-        wholes: the two newest whole ones; newest last.
-        pages: where each page of seen keys is in the topic.
+        slot: which of the two keys the next whole ledger has.
+        first_page: the oldest page of seen pairs that the newest whole ledger needs; None before the first.
         anchors: whole ledgers kept for audits.
         model_version: of the last change written.
         deltas: since the newest whole one.
-        whole_seconds: that it took to make it.
     """
 
     prefix: str
     sequence: int = 0
-    wholes: list[Written] = field(default_factory=list)
-    pages: dict[int, int] = field(default_factory=dict)
+    slot: int = 0
+    first_page: int | None = None
     anchors: Anchors = field(default_factory=Anchors)
     model_version: int = 0
     deltas: int = 0
-    whole_seconds: float = 0.0
     _delta_bytes: int = 0
     _whole_bytes: int = 0
 
-    def records(
+    def due(
         self, ledger: Ledger, changes: Iterable[tuple[int, int]], policy: LedgerSettings, now_ms: int
-    ) -> list[tuple[bytes, Entry | None]]:
-        """What a transaction must write: keys and entries (None: a tombstone).
+    ) -> Due:
+        """What the next transaction must write.
 
         Args:
             ledger: after the transaction's decisions.
@@ -167,23 +159,33 @@ class LedgerWriter:
         for offset, version in changes:
             payload = json.dumps({"offset": offset, "version": version}).encode()
             records.append((self._key("model", offset), Entry(Kind.MODEL, offset, version, payload)))
+            self.model_version = version
         for index, page in ledger.closed_pages():
             entry = Entry(Kind.PAGE, index, ledger.next_offset, page)
             records.append((self._key("page", index), entry))
         whole = (
-            not self.wholes
+            self.first_page is None
             or self.deltas >= WHOLE_EVERY
             or self._delta_bytes > WHOLE_BYTES * self._whole_bytes
         )
         entry = Entry(Kind.DELTA, self.sequence, ledger.next_offset, ledger.delta())
         records.append((self._key("delta", self.sequence % RING), entry))
+        seconds = 0.0
         if whole:
             began = time.monotonic()
-            entry = Entry(Kind.WHOLE, self.sequence, ledger.next_offset, ledger.snapshot())
-            self.whole_seconds = time.monotonic() - began
-            records.append((self._key("whole", self._slot), entry))
-            records += self._anchor(entry, ledger, policy, now_ms)
-        return records
+            snapshot = Entry(Kind.WHOLE, self.sequence, ledger.next_offset, ledger.snapshot())
+            seconds = time.monotonic() - began
+            records.append((self._key("whole", self.slot), snapshot))
+            records += self._anchor(snapshot, ledger, policy, now_ms)
+            self.slot = (self.slot + 1) % 2
+            self.first_page = ledger.seen_pairs.first_page
+            self.deltas = self._delta_bytes = 0
+            self._whole_bytes = len(snapshot.payload)
+        else:
+            self.deltas += 1
+            self._delta_bytes += len(entry.payload)
+        self.sequence += 1
+        return Due(records, ledger.seen_pairs.first_page, seconds)
 
     def _anchor(
         self, whole: Entry, ledger: Ledger, policy: LedgerSettings, now_ms: int
@@ -195,33 +197,55 @@ class LedgerWriter:
             anchors.add(Anchor(whole.next_offset, ledger.seen_pairs.first_page, now_ms))
             records.append((self._key("anchor", whole.next_offset), replace(whole, kind=Kind.ANCHOR)))
         records += [(self._key("anchor", old.next_offset), None) for old in anchors.drop(policy)]
-        first_page = self.wholes[-1].first_page if self.wholes else 0
-        records += [(self._key("page", index), None) for index in anchors.release_pages(first_page)]
+        # the whole ledger before this one is kept too, and needs its pages
+        records += [(self._key("page", index), None) for index in anchors.release_pages(self.first_page or 0)]
         entry = Entry(Kind.ANCHORS, whole.sequence, whole.next_offset, anchors.encode())
         records.append((self._key("anchors", 0), entry))
         return records
 
-    def written(self, ledger: Ledger, entries: Iterable[tuple[Entry, int]]) -> None:
-        """Take note of where `records` went, before they are committed; a failure throws this writer away.
+    def _key(self, kind: str, number: int) -> bytes:
+        return f"{self.prefix}/{kind}/{number}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A whole ledger in the topic.
+
+    Attributes:
+        at: its offset there.
+        first_page: the oldest page of seen pairs that it needs.
+        written_ms: when, by the brokers' clock; 0: by this worker.
+    """
+
+    at: int
+    first_page: int
+    written_ms: int = 0
+
+
+@dataclass(slots=True)
+class LedgerPlaces:
+    """Where in the topic the records are that a restore needs.
+
+    Attributes:
+        wholes: the two newest whole ledgers; newest last.
+        pages: the offset of each page of seen keys that they need.
+    """
+
+    wholes: list[Written] = field(default_factory=list)
+    pages: dict[int, int] = field(default_factory=dict)
+
+    def note(self, entries: Iterable[tuple[Entry, int]], first_page: int) -> None:
+        """Take note of where what was due went, before it is committed.
 
         Args:
-            ledger: as it was written.
             entries: those with a value, and their offsets in the ledger topic.
+            first_page: of the ledger that they lead to.
         """
         for entry, at in entries:
             if entry.kind is Kind.PAGE:
                 self.pages[entry.sequence] = at
-            elif entry.kind is Kind.MODEL:
-                self.model_version = entry.next_offset
-            elif entry.kind is Kind.DELTA:
-                self.sequence += 1
-                self.deltas += 1
-                self._delta_bytes += len(entry.payload)
             elif entry.kind is Kind.WHOLE:
-                first_page = ledger.seen_pairs.first_page
-                self.wholes = [*self.wholes[-1:], Written(at, self._slot, first_page)]
-                self.deltas = self._delta_bytes = 0
-                self._whole_bytes = len(entry.payload)
+                self.wholes = [*self.wholes[-1:], Written(at, first_page)]
         # Where an anchor's pages are is of no interest: a restore begins at what the two whole ones need.
         oldest = self.wholes[0].first_page if self.wholes else 0
         self.pages = {index: at for index, at in self.pages.items() if index >= oldest}
@@ -232,13 +256,6 @@ class LedgerWriter:
         needed = [whole.at for whole in self.wholes] + list(self.pages.values())
         return json.dumps({"ledger": min(needed, default=0)})
 
-    @property
-    def _slot(self) -> int:
-        return (self.wholes[-1].slot + 1) % 2 if self.wholes else 0
-
-    def _key(self, kind: str, number: int) -> bytes:
-        return f"{self.prefix}/{kind}/{number}".encode()
-
 
 def read_hint(note: str) -> int:
     """Where to begin in the ledger topic; 0 when the note says nothing that can be understood."""
@@ -246,127 +263,3 @@ def read_hint(note: str) -> int:
         return max(0, int(json.loads(note)["ledger"]))
     except (ValueError, KeyError, TypeError):
         return 0
-
-
-@dataclass(slots=True)
-class LedgerRecords:
-    """What a restore has read of one partition of the topic.
-
-    Attributes:
-        wholes, deltas, pages: the newest entries of each key, by sequence number or index.
-        models: version by the offset from which it was in force, of every change of model.
-        anchors: whole ledgers kept for audits, by the offset that they lead to.
-        listed: the newest list of anchors.
-        damaged: what could not be used, and why.
-        size: bytes read.
-    """
-
-    prefix: str
-    wholes: dict[int, tuple[int, Entry]] = field(default_factory=dict)
-    deltas: dict[int, Entry] = field(default_factory=dict)
-    pages: dict[int, Entry] = field(default_factory=dict)
-    models: dict[int, int] = field(default_factory=dict)
-    anchors: dict[int, Entry] = field(default_factory=dict)
-    listed: Anchors = field(default_factory=Anchors)
-    damaged: list[str] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, messages: Iterable[Message]) -> None:
-        """Take in records in their order; those of other groups and topics are passed over."""
-        start = f"{self.prefix}/".encode()
-        for message in messages:
-            if not message.key or not message.key.startswith(start):
-                continue
-            self.size += len(message.value or b"")
-            kind, _, number = message.key[len(start) :].decode("utf-8", "replace").partition("/")
-            if message.value is None:
-                if kind in ("page", "anchor") and number.isdigit():
-                    (self.pages if kind == "page" else self.anchors).pop(int(number), None)
-                continue
-            try:
-                entry = Entry.decode(message.value, message.offset, message.timestamp_ms)
-                if entry.kind is Kind.ANCHORS:
-                    self.listed = Anchors.decode(entry.payload)
-            except IntegrityError as error:
-                self.damaged.append(f"{kind} {number} at offset {message.offset}: {error}")
-                continue
-            if entry.kind is Kind.WHOLE:
-                self.wholes[entry.sequence] = (int(number) if number.isdigit() else 0, entry)
-            elif entry.kind is Kind.DELTA:
-                self.deltas[entry.sequence] = entry
-            elif entry.kind is Kind.PAGE:
-                self.pages[entry.sequence] = entry
-            elif entry.kind is Kind.MODEL:
-                self.models[entry.sequence] = entry.next_offset
-            elif entry.kind is Kind.ANCHOR:
-                self.anchors[entry.next_offset] = entry
-
-    def restore(self, parameters: Parameters, upto: int | None = None) -> tuple[Ledger, LedgerWriter] | None:
-        """The ledger and its writer from the newest whole that leads to the end, or to offset `upto`.
-
-        Returns:
-            None when there is no whole ledger.
-
-        Raises:
-            IntegrityError: what is there leads nowhere; names what is damaged.
-        """
-        best: tuple[Ledger, LedgerWriter] | None = None
-        # A young ledger can be made from nothing, while the ring still holds its first delta.
-        bases = [*sorted(self.wholes, reverse=True), *([EMPTY] if 0 in self.deltas else [])]
-        for sequence in bases:
-            try:
-                found = self._from(sequence, parameters, upto)
-            except IntegrityError as error:
-                log.warning("ledger %s: whole %d is of no use: %s", self.prefix, sequence, error)
-                self.damaged.append(f"whole {sequence}: {error}")
-                continue
-            if upto is not None and found[0].next_offset == upto:
-                return found
-            if best is None or found[0].next_offset > best[0].next_offset:
-                best = found
-        if best is None and (self.wholes or self.damaged):
-            raise IntegrityError(
-                f"the ledger {self.prefix} cannot be read: {'; '.join(self.damaged[:5])}; "
-                "`craft-stream ledger verify` shows all of it, `craft-stream run --rebuild` makes a new one"
-            )
-        return best
-
-    def starts(self) -> list[int]:
-        """Offsets at which a recomputation may begin with a whole ledger, in order."""
-        return sorted({*self.anchors, *(entry.next_offset for _, entry in self.wholes.values())})
-
-    def start(self, parameters: Parameters, offset: int) -> Ledger:
-        """The whole ledger at one of the `starts`.
-
-        Raises:
-            IntegrityError: it is damaged, of other parameters, or a page that it needs is gone.
-        """
-        wholes = {entry.next_offset: entry for _, entry in self.wholes.values()}
-        whole = (wholes | self.anchors)[offset]
-        return Ledger.restore(parameters, whole.payload, {n: page.payload for n, page in self.pages.items()})
-
-    def _from(self, sequence: int, parameters: Parameters, upto: int | None) -> tuple[Ledger, LedgerWriter]:
-        pages = {index: entry.payload for index, entry in self.pages.items()}
-        whole = b"" if sequence == EMPTY else self.wholes[sequence][1].payload
-        ledger = Ledger.restore(parameters, whole, pages) if whole else Ledger(parameters)
-        number, size = sequence, 0
-        while (delta := self.deltas.get(number + 1)) and (upto is None or delta.next_offset <= upto):
-            ledger.apply(delta.payload, pages)
-            number += 1
-            size += len(delta.payload)
-        kept = [n for n in sorted(self.wholes) if n <= sequence][-2:]
-        writer = LedgerWriter(
-            self.prefix,
-            sequence=number + 1,
-            wholes=[self._written(n) for n in kept],
-            pages={index: entry.at for index, entry in self.pages.items()},
-            anchors=self.listed,
-            model_version=ledger.model_version,
-            deltas=number - sequence,
-        )
-        writer._delta_bytes, writer._whole_bytes = size, len(whole)
-        return ledger, writer
-
-    def _written(self, sequence: int) -> Written:
-        slot, entry = self.wholes[sequence]
-        return Written(entry.at, slot, Ledger.first_page(entry.payload), entry.written_ms)

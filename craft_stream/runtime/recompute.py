@@ -16,7 +16,7 @@ import numpy as np
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.model import Model
 from craft_stream.runtime.decoding import Decoded, decode_messages, mask
-from craft_stream.runtime.ledger_log import LedgerRecords
+from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.transport import Reader
 from craft_stream.selection.decisions import Decisions

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.parameters import Parameters
-from craft_stream.runtime.ledger_log import LedgerRecords, LedgerWriter, read_hint
+from craft_stream.runtime.ledger_log import LedgerPlaces, LedgerWriter, read_hint
+from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.observer import Observer, Stage
-from craft_stream.runtime.processor import Partition
+from craft_stream.runtime.partition import Partition
 from craft_stream.runtime.transport import Position, Reader, Transport
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
@@ -34,7 +35,7 @@ class Restored:
 
     Attributes:
         partition: its number.
-        state: ledger and writer.
+        state: what the worker has of it.
         offset: the next record to read.
         size: bytes that were read for it.
         attempts: how often the topic was read.
@@ -137,7 +138,7 @@ class Restorer:
         return f"{kafka.group_id}/{kafka.input_topic}/{partition}"
 
     def _new(self, partition: int) -> Partition:
-        return Partition(Ledger(self._parameters), LedgerWriter(self._prefix(partition)))
+        return Partition(Ledger(self._parameters), LedgerWriter(self._prefix(partition)), LedgerPlaces())
 
     def _read(self, partition: int, position: Position | None) -> LedgerRecords:
         assert self._reader is not None  # noqa: S101
@@ -153,7 +154,7 @@ class Restorer:
         return records
 
     def _state(self, partition: int, position: Position | None, records: LedgerRecords) -> Partition:
-        """Ledger and writer that agree with the committed position.
+        """What agrees with the committed position.
 
         Raises:
             IntegrityError: they do not, so far.
@@ -167,18 +168,18 @@ class Restorer:
                 f"partition {partition}: offset {position.offset} is committed, but there is no ledger: was "
                 f"{self._settings.kafka.ledger_topic} deleted? `craft-stream run --rebuild` begins a new one"
             )
-        ledger, writer = found
+        ledger = found.ledger
         # Without a committed offset (the group was idle for longer than the brokers keep offsets) the ledger
         # knows. At least once, the ledger is written before the offset and may be ahead of it.
         if position is None or ledger.next_offset == position.offset:
-            return Partition(ledger, writer)
+            return found
         if upto is not None or ledger.next_offset < position.offset:
             raise IntegrityError(
                 f"partition {partition}: the ledger leads to offset {ledger.next_offset}, but {position.offset} is "
                 f"committed{''.join('; ' + what for what in records.damaged[:3])}: `craft-stream ledger verify` shows "
                 "what is there, `craft-stream run --rebuild` begins a new one"
             )
-        return Partition(ledger, writer)
+        return found
 
     def _start(self, partition: int, position: Position | None, ledger: Ledger) -> int:
         """The offset to read from; the first of the log for a new group."""

@@ -95,10 +95,10 @@ class Group(Protocol):
         """Ends of the assigned partitions' logs as far as known from the last fetches; costs nothing."""
 
     def claim(self, partitions: Iterable[int]) -> Claim:
-        """Ownership of these partitions, now. Any thread may ask.
+        """Ownership of these partitions, now and ever since they were started. Any thread may ask.
 
         Raises:
-            TransactionError: fenced; one of them is no longer this member's.
+            TransactionError: fenced; one of them is no longer this member's, or went and came back.
         """
 
     def reachable(self) -> bool:

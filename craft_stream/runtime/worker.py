@@ -1,14 +1,14 @@
 """The long-running worker: one loop that serves the group and never waits, and lanes that do what takes time.
 
     loop         polls the group (paused partitions included), buffers, hands batches over, watches
-    work lane    decides and commits, one transaction at a time (`Processor`)
+    pipeline     decides a transaction (`Decider`) while the one before is written and committed (`Committer`)
     restore lane reads ledgers of new partitions (`Restorer`)
     models       follows the model topic; the learner, if this worker has it, is another thread
 
 A partition's life: ASSIGNED, RESTORING, ACTIVE, and PAUSED while more is buffered than the bounds allow;
 DRAINING while its last transaction ends before it is given back, then RELEASED; LOST when the group took it,
-and nothing of it may be committed. After any failed transaction its partitions are restored and read again
-from the committed offset.
+and nothing of it may be committed. After any failed transaction its partitions, and those of the transaction that was
+decided after it, are restored and read again from the committed offset.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import TypeVar
 
 from craft_stream.errors import CraftError, UnavailableError
+from craft_stream.runtime.committer import Committed, Committer
+from craft_stream.runtime.decider import Batch, Decider, Outcome
 from craft_stream.runtime.held import Held
 from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.learning import LearnerService
@@ -30,9 +33,8 @@ from craft_stream.runtime.models import ModelFollower
 from craft_stream.runtime.observer import Observer, PartitionState, RebalanceKind, Stage
 from craft_stream.runtime.pace import Pace
 from craft_stream.runtime.patience import patiently
+from craft_stream.runtime.pipeline import GivenUpError, Pipeline
 from craft_stream.runtime.policy import Breaker
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.processor import Outcome, Processed, Processor
 from craft_stream.runtime.restore import Restored, Restorer
 from craft_stream.runtime.transport import ChangeKind, Group, TransactionError, Transport
 from craft_stream.scoring.embedding import Embedder
@@ -40,9 +42,9 @@ from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 
-IN_FLIGHT_BATCHES = (
-    3  # transactions' worth of records that may be buffered: one at work, one ready, one arriving
-)
+TRANSACTIONS = 2  # at work: one is decided while one is committed
+# transactions' worth of records that may have been read: those at work, one ready, one arriving
+IN_FLIGHT_BATCHES = TRANSACTIONS + 2
 IN_FLIGHT_BYTES = 128 << 20
 IDLE_SECONDS = 0.05
 BATCH_SECONDS = 1.0  # of a transaction, where the commit interval is shorter
@@ -86,13 +88,14 @@ class Worker:
         self._digest = selector.parameters.digest
         self._settings, self._transport, self._encoder = settings, transport, encoder
         self._models, self._observer = models, observer
-        self._processor = Processor(settings, transport, selector, observer, listed)
+        self._decider = Decider(settings, selector, observer, listed)
+        self._committer = Committer(settings, transport, self._digest, observer)
         self._restorer = Restorer(settings, transport, selector.parameters, models.store, rebuild, observer)
         self._breaker = Breaker(settings.errors)
         kafka = settings.kafka
         self._pace = Pace(kafka.max_poll_records, max(BATCH_SECONDS, kafka.commit_interval_ms / 1000))
         self._held: dict[int, Held] = {}
-        self._at_work: dict[int, list[Message]] = {}
+        self._at_work: deque[dict[int, Batch]] = deque()
         self._restoring = -1
         self._recovering = False
         self._recover_again = 0.0
@@ -100,7 +103,7 @@ class Worker:
         self._learner: LearnerService | None = None
         self._stop = stop
         self._wake = threading.Event()
-        self._work: Lane[Processed | None] = Lane("work", self._wake.set)
+        self._work: Pipeline[Committed | None] = Pipeline("decide", "commit", self._wake.set)
         self._restore: Lane[Restored] = Lane("restore", self._wake.set)
         self._last_poll = self._last_reached = time.monotonic()
 
@@ -122,9 +125,9 @@ class Worker:
         try:
             self._reach(self._models.look)
             self._models.start()
-            self._reach(self._processor.open)
+            self._reach(self._committer.open)
             if self._models.current is not None:
-                self._processor.warm_up(self._models.current)
+                self._decider.warm_up(self._models.current)
             group = self._reach(self._transport.group)
             self._last_poll = self._last_reached = time.monotonic()
             while not self._stop.is_set():
@@ -159,7 +162,7 @@ class Worker:
         # While a transaction is open the poll must be one round only: a second round could join the group
         # again and take from a partition that is being drained the generation in which it may still be
         # committed.
-        seconds = 0.0 if self._work.busy else IDLE_SECONDS
+        seconds = 0.0 if self._work else IDLE_SECONDS
         messages = group.poll(self._settings.kafka.max_poll_records, seconds)
         self._observer.stage(Stage.POLL, time.monotonic() - now, len(messages))
         for partition, run in itertools.groupby(messages, attrgetter("partition")):
@@ -167,7 +170,7 @@ class Worker:
             if held is not None and held.state in (PartitionState.ACTIVE, PartitionState.PAUSED):
                 arrived = list(run)
                 self._observer.consumed(partition, len(arrived), held.add(arrived))
-        if not messages and self._work.busy:
+        if not messages and self._work:
             self._wake.wait(IDLE_SECONDS)
         self._wake.clear()
 
@@ -176,7 +179,7 @@ class Worker:
         limit = IN_FLIGHT_BATCHES * self._settings.kafka.max_poll_records
         records = sum(len(held.buffer) for held in self._held.values())
         size = sum(held.size for held in self._held.values())
-        at_work = sum(map(len, self._at_work.values()))
+        at_work = sum(len(messages) for batches in self._at_work for _, messages in batches.values())
         self._observer.in_flight(records + at_work, size)
         full = records + at_work >= limit or size >= IN_FLIGHT_BYTES
         roomy = records + at_work <= 2 * limit // 3 and size <= IN_FLIGHT_BYTES // 2
@@ -220,13 +223,15 @@ class Worker:
         self._host_learner()
 
     def _finish(self, partitions: Iterable[int]) -> None:
-        """Wait, without polling, for the transaction that holds some of these, so that it can be committed."""
-        if not self._work.busy or not set(partitions) & set(self._at_work):
+        """Wait, without polling, for the transactions that hold some of these, so that they can be committed."""
+        taken = set(partitions)
+        holding = [place for place, batches in enumerate(self._at_work, 1) if taken & set(batches)]
+        if not holding or self._work.ended >= holding[-1]:
             return
         for partition in partitions:
             self._state(partition, PartitionState.DRAINING)
         deadline = time.monotonic() + self._settings.kafka.revoke_budget_ms / 1000
-        while not self._work.ended and time.monotonic() < deadline:
+        while self._work.ended < holding[-1] and time.monotonic() < deadline:
             self._wake.wait(0.01)
             self._wake.clear()
             self._observer.beat()
@@ -249,8 +254,8 @@ class Worker:
             waiting = [p for p, held in self._held.items() if held.state is PartitionState.ASSIGNED]
             stale = [p for p, held in self._held.items() if held.state is PartitionState.RESTORING]
             for partition in [*stale, *waiting][:1]:
-                if partition in self._at_work or self._recovering:
-                    continue  # its old transaction must end first
+                if self._recovering or any(partition in batches for batches in self._at_work):
+                    continue  # its old transactions must end first
                 self._state(partition, PartitionState.RESTORING)
                 self._restoring = partition
                 self._restore.submit(functools.partial(self._restorer.restore, partition))
@@ -261,13 +266,13 @@ class Worker:
         if held is None or held.state is not PartitionState.RESTORING:
             return
         held.clear()
-        held.restored = restored
+        held.partition = restored.state
         group.start(restored.partition, restored.offset)
         self._state(restored.partition, PartitionState.ACTIVE)
-        writer = restored.state.writer
-        written_ms = writer.wholes[-1].written_ms if writer.wholes else 0
+        wholes, deltas = restored.state.places.wholes, restored.state.writer.deltas
+        written_ms = wholes[-1].written_ms if wholes else 0
         self._observer.restored(
-            restored.partition, restored.seconds, restored.size, restored.attempts, writer.deltas, written_ms
+            restored.partition, restored.seconds, restored.size, restored.attempts, deltas, written_ms
         )
         if held.since is not None:
             self._observer.rebalanced(RebalanceKind.ASSIGNED, 1, time.monotonic() - held.since)
@@ -282,33 +287,40 @@ class Worker:
     # Deciding.
 
     def _dispatch(self, group: Group) -> None:
-        """Hand the next batch to the work lane."""
+        """Hand the next transaction to the pipeline."""
         now = time.monotonic()
-        if self._work.busy or self._recovering:
-            if self._recovering and not self._work.busy and now >= self._recover_again:
-                self._work.submit(self._recover)
+        if self._recovering:
+            if not self._work and now >= self._recover_again:
+                self._at_work.append({})
+                self._work.submit(lambda: None, lambda _: self._committer.recover())
             return
-        self._adopt()
+        if len(self._work) >= TRANSACTIONS:
+            return
         model = self._models.current
         if model is None:
             self._explain_waiting(now)
             return
         kafka = self._settings.kafka
-        ready = [p for p, held in self._held.items() if held.buffer and p in self._processor.partitions]
+        ready = {p: held.partition for p, held in self._held.items() if held.buffer and held.partition}
         waiting = sum(len(self._held[p].buffer) for p in ready)
         due = waiting >= self._pace.room or 1000 * (now - self._dispatched) >= kafka.commit_interval_ms
-        if not waiting or not due:
+        # the first records of a partition have waited for its rebalance and restore already
+        if not waiting or not (due or any(self._held[p].fresh for p in ready)):
             return
-        room, batches = self._pace.room, {}
-        ready.sort(
-            key=lambda p: self._held[p].buffer[0].timestamp_ms
-        )  # the partition that waits longest first
-        for partition in ready:
+        room = self._pace.room
+        batches: dict[int, Batch] = {}
+        # the partition that waits longest first
+        for number in sorted(ready, key=lambda p: self._held[p].buffer[0].timestamp_ms):
             if room > 0:
-                batches[partition] = self._held[partition].take(room)
-                room -= len(batches[partition])
-        self._at_work, self._dispatched = batches, now
-        self._work.submit(lambda: self._processor.process(batches, model, group))
+                messages = self._held[number].take(room)
+                batches[number] = (ready[number], messages)
+                room -= len(messages)
+        self._at_work.append(batches)
+        self._dispatched = now
+        self._work.submit(
+            lambda: self._decider.decide(batches, model),
+            lambda decided: self._committer.commit(decided, group),
+        )
 
     def _explain_waiting(self, now: float) -> None:
         if now - self._explained >= EXPLAIN_SECONDS and self._held:
@@ -316,59 +328,49 @@ class Worker:
             failure = self._learner.failure if self._learner is not None else None
             log.warning("no model yet: %s", failure or "the learner primes itself, or is not running yet")
 
-    def _adopt(self) -> None:
-        """Give restored ledgers to the processor, and take those of partitions that are gone."""
-        partitions = self._processor.partitions
-        for partition in [p for p in partitions if p not in self._held]:
-            del partitions[partition]
-        for partition, held in self._held.items():
-            if held.restored is not None:
-                partitions[partition] = held.restored.state
-                held.restored = None
-
     def _collect_work(self, group: Group) -> None:
-        if not self._work.ended:
-            return
-        batches, self._at_work, seconds = self._at_work, {}, self._work.seconds
-        try:
-            done = self._work.collect()
-        except (TransactionError, UnavailableError) as error:
+        while self._work.ended:
+            batches = self._at_work.popleft()
+            try:
+                done = self._work.collect()
+            except (TransactionError, UnavailableError, GivenUpError) as error:
+                self._give_up(group, batches, error)
+                continue
+            if done is None:
+                self._recovering = False
+                continue
+            self._pace.took(done.decided.records, done.seconds)
+            self._committed(group, done)
+
+    def _give_up(self, group: Group, partitions: Iterable[int], error: Exception) -> None:
+        """Let these partitions be restored and read again, and the committer recover before anything else is tried."""
+        if not isinstance(error, GivenUpError):
             log.warning("%s", error)
             self._observer.error(type(error).__name__)
+            self._recover_again = time.monotonic() + (RECOVER_SECONDS if self._recovering else 0.0)
             self._recovering = True
-            self._recover_again = time.monotonic() + (0.0 if batches else RECOVER_SECONDS)
-            for partition in batches:
-                self._processor.partitions.pop(partition, None)
-                held = self._held.get(partition)
-                if held is not None:
-                    group.pause([partition])
-                    held.clear()
-                    held.restored = None
-                    self._state(partition, PartitionState.ASSIGNED)
-            return
-        if done is None:
-            self._recovering = False
-            return
-        self._pace.took(done.records, seconds)
-        self._committed(group, done)
+        for partition in partitions:
+            held = self._held.get(partition)
+            if held is not None:
+                group.pause([partition])
+                held.clear()
+                self._state(partition, PartitionState.ASSIGNED)
 
-    def _recover(self) -> None:
-        self._processor.recover()
-
-    def _committed(self, group: Group, done: Processed) -> None:
+    def _committed(self, group: Group, done: Committed) -> None:
         now = time.time()
         ends = group.ends()
-        for partition, outcome in done.outcomes.items():
+        outcomes = done.decided.outcomes
+        for partition, outcome in outcomes.items():
             self._tell(partition, outcome, ends.get(partition), now)
+            for kind, size in done.ledger_bytes[partition].items():
+                self._observer.ledger_written(partition, kind, size)
             if self._learner is not None:
                 self._learner.offer(partition, outcome.batch, outcome.decisions.accepted)
-        stamps = [
-            m.timestamp_ms for o in done.outcomes.values() for m in o.decoded.messages if m.timestamp_ms > 0
-        ]
+        stamps = [m.timestamp_ms for o in outcomes.values() for m in o.decoded.messages if m.timestamp_ms > 0]
         if stamps:
             self._observer.latency(max(0.0, now - sum(stamps) / len(stamps) / 1000), len(stamps))
         try:
-            self._breaker.count(done.records, done.dead)
+            self._breaker.count(done.decided.records, done.decided.dead)
         except CraftError:
             self._observer.breaker(True, self._breaker.share)
             raise
@@ -389,20 +391,17 @@ class Worker:
             observer.drifted(partition, signal)
         for letter in outcome.dead:
             observer.dead_letter(partition, letter.stage, letter.reason)
-        for kind, size in outcome.sizes.items():
-            observer.ledger_written(partition, kind, size)
         if len(outcome.decisions):
             observer.model_in_force(partition, int(outcome.decisions.model_version[-1]))
-        state = self._processor.partitions.get(partition)
-        if state is None or held is None:
+        if held is None:
             return
         if end is not None:
-            behind = max(0, end - state.ledger.next_offset)
+            behind = max(0, end - outcome.next_offset)
             stamp = outcome.decoded.messages[-1].timestamp_ms if outcome.decoded.messages else 0
             observer.lag(partition, behind, max(0.0, now - stamp / 1000) if behind and stamp > 0 else 0.0)
         if time.monotonic() - held.summarised >= SUMMARY_SECONDS:
             held.summarised = time.monotonic()
-            observer.ledger(partition, state.ledger.summary())
+            observer.ledger(partition, outcome.summary)
 
     # Watching.
 
@@ -415,7 +414,7 @@ class Worker:
             raise UnavailableError(
                 f"no broker of {kafka.bootstrap_servers} has been reachable for {kafka.unavailable_seconds:.0f} s"
             )
-        since = self._processor.transaction_since
+        since = self._committer.transaction_since
         if since is not None and now - since > kafka.transaction_timeout_ms / 1000 + HANG_SECONDS:
             raise UnavailableError(
                 f"a transaction has been hanging for {now - since:.0f} s: the process must end, and its successor "
@@ -442,12 +441,11 @@ class Worker:
             self._state(partition, PartitionState.DRAINING)
         # a recovery has nothing to commit, it only ends a transaction that its time-out would end too
         deadline = time.monotonic() + (RECOVERY_STOP_SECONDS if self._recovering else STOP_SECONDS)
-        while self._work.busy and not self._work.ended and time.monotonic() < deadline:
+        while self._work.ended < len(self._work) and time.monotonic() < deadline:
             self._wake.wait(0.05)
             self._wake.clear()
             self._observer.beat()
-        if self._work.ended:
-            self._collect_work(group)
+        self._collect_work(group)
 
     def _close(self, group: Group | None) -> None:
         self._models.stop()
@@ -456,7 +454,7 @@ class Worker:
         if group is not None:
             group.leave()
         if self._work.close(1.0):
-            self._processor.close()
+            self._committer.close()
         if self._restore.close(0.5):
             self._restorer.close()
         for partition in list(self._held):

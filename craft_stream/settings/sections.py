@@ -103,7 +103,7 @@ class KafkaSettings(Section):
     """`exactly_once` or `at_least_once`"""
     commit_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 1_000
     """longest time between transactions"""
-    max_poll_records: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_poll_records: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """most records of a transaction"""
     max_poll_interval_ms: Annotated[int, Field(ge=10_000)] = 300_000
     """longest time between polls before the group takes the partitions away"""

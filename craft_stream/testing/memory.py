@@ -137,6 +137,7 @@ class MemoryGroup:
         self._broker, self._topic, self._idle = transport.broker, transport.kafka.input_topic, transport.idle
         self._all = frozenset(range(self._broker.topics[self._topic]))
         self._owned: frozenset[int] = frozenset()
+        self._started: set[int] = set()
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
         self._changes: list[Change] = []
@@ -147,6 +148,7 @@ class MemoryGroup:
         for kind in self.pending:
             self._changes.append(Change(kind, self._all))
             self._owned = self._all if kind is ChangeKind.ASSIGNED else frozenset()
+            self._started.clear()
             self._positions.clear()
         self.pending = []
         if self._broker.done(self._topic):
@@ -170,6 +172,7 @@ class MemoryGroup:
 
     def start(self, partition: int, offset: int) -> None:
         """See `Group.start`."""
+        self._started.add(partition)
         self._positions[partition] = offset
         self._paused.discard(partition)
 
@@ -187,7 +190,7 @@ class MemoryGroup:
 
     def claim(self, partitions: Iterable[int]) -> Claim:
         """See `Group.claim`."""
-        if not set(partitions) <= self._owned:
+        if not set(partitions) <= self._started:
             raise TransactionError("not owned", fenced=True)
         return self
 
@@ -198,6 +201,7 @@ class MemoryGroup:
     def leave(self) -> None:
         """See `Group.leave`."""
         self._owned = frozenset()
+        self._started.clear()
 
 
 @dataclass(frozen=True, slots=True)

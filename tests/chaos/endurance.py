@@ -33,7 +33,7 @@ LAG = 150_000  # records fed ahead of the worker
 PIECE = 20_000
 SAMPLE_SECONDS = 10.0
 OVERRIDES = {
-    "kafka.max_poll_records": 10_000,
+    "kafka.max_poll_records": 20_000,
     "kafka.commit_interval_ms": 1_000,
     "decisions.rejected_sample": 0.01,
     "budget.rate": 0.1,

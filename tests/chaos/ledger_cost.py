@@ -28,13 +28,13 @@ from tests.chaos.endurance import records
 from tests.integration.deployment import COMMAND, ROOT, Deployment
 
 OVERRIDES = {
-    "kafka.max_poll_records": 10_000,
+    "kafka.max_poll_records": 20_000,
     "kafka.commit_interval_ms": 1_000,
     "decisions.rejected_sample": 0.01,
     "budget.rate": 0.1,
 }
 WITHOUT = (
-    "from craft_stream.runtime.processor import Processor; Processor._send_ledger = lambda *_: []; "
+    "from craft_stream.runtime.committer import Committer; Committer._send_ledger = lambda *_: []; "
     "from craft_stream.cli import main; main()"
 )
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
+from connectors.kafka.group import KafkaGroup
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.runtime.transport import ChangeKind, Position, TransactionError
 from tests.integration.deployment import Deployment, pairs
@@ -16,18 +18,25 @@ from tests.integration.deployment import Deployment, pairs
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
 
 
+def start(group: KafkaGroup, wanted: set[int]) -> None:
+    """Poll until these partitions are given, and start them."""
+    deadline = time.monotonic() + 20
+    while wanted and time.monotonic() < deadline:
+        group.poll(1, 0.1)
+        for change in group.changes():
+            for partition in change.partitions:
+                group.start(partition, 0)
+                wanted = wanted - {partition}
+    assert not wanted
+
+
 def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path: Path) -> None:
     """Refused with a generation that is gone, they are not in the next transaction of the worker."""
     run = Deployment(bootstrap, tmp_path, 2)
     transport = KafkaTransport(run.settings.kafka)
     group, output, reader = transport.group(), transport.output("worker"), transport.reader()
-    owned: set[int] = set()
     try:
-        deadline = time.monotonic() + 20
-        while owned != {0, 1} and time.monotonic() < deadline:
-            group.poll(1, 0.1)
-            for change in group.changes():
-                owned |= change.partitions
+        start(group, {0, 1})
         claim = group.claim([0, 1])
         stale = replace(
             claim, metadata=claim.metadata._replace(generation_id=claim.metadata.generation_id + 1)
@@ -36,7 +45,7 @@ def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path
         output.send(run.settings.kafka.decisions_topic, 0, b"{}", b"aborted")
         with pytest.raises(TransactionError):
             output.commit({0: Position(1_000, "")}, stale)
-        # as `Processor.recover` does
+        # as `Committer.recover` does
         output.close()
         output = transport.output("worker")
         output.begin()
@@ -49,6 +58,35 @@ def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path
         group.leave()
         output.close()
         reader.close()
+
+
+def test_a_partition_that_went_and_came_back_is_claimed_from_its_new_start_on(
+    bootstrap: str, tmp_path: Path
+) -> None:
+    """What was decided before it went is not committed after it came back, though its owner is the same."""
+    run = Deployment(bootstrap, tmp_path, 2)
+    group = KafkaTransport(run.settings.kafka).group()
+    where = [TopicPartition(run.settings.kafka.input_topic, 0)]
+    try:
+        start(group, {0, 1})
+        group.claim([0, 1])
+        group.on_partitions_revoked(where)
+        group.claim([0, 1])  # nobody else can have got it in this generation
+        group.on_partitions_assigned(where)
+        group.claim([1])
+        with pytest.raises(TransactionError):
+            group.claim([0])
+        group.on_partitions_revoked(where)
+        with pytest.raises(TransactionError):
+            group.claim([0])
+        group.on_partitions_assigned(where)
+        group.start(0, 0)
+        group.claim([0, 1])
+        group.on_partitions_lost(where)
+        with pytest.raises(TransactionError):
+            group.claim([0, 1])
+    finally:
+        group.leave()
 
 
 def test_a_member_that_was_put_out_claims_nothing(bootstrap: str, tmp_path: Path) -> None:

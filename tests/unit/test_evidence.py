@@ -21,7 +21,7 @@ from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.runtime import ledger_log
 from craft_stream.runtime.anchors import Anchor, Anchors
-from craft_stream.runtime.ledger_log import LedgerRecords
+from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.models import FixedModel, ModelFollower
 from craft_stream.runtime.observer import Observer, Stage
@@ -150,7 +150,7 @@ def test_an_audit_begins_at_an_anchor_when_the_log_is_cut(
     assert not again.disagreeing
     found = stretch.records.restore(configured.parameters(), stretch.committed)
     assert found is not None
-    assert found[0].digest() == again.ledger.digest()
+    assert found.ledger.digest() == again.ledger.digest()
 
 
 def test_an_audit_begins_as_near_as_it_can(

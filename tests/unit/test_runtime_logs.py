@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.errors import DataError, IntegrityError
+from craft_stream.runtime.decider import sampled
 from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.ledger_log import Entry, Kind, read_hint
 from craft_stream.runtime.observer import Stage
 from craft_stream.runtime.pace import Pace
 from craft_stream.runtime.policy import Breaker, DeadLetter
 from craft_stream.runtime.ports import Message
-from craft_stream.runtime.processor import sampled
 from craft_stream.settings import ErrorsSettings
 
 
