@@ -26,6 +26,9 @@ from craft_stream.scoring.prediction import Correction, correct
 
 # A cluster's variance is shrunk to that of all clusters with the weight of eight pairs.
 _VARIANCE_PAIRS = 8.0
+# Steps that weights are rounded to, .6 % of their root mean square (.005): unrounded, they are 6.9 MB of a published Model
+# of 27.7 MB, rounded 3.0.
+_WEIGHT_STEPS = np.float32(16384)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def fit_correction(
         weights[cluster], residuals[members] = gain.T @ errors[members], rest
         gains[members] = gain / keep[:, None]
         squared[members] = (rest * rest).sum(axis=1) / (keep * keep)
+    weights = np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS
     overall = float(squared.mean())
     sums = np.bincount(clusters, squared, count)
     sizes = np.bincount(clusters, minlength=count)
