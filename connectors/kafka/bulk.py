@@ -36,6 +36,9 @@ def _varint(value: int) -> bytes:
 
 # Lengths and places in a batch: nearly all are below.
 _VARINTS = [_varint(value) for value in range(8192)]
+# Names of headers, written down: a few dozen, unless somebody puts what changes into them.
+_NAMES: dict[str, bytes] = {}
+_KEPT_NAMES = 1024
 
 
 def _length(value: int) -> bytes:
@@ -44,6 +47,13 @@ def _length(value: int) -> bytes:
 
 def _field(data: bytes | None) -> bytes:
     return _NULL if data is None else _length(len(data)) + data
+
+
+def _named(name: str) -> bytes:
+    field = _field(name.encode())
+    if len(_NAMES) < _KEPT_NAMES:
+        _NAMES[name] = field
+    return field
 
 
 def _line(place: int, rest: bytes) -> bytes:
@@ -74,7 +84,7 @@ def bodies(records: Iterable[Record], limit: int) -> Iterator[Body]:
     for record in records:
         rest = _field(record.key) + _field(record.value) + _length(len(record.headers))
         for name, value in record.headers:
-            rest += _field(name.encode()) + _field(value)
+            rest += (_NAMES.get(name) or _named(name)) + _field(value)
         line = _line(len(parts), rest)
         if parts and size + len(line) > limit:
             yield Body(b"".join(parts), len(parts), largest)

@@ -43,7 +43,6 @@ def run(
 ) -> None:
     """Select from the crawl topic into the training topic until told to stop (SIGTERM)."""
     stop = begin(verbose)
-    lighten()
     settings = load_settings(config, overrides, learner__mode="off" if model is not None else None)
     if settings.budget.count is not None:
         raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
@@ -71,6 +70,7 @@ def work(
                 f"{settings.kafka.model_topic}: give one with --model, or run `craft-stream learn` once"
             )
     worker = Worker(settings, transport, encoder, models, observer, stop, rebuild, read_lists(settings))
+    lighten()
     try:
         worker.run()
     finally:

@@ -190,9 +190,9 @@ class Recorder(Observer):
                 if partition in self._states:
                     self.metrics.threshold.labels(partition).set(float(decisions.threshold[-1]))
 
-    def dead_letter(self, partition: int, stage: Stage, reason: str) -> None:
-        """Count, once its transaction is committed."""
-        self.metrics.dead_letters.labels(stage, self._bounded("reason", reason)).inc()
+    def dead_letters(self, partition: int, stage: Stage, reason: str, records: int) -> None:
+        """Count, once their transaction is committed."""
+        self.metrics.dead_letters.labels(stage, self._bounded("reason", reason)).inc(records)
 
     def breaker(self, open_: bool, share: float) -> None:
         """Set; an open breaker also takes readiness away."""

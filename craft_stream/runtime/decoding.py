@@ -95,7 +95,7 @@ def read_pairs(
     parsed: dict[int, Pair] = {}
     for row in np.flatnonzero(~sides.understood).tolist():
         try:
-            parsed[row] = pair(messages[row], record)
+            parsed[row] = decode(messages[row].value, record, "", messages[row].problem)
         except RecordError as error:
             errors.append((row, error))
     if parsed:

@@ -99,8 +99,8 @@ class Observer:
     def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
         """A batch was decided; `rejected_kept`: rejected ones that are written to the decisions topic."""
 
-    def dead_letter(self, partition: int, stage: Stage, reason: str) -> None:
-        """One record could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""
+    def dead_letters(self, partition: int, stage: Stage, reason: str, records: int) -> None:
+        """Records could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""
 
     def breaker(self, open_: bool, share: float) -> None:
         """The circuit breaker's state and the dead letters' share it is judged by."""

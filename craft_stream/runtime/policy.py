@@ -11,6 +11,9 @@ from craft_stream.runtime.ports import Message
 from craft_stream.settings import ErrorsSettings
 
 MESSAGE_BYTES = 1_000  # of an error's message: it may quote input
+_ADDED = frozenset(
+    f"craft-error-{name}" for name in ("stage", "class", "message", "topic", "partition", "offset")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,15 @@ class DeadLetter:
     def headers(self) -> list[tuple[str, bytes]]:
         """The record's own headers and what happened to it."""
         message = self.message
-        added = {
-            "craft-error-stage": self.stage.value,
-            "craft-error-class": self.reason,
-            "craft-error-message": self.error[:MESSAGE_BYTES],
-            "craft-error-topic": message.topic,
-            "craft-error-partition": str(message.partition),
-            "craft-error-offset": str(message.offset),
-        }
-        kept = [(name, value) for name, value in message.headers if name not in added]
-        return kept + [(name, value.encode("utf-8", "replace")) for name, value in added.items()]
+        return [
+            *(header for header in message.headers if header[0] not in _ADDED),
+            ("craft-error-stage", self.stage.encode()),
+            ("craft-error-class", self.reason.encode()),
+            ("craft-error-message", self.error[:MESSAGE_BYTES].encode("utf-8", "replace")),
+            ("craft-error-topic", message.topic.encode()),
+            ("craft-error-partition", b"%d" % message.partition),
+            ("craft-error-offset", b"%d" % message.offset),
+        ]
 
 
 class Breaker:

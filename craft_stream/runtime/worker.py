@@ -18,7 +18,7 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import TypeVar
@@ -389,8 +389,10 @@ class Worker:
                 outcome.decisions.positions[-1],
             )
             observer.drifted(partition, signal)
-        for letter in outcome.dead:
-            observer.dead_letter(partition, letter.stage, letter.reason)
+        for (stage, reason), many in Counter(
+            (letter.stage, letter.reason) for letter in outcome.dead
+        ).items():
+            observer.dead_letters(partition, stage, reason, many)
         if len(outcome.decisions):
             observer.model_in_force(partition, int(outcome.decisions.model_version[-1]))
         if held is None:

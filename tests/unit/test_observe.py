@@ -158,7 +158,7 @@ def test_only_a_commit_is_progress(recorder: Recorder, clock: Clock) -> None:
         recorder.transaction(result, 0.1, 3)
         assert value(recorder, "craft_transactions_total", result=result) == 1
     assert value(recorder, "craft_last_commit_timestamp_seconds") == 1_010
-    recorder.dead_letter(0, Stage.DECODE, "not_json")
+    recorder.dead_letters(0, Stage.DECODE, "not_json", 1)
     assert value(recorder, "craft_dead_letters_total", stage="decode", reason="not_json") == 1
 
 
