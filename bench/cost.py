@@ -35,7 +35,7 @@ from bench.held import MIB, held_mib
 from bench.main_job import lines
 from bench.throughput import add
 from connectors.kafka.fetched import messages
-from craft_stream.cli.service import lighten
+from craft_stream.cli.interpreter import lighten
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.records import decision_lines

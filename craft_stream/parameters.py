@@ -48,7 +48,7 @@ class LearningParameters:
 
     reservoir_size: int = 4096
     clusters: int = 64
-    sample_rate: float = 0.0625
+    sample_rate: float = 0.03125
     full_until: int = 50_000
     embedded_rate: float = 0.03125
     identifier: Identifier = "none"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
@@ -32,7 +31,8 @@ class JsonlSource(FileSource):
         self._path = path
         self._file = open_input(path)
         self._line = self._byte = 0
-        self._lines: deque[bytes] = deque()  # without their newlines, and cut
+        self._lines: list[bytes] = []  # that are ready, without their newlines, and cut
+        self._next = 0  # of them
         # by line: bytes behind what is given of it, where not just a newline
         self._beyond: dict[int, int] = {}
         self._filled = 0  # lines that were ever ready
@@ -46,14 +46,15 @@ class JsonlSource(FileSource):
                 raise
 
     def read(self, limit: int) -> Sequence[Message]:
-        """At most `limit` next lines, and at most 64 MiB of them; empty at the end."""
+        """At most `limit` next lines, and little more than 64 MiB of them; empty at the end."""
         taken: list[bytes] = []
         size = 0
         number, path = self._line, self._path
-        while len(taken) < limit and size < _BATCH_BYTES and (self._lines or self._fill()):
-            line = self._lines.popleft()
-            taken.append(line)
-            size += len(line) + 1
+        while len(taken) < limit and size < _BATCH_BYTES and (self._next < len(self._lines) or self._fill()):
+            lines = self._lines[self._next : self._next + limit - len(taken)]
+            self._next += len(lines)
+            taken += lines
+            size += sum(map(len, lines)) + len(lines)
         if self._beyond:
             size += sum(self._beyond.pop(line, 1) - 1 for line in range(number, number + len(taken)))
         self._line, self._byte = number + len(taken), self._byte + size
@@ -73,6 +74,7 @@ class JsonlSource(FileSource):
 
     def _fill(self) -> bool:
         """Get lines ready; False at the end."""
+        self._lines, self._next = [], 0
         while not self._lines:
             block = self._file.read1(_BLOCK)
             if not block:

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.interpreter import lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.cli.service import Verbose, begin, lighten, serve
+from craft_stream.cli.service import Verbose, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.model import Model

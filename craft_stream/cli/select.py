@@ -14,6 +14,7 @@ import typer.core
 
 from connectors.files import open_source
 from connectors.files.open import STANDARD
+from craft_stream.cli.interpreter import lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
@@ -98,6 +99,7 @@ def select(
     if model is None:
         read_target(selection, target or [], settings.record)
     outputs = Outputs(selection.ledger.parameters.digest, output, rejected, decisions, save_model)
+    lighten()
     summary = decide(selection, inputs, settings, outputs)
     summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)

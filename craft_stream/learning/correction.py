@@ -17,7 +17,7 @@ its residual tells the domain. The residual above the wide regression, which the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ from craft_stream.scoring.prediction import Correction, correct
 
 # A cluster's variance is shrunk to that of all clusters with the weight of eight pairs.
 _VARIANCE_PAIRS = 8.0
-# Steps that weights are rounded to, .6 % of their root mean square (.005): unrounded, they are 6.9 MB of a published Model
-# of 27.7 MB, rounded 3.0.
+# Steps that a Model's weights are rounded to, about 1 % of their root mean square (.005): unrounded, they are 6.9 MB of a
+# published Model of 27.7 MB, rounded 3.0.
 _WEIGHT_STEPS = np.float32(16384)
 
 
@@ -46,6 +46,12 @@ class CorrectionFit:
     clusters: NDArray[np.int16]
     gains: NDArray[np.float32]
     residuals: NDArray[np.float32]
+
+    @property
+    def rounded(self) -> Correction:
+        """The correction as a Model holds it."""
+        steps = np.round(self.correction.weights * _WEIGHT_STEPS)
+        return replace(self.correction, weights=np.asarray(steps / _WEIGHT_STEPS, np.float32))
 
     def without(
         self, x: NDArray[np.float32], clusters: NDArray[np.int16], parents: NDArray[np.int64]
@@ -104,7 +110,6 @@ def fit_correction(
         weights[cluster], residuals[members] = gain.T @ errors[members], rest
         gains[members] = gain / keep[:, None]
         squared[members] = (rest * rest).sum(axis=1) / (keep * keep)
-    weights = np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS
     overall = float(squared.mean())
     sums = np.bincount(clusters, squared, count)
     sizes = np.bincount(clusters, minlength=count)

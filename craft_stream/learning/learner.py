@@ -321,8 +321,8 @@ class Learner:
             characters=characters,
             forward=forward,
             backward=backward,
-            correction=fit.correction,
-            conditional=alone.correction,
+            correction=fit.rounded,
+            conditional=alone.rounded,
             head=self._fit_head(target, fit, x, clusters, lexicon, characters, forward, backward, centroids),
             calibration=_EMPTY_CALIBRATION,
         )
