@@ -313,7 +313,8 @@ def main() -> None:
     found["cores_busy"] = round(work / (work + idle) * (os.cpu_count() or 1), 2)
     print(json.dumps(found, indent=1))
     if arguments.output:
-        add(arguments.output, arguments.way, found)
+        other = f" {arguments.rate}" if arguments.way == "linear" and arguments.rate != RATE else ""
+        add(arguments.output, f"{arguments.way}{other}", found)
 
 
 if __name__ == "__main__":

@@ -97,15 +97,20 @@ def linear(found: Found) -> str:
     """What a pair costs in each million."""
     parts = ("learner_mib", "model_mib", "published_mib", "ledger_mib", "process_mib")
     rows = [
-        [f"{row['pairs']:,}", f"{row['us']:.2f}", *(f"{row[part]:.1f}" for part in parts)]
+        [
+            f"{row['pairs']:,}",
+            f"{row['us']:.2f}",
+            f"{row['engine_us']:.2f}",
+            *(f"{row[part]:.1f}" for part in parts),
+        ]
         for row in found["millions"]
     ]
     first, last = found["millions"][0]["us"], found["millions"][-1]["us"]
     warm = found["millions"][1]["us"]
-    names = ["pairs", "CPU us a pair", "learner, MiB", "Model, MiB", "published, MiB", "ledger, MiB"]
-    names.append("process, MiB")
+    names = ["pairs", "CPU us a pair", "engine alone", "learner, MiB", "Model, MiB", "published, MiB"]
+    names += ["ledger, MiB", "process, MiB"]
     return (
-        f"{table(names, rows)}\n\nThe last million costs {last / warm:.3f} times the second, "
+        f"Budget {found['rate']:.0%}.\n\n{table(names, rows)}\n\nThe last million costs {last / warm:.3f} times the second, "
         f"{last / first:.3f} times the first. {command(found)}"
     )
 
@@ -194,7 +199,7 @@ def scaling(found: Found) -> str:
             f"{2 * n}",
             f"{n * rate / 1e6:.2f} million",
             f"{n * rate * 250 / 1e6:,.0f}",
-            f"{n * max(1.0, rate / 10_000):,.0f}",
+            f"{n * max(1.0, rate / 20_000):,.0f}",
             f"{1.5 * n:.0f}",
         ]
         for n in (1, 8, 64)
@@ -215,6 +220,7 @@ PARTS: dict[str, Callable[[Found], str]] = {
     "workers": workers,
     "stages": stages,
     "linear": linear,
+    "linear 0.01": linear,
     "start": start,
     "select": select,
     "latency": latency,

@@ -7,7 +7,6 @@ library would keep a process alive that wants to end.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -27,24 +26,19 @@ class Lane(Generic[T]):
         self._jobs: SimpleQueue[Callable[[], T] | None] = SimpleQueue()
         self._wake = wake
         self._outcome: tuple[T | None, BaseException | None] | None = None
-        self._since: float | None = None
+        self._busy = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     @property
     def busy(self) -> bool:
         """Whether a job runs or its result waits to be collected."""
-        return self._since is not None
-
-    @property
-    def seconds(self) -> float:
-        """How long the job has been running; 0 when there is none."""
-        return time.monotonic() - self._since if self._since is not None else 0.0
+        return self._busy
 
     def submit(self, job: Callable[[], T]) -> None:
         """Start a job; only when not busy."""
-        assert self._since is None, "a lane does one job at a time"  # noqa: S101
-        self._since = time.monotonic()
+        assert not self._busy, "a lane does one job at a time"  # noqa: S101
+        self._busy = True
         self._jobs.put(job)
 
     @property
@@ -56,7 +50,7 @@ class Lane(Generic[T]):
         """The ended job's result; raises what the job raised."""
         assert self._outcome is not None, "the job has not ended"  # noqa: S101
         result, error = self._outcome
-        self._outcome = self._since = None
+        self._outcome, self._busy = None, False
         if error is not None:
             raise error
         return result  # type: ignore[return-value]
