@@ -56,7 +56,7 @@ class LearningParameters:
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 204_800
-    discriminant: float = 0.5
+    discriminant: float = 0.6
     balance: float = 2.1
     correction_ridge: float = 5.0
     seed: int = 0
