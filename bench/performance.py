@@ -70,7 +70,8 @@ def throughput(found: Found) -> str:
         "(a) over it, CPU",
         "peak MiB",
     ]
-    return f"{table(header, rows)}\n\n{len(own['runs']) if own else ''} runs each, in turn. {command(found)}"
+    runs = max(len(row["runs"]) for row in found["contenders"].values())
+    return f"{table(header, rows)}\n\n{runs} runs each, in turn. {command(found)}"
 
 
 def workers(found: Found) -> str:
