@@ -13,9 +13,9 @@ from tests.integration.deployment import pairs, target_pairs
 
 PAIRS = 150_000
 WARM = 60_000
-# CPU time of a worker over that of a bare loop that consumes and produces as much, on the same broker: 2.7 measured on a
-# machine with twelve times more to do than it can.
-MOST = 4.0
+# CPU time of a worker over that of a bare loop that consumes and produces as much, on the same broker: .65 measured beside
+# other tests. (Records are short here, and few are accepted.)
+MOST = 1.8
 
 pytestmark = pytest.mark.integration
 
