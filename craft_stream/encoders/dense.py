@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.scoring.embedding import Side, nearest
+from craft_stream.scoring.embedding import EmbeddingError, Side, nearest
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.tokens import Tokens
 
@@ -118,12 +118,15 @@ class DenseEncoder:
         together = getattr(encoder, "batched", False)
         with self._lock:
             self.encoded += len(texts)
-        if together and texts:
-            return list(self._checked(encoder.encode(texts, batch_size=_TURN, normalize_embeddings=True)))
-        return [
-            self._checked(encoder.encode([text], batch_size=1, normalize_embeddings=True))[0]
-            for text in texts
-        ]
+        turns = [texts] if together and texts else [[text] for text in texts]
+        found: list[NDArray[np.float32]] = []
+        for turn in turns:
+            try:
+                vectors = encoder.encode(turn, batch_size=_TURN if together else 1, normalize_embeddings=True)
+            except Exception as error:  # whatever it is, these texts cause it
+                raise EmbeddingError(f"the encoder failed ({type(error).__name__}: {error})") from error
+            found += list(self._checked(vectors))
+        return found
 
     def _checked(self, vectors: Any) -> NDArray[np.float32]:
         array = np.asarray(vectors, np.float32)

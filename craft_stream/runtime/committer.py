@@ -157,8 +157,7 @@ class Committer:
         topic = self._settings.kafka.dead_letter_topic
         records = []
         for letter in dead:
-            policy = policies.decode if letter.stage is Stage.DECODE else policies.decide
-            if policy == "dead-letter":
+            if policies.of(letter.stage) == "dead-letter":
                 message = letter.message
                 # a record without value needs a key
                 key = b"" if message.value is None and message.key is None else message.key

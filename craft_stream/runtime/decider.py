@@ -24,6 +24,7 @@ from craft_stream.runtime.partition import Partition
 from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import TransactionError
+from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.listed import Listed
@@ -141,10 +142,11 @@ class Decider:
         except CraftError:
             raise
         except Exception as error:
-            if policies.decide == "fail":
+            stage = failed_stage(error)
+            if policies.of(stage) == "fail":
                 raise DataError(
                     f"{messages[0].topic}/{number}, offsets {messages[0].offset} to {messages[-1].offset}: the "
-                    f"selector failed ({type(error).__name__}: {error}); errors.policies.decide says to stop"
+                    f"selector failed ({type(error).__name__}: {error}); errors.policies.{stage} says to stop"
                 ) from error
             self.careful.add(number)
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
@@ -178,10 +180,15 @@ class Decider:
                     decoded.batch.slice(row, row + 1), Ledger(self._selector.parameters), model
                 )
             except Exception as error:  # whatever it is, this record causes it
-                failed.append(DeadLetter(message, Stage.DECIDE, type(error).__name__, str(error)))
+                failed.append(DeadLetter(message, failed_stage(error), type(error).__name__, str(error)))
                 continue
             rows.append(row)
         return decoded.take(rows), failed
+
+
+def failed_stage(error: Exception) -> Stage:
+    """Where a pair failed on which the selector raised `error`."""
+    return Stage.EMBED if isinstance(error, EmbeddingError) else Stage.DECIDE
 
 
 def model_changes(decisions: Decisions, before: int) -> list[tuple[int, int]]:

@@ -34,6 +34,7 @@ class Stage(StrEnum):
 
     POLL = "poll"
     DECODE = "decode"
+    EMBED = "embed"
     DECIDE = "decide"
     PRODUCE = "produce"
     COMMIT = "commit"

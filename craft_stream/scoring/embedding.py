@@ -16,6 +16,10 @@ Side = Literal["source", "target"]
 NO_CLUSTER = -1
 
 
+class EmbeddingError(Exception):
+    """The encoder failed on a text."""
+
+
 class Embedder(Protocol):
     """Embeds texts that are already tokenised.
 

@@ -248,11 +248,13 @@ class PolicySettings(Section):
     decode: Policy = "dead-letter"
     """not a pair: `fail`, `skip` or `dead-letter`"""
     embed: Policy = "fail"
-    """the encoder failed"""
+    """the encoder failed on it"""
     decide: Policy = "fail"
-    """the selector failed"""
-    produce: Policy = "fail"
-    """a record could not be written"""
+    """the selector failed on it"""
+
+    def of(self, stage: str) -> Policy:
+        """The policy of a stage, by its name."""
+        return {"decode": self.decode, "embed": self.embed, "decide": self.decide}[stage]
 
 
 class ErrorsSettings(Section):

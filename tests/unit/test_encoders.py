@@ -20,6 +20,7 @@ from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters, SelectionParameters
+from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import TextBatch
@@ -88,6 +89,24 @@ def test_each_side_may_have_its_own_encoder() -> None:
     assert np.array_equal(sides[0], sides[2])
     with pytest.raises(ConfigurationError, match="48 and 32 dimensions"):
         DenseEncoder(one, "two", HashingEncoder(32))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_an_encoder_raises_is_named_as_its_fault(together: bool) -> None:
+    """Not as the selector's: another policy says what becomes of the record."""
+
+    class Brittle(Counting):
+        batched = together
+
+        def encode(self, inputs: Sequence[str], **named: Any) -> np.ndarray:
+            if "bad" in inputs:
+                raise MemoryError("no room")
+            return super().encode(inputs, **named)
+
+    encoder = DenseEncoder(Brittle(), "brittle")
+    assert embed(encoder, ["good"]).shape == (1, encoder.dimensions)
+    with pytest.raises(EmbeddingError, match="MemoryError: no room"):
+        embed(encoder, ["good", "bad"])
 
 
 def test_threads_may_share_an_encoder() -> None:

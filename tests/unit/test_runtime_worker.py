@@ -20,6 +20,7 @@ from craft_stream.runtime.models import FixedModel, ModelFollower
 from craft_stream.runtime.observer import Observer, RebalanceKind
 from craft_stream.runtime.transport import Position
 from craft_stream.runtime.worker import Worker
+from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch
@@ -304,24 +305,27 @@ def test_poison_policy_fail_stops(model: Model) -> None:
     assert broker.committed.get(1, Position(0)).offset <= 3  # where the first broken one is
 
 
+@pytest.mark.parametrize(("stage", "error"), [("decide", RuntimeError), ("embed", EmbeddingError)])
 def test_the_engine_failing_on_a_record_makes_it_a_dead_letter(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    stage: str, error: type[Exception], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pair that the selector fails on is sifted out when the policy says so; all others are decided."""
+    """A pair that selector or encoder fails on is sifted out when the policy says so; all others are decided."""
     from craft_stream.selection.selector import Selector
 
     original = Selector.decide
 
     def brittle(self: Selector, batch: PairBatch, *rest: Any, **named: Any) -> Any:
         if any(text == json.loads(VALUES[100])["src"] for text in batch.source.texts()):
-            raise RuntimeError("cannot")
+            raise error("cannot")
         return original(self, batch, *rest, **named)
 
     monkeypatch.setattr(Selector, "decide", brittle)
-    configured = configuration(errors__policies={"decide": "dead-letter"})
+    with pytest.raises(DataError, match=f"errors.policies.{stage} says to stop"):
+        run(filled(configuration()), configuration(), model)
+    configured = configuration(errors__policies={stage: "dead-letter"})
     broker = filled(configured)
     run(broker, configured, model)
     _, decisions, dead = seen(broker, configured)
     stages = [dict(headers)["craft-error-stage"] for _, _, headers in dead]
-    assert stages.count(b"decide") == 1
+    assert stages.count(stage.encode()) == 1
     assert len(decisions) + len(dead) == RECORDS
