@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import ConfigurationError, CraftError
 from craft_stream.scoring.embedding import EmbeddingError, Side, nearest
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.tokens import Tokens
@@ -123,6 +123,8 @@ class DenseEncoder:
         for turn in turns:
             try:
                 vectors = encoder.encode(turn, batch_size=_TURN if together else 1, normalize_embeddings=True)
+            except CraftError:  # the encoder, not a text, is wrong, and it says what to do
+                raise
             except Exception as error:  # whatever it is, these texts cause it
                 raise EmbeddingError(f"the encoder failed ({type(error).__name__}: {error})") from error
             found += list(self._checked(vectors))

@@ -109,6 +109,17 @@ def test_what_an_encoder_raises_is_named_as_its_fault(together: bool) -> None:
         embed(encoder, ["good", "bad"])
 
 
+def test_an_encoder_that_says_what_to_do_is_heard() -> None:
+    """Its own ConfigurationError, at the first text or later, is not taken for a fault of the text."""
+
+    class Padless(Counting):
+        def encode(self, inputs: Sequence[str], **named: Any) -> np.ndarray:
+            raise ConfigurationError("set encoder.options.batch_size = 1")
+
+    with pytest.raises(ConfigurationError, match="batch_size"):
+        DenseEncoder(Padless(), "padless")
+
+
 def test_threads_may_share_an_encoder() -> None:
     """Eight threads that ask for overlapping texts, more than are kept, all get the right rows."""
     encoder = DenseEncoder(Counting(), "counting")
