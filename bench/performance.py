@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from craft_stream.settings import KafkaSettings
+
 Found = dict[str, Any]
 
 NAMES = {
@@ -200,7 +202,7 @@ def scaling(found: Found) -> str:
             f"{2 * n}",
             f"{n * rate / 1e6:.2f} million",
             f"{n * rate * 250 / 1e6:,.0f}",
-            f"{n * max(1.0, rate / 20_000):,.0f}",
+            f"{n * max(1.0, rate / KafkaSettings().max_poll_records):,.0f}",
             f"{1.5 * n:.0f}",
         ]
         for n in (1, 8, 64)

@@ -27,19 +27,22 @@ import orjson
 from bench import machine
 from bench.main_job import lines
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.parameters import LearningParameters
+from craft_stream.settings import DecisionsSettings, KafkaSettings
 from tests.broker import cluster
 from tests.integration.deployment import ROOT, Deployment, committed
 
 RATE = 0.1
 WAIT_SECONDS = 300.0
+_KAFKA, _LEARNING = KafkaSettings(), LearningParameters()
 # As `run` has them by default.
 DEFAULTS = {
-    "kafka.commit_interval_ms": 1000,
-    "kafka.max_poll_records": 20_000,
-    "kafka.session_timeout_ms": 10_000,
-    "learner.prime_pairs": 50_000,
-    "learner.prime_seconds": 30.0,
-    "decisions.rejected_sample": 0.01,
+    "kafka.commit_interval_ms": _KAFKA.commit_interval_ms,
+    "kafka.max_poll_records": _KAFKA.max_poll_records,
+    "kafka.session_timeout_ms": _KAFKA.session_timeout_ms,
+    "learner.prime_pairs": _LEARNING.prime_pairs,
+    "learner.prime_seconds": _LEARNING.prime_seconds,
+    "decisions.rejected_sample": DecisionsSettings().rejected_sample,
     "budget.rate": RATE,
 }
 Figures = dict[str, float]

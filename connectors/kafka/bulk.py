@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kafka import TopicPartition
@@ -36,9 +37,6 @@ def _varint(value: int) -> bytes:
 
 # Lengths and places in a batch: nearly all are below.
 _VARINTS = [_varint(value) for value in range(8192)]
-# Names of headers, written down: a few dozen, unless somebody puts what changes into them.
-_NAMES: dict[str, bytes] = {}
-_KEPT_NAMES = 1024
 
 
 def _length(value: int) -> bytes:
@@ -49,11 +47,10 @@ def _field(data: bytes | None) -> bytes:
     return _NULL if data is None else _length(len(data)) + data
 
 
-def _named(name: str) -> bytes:
-    field = _field(name.encode())
-    if len(_NAMES) < _KEPT_NAMES:
-        _NAMES[name] = field
-    return field
+# A few dozen, unless somebody puts what changes into them.
+@lru_cache(maxsize=1024)
+def _header_name(name: str) -> bytes:
+    return _field(name.encode())
 
 
 def _line(place: int, rest: bytes) -> bytes:
@@ -84,7 +81,7 @@ def bodies(records: Iterable[Record], limit: int) -> Iterator[Body]:
     for record in records:
         rest = _field(record.key) + _field(record.value) + _length(len(record.headers))
         for name, value in record.headers:
-            rest += (_NAMES.get(name) or _named(name)) + _field(value)
+            rest += _header_name(name) + _field(value)
         line = _line(len(parts), rest)
         if parts and size + len(line) > limit:
             yield Body(b"".join(parts), len(parts), largest)

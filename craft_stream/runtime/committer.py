@@ -129,7 +129,7 @@ class Committer:
             receipts[number] = self._send_ledger(output, number, outcome, sizes.setdefault(number, {}))
         output.settle()
         middle = time.monotonic()
-        self._observer.stage(Stage.PRODUCE, middle - began, sum(len(o.batch) for o in outcomes.values()))
+        self._observer.stage(Stage.PRODUCE, middle - began, sum(len(o.decisions) for o in outcomes.values()))
         offsets = {}
         for number, outcome in outcomes.items():
             places = outcome.partition.places

@@ -43,9 +43,8 @@ class Outcome:
 
     Attributes:
         partition: as it was decided on; by the time that this is committed its ledger may be ahead.
-        decoded: its messages.
-        batch: the pairs that were decided.
-        decisions: on them.
+        decoded: its messages and pairs.
+        decisions: on the pairs.
         dead: what could not be decided.
         kept: bool [pairs], rejected ones whose decisions are written down.
         changes: (offset, version) wherever another Model came into force.
@@ -56,7 +55,6 @@ class Outcome:
 
     partition: Partition
     decoded: Decoded
-    batch: PairBatch
     decisions: Decisions
     dead: list[DeadLetter]
     kept: NDArray[np.bool_]
@@ -161,7 +159,6 @@ class Decider:
         return Outcome(
             partition,
             decoded,
-            batch,
             decisions,
             dead,
             kept,

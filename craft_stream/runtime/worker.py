@@ -230,9 +230,13 @@ class Worker:
             return
         for partition in partitions:
             self._state(partition, PartitionState.DRAINING)
-        deadline = time.monotonic() + self._settings.kafka.revoke_budget_ms / 1000
-        while self._work.ended < holding[-1] and time.monotonic() < deadline:
-            self._wake.wait(0.01)
+        self._await(holding[-1], self._settings.kafka.revoke_budget_ms / 1000)
+
+    def _await(self, jobs: int, seconds: float) -> None:
+        """Wait until so many of the transactions at work have ended, or for so long."""
+        deadline = time.monotonic() + seconds
+        while self._work.ended < jobs and time.monotonic() < deadline:
+            self._wake.wait(0.05)
             self._wake.clear()
             self._observer.beat()
 
@@ -365,7 +369,7 @@ class Worker:
             for kind, size in done.ledger_bytes[partition].items():
                 self._observer.ledger_written(partition, kind, size)
             if self._learner is not None:
-                self._learner.offer(partition, outcome.batch, outcome.decisions.accepted)
+                self._learner.offer(partition, outcome.decoded.batch, outcome.decisions.accepted)
         stamps = [m.timestamp_ms for o in outcomes.values() for m in o.decoded.messages if m.timestamp_ms > 0]
         if stamps:
             self._observer.latency(max(0.0, now - sum(stamps) / len(stamps) / 1000), len(stamps))
@@ -442,11 +446,7 @@ class Worker:
         for partition in self._held:
             self._state(partition, PartitionState.DRAINING)
         # a recovery has nothing to commit, it only ends a transaction that its time-out would end too
-        deadline = time.monotonic() + (RECOVERY_STOP_SECONDS if self._recovering else STOP_SECONDS)
-        while self._work.ended < len(self._work) and time.monotonic() < deadline:
-            self._wake.wait(0.05)
-            self._wake.clear()
-            self._observer.beat()
+        self._await(len(self._work), RECOVERY_STOP_SECONDS if self._recovering else STOP_SECONDS)
         self._collect_work(group)
 
     def _close(self, group: Group | None) -> None:

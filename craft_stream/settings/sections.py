@@ -254,7 +254,8 @@ class PolicySettings(Section):
 
     def of(self, stage: str) -> Policy:
         """The policy of a stage, by its name."""
-        return {"decode": self.decode, "embed": self.embed, "decide": self.decide}[stage]
+        policy: Policy = getattr(self, stage)
+        return policy
 
 
 class ErrorsSettings(Section):

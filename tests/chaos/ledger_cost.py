@@ -24,15 +24,9 @@ from craft_stream.learning.learner import Learner
 from craft_stream.records import decode
 from craft_stream.text.batch import PairBatch
 from tests import broker
-from tests.chaos.endurance import records
+from tests.chaos.endurance import OVERRIDES, records
 from tests.integration.deployment import COMMAND, ROOT, Deployment
 
-OVERRIDES = {
-    "kafka.max_poll_records": 20_000,
-    "kafka.commit_interval_ms": 1_000,
-    "decisions.rejected_sample": 0.01,
-    "budget.rate": 0.1,
-}
 WITHOUT = (
     "from craft_stream.runtime.committer import Committer; Committer._send_ledger = lambda *_: []; "
     "from craft_stream.cli import main; main()"
