@@ -88,13 +88,14 @@ class Decider:
     """Turns messages into decisions, and ledgers into what they are after them.
 
     Attributes:
-        careful: partitions whose last batch the engine failed on: pairs are tried one by one there.
+        careful: by partition, the last offset of the batch that the engine failed on: up to there pairs are tried one
+            by one. A batch behind it may be decided before that one is read again, so none that succeeds ends it.
     """
 
     def __init__(
         self, settings: Settings, selector: Selector, observer: Observer, listed: Listed | None = None
     ) -> None:
-        self.careful: set[int] = set()
+        self.careful: dict[int, int] = {}
         self._settings, self._selector, self._observer, self._listed = settings, selector, observer, listed
 
     def warm_up(self, model: Model) -> None:
@@ -128,8 +129,8 @@ class Decider:
         began = time.monotonic()
         decoded = decode_messages(messages, self._settings.record, policies.decode)
         dead = list(decoded.dead)
-        if number in self.careful:
-            decoded, failed = self._sift(decoded, model)
+        if messages[0].offset <= self.careful.get(number, -1):
+            decoded, failed = self._sift(decoded, ledger.twin(), model)
             dead += failed
         middle = time.monotonic()
         self._observer.stage(Stage.DECODE, middle - began, len(messages))
@@ -146,9 +147,8 @@ class Decider:
                     f"{messages[0].topic}/{number}, offsets {messages[0].offset} to {messages[-1].offset}: the "
                     f"selector failed ({type(error).__name__}: {error}); errors.policies.{stage} says to stop"
                 ) from error
-            self.careful.add(number)
+            self.careful[number] = messages[-1].offset
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
-        self.careful.discard(number)
         if decoded.last_offset >= ledger.next_offset:
             ledger.skip(decoded.last_offset)
         self._observer.stage(Stage.DECIDE, time.monotonic() - middle, len(batch))
@@ -168,14 +168,12 @@ class Decider:
             ledger.summary(),
         )
 
-    def _sift(self, decoded: Decoded, model: Model) -> tuple[Decoded, list[DeadLetter]]:
-        """Try each pair alone, on a ledger of its own, and take out those that the engine fails on."""
+    def _sift(self, decoded: Decoded, ledger: Ledger, model: Model) -> tuple[Decoded, list[DeadLetter]]:
+        """Try pair by pair on a ledger that counts for nothing, and take out those that the engine fails on."""
         rows, failed = [], []
         for row, message in enumerate(decoded.messages):
             try:
-                self._selector.decide(
-                    decoded.batch.slice(row, row + 1), Ledger(self._selector.parameters), model
-                )
+                self._selector.decide(decoded.batch.slice(row, row + 1), ledger, model)
             except Exception as error:  # whatever it is, this record causes it
                 failed.append(DeadLetter(message, failed_stage(error), type(error).__name__, str(error)))
                 continue

@@ -6,6 +6,7 @@ that has applied every delta equals the one that made them, bit for bit.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -273,6 +274,10 @@ class LedgerState:
                 f"the ledger has model {self.model_version} in force, not {model.version}: load that version first"
             )
         self.model = model
+
+    def twin(self) -> Self:
+        """The same state once more, to go another way; the Model, which never changes, is shared."""
+        return copy.deepcopy(self, {id(shared): shared for shared in (self.model, self.parameters)})
 
     def digest(self) -> str:
         """16 hexadecimal digits of the whole state: equal states, equal digests, however the log was cut."""

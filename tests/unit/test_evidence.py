@@ -32,7 +32,16 @@ from craft_stream.runtime.worker import Worker
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import LedgerSettings, Settings
 from craft_stream.testing.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from tests.unit.test_runtime_worker import TOY, VALUES, configuration, damage, filled, halves, model
+from tests.unit.test_runtime_worker import (
+    PARTITIONS,
+    TOY,
+    VALUES,
+    configuration,
+    damage,
+    filled,
+    halves,
+    model,
+)
 from tests.unit.toy import target
 
 __all__ = ["model"]  # a fixture
@@ -341,10 +350,10 @@ def test_falling_back_is_told(
     """The newest whole ledger is damaged and the one before leads on: a warning, and counted."""
     monkeypatch.setattr(ledger_log, "WHOLE_EVERY", 2)
     broker, configured = halves(model)
-    assert damage(broker, configured, b"whole", slice(-1, None)) == 2
+    assert damage(broker, configured, b"whole", slice(-1, None)) == PARTITIONS
     told = Told()
     work(broker, configured, model, told)
-    assert told.damage == ["fell_back", "fell_back"]
+    assert told.damage == ["fell_back"] * PARTITIONS
     assert "damaged records of the ledger topic were passed over" in caplog.text
 
 

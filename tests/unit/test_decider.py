@@ -1,0 +1,96 @@
+"""The first half of a transaction: what happens to the batch that the engine fails on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from craft_stream.encoders import load_encoder
+from craft_stream.model import Model
+from craft_stream.runtime.decider import Batch, Decider
+from craft_stream.runtime.ledger_log import LedgerPlaces, LedgerWriter
+from craft_stream.runtime.observer import Observer, Stage
+from craft_stream.runtime.partition import Partition
+from craft_stream.runtime.ports import Message
+from craft_stream.runtime.transport import TransactionError
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.text.batch import PairBatch
+from tests.unit.test_runtime_worker import VALUES, configuration, model
+
+__all__ = ["model"]  # a fixture
+
+BAD = 130  # the offset of a pair that the engine fails on
+MESSAGES = [
+    Message(value, offset, "crawl.pairs")
+    for offset, value in enumerate(value for value in VALUES if value != b"broken")
+]
+
+
+@pytest.fixture
+def decider(monkeypatch: pytest.MonkeyPatch) -> Decider:
+    """Its selector fails on one pair, once the ledger has seen a hundred: a pair may fail in some states only."""
+    original = Selector.decide
+    bad = json.loads(MESSAGES[BAD].value or b"")["src"]
+
+    def brittle(self: Selector, batch: PairBatch, ledger: Ledger, *rest: Any, **named: Any) -> Any:
+        if bad in batch.source.texts() and ledger.seen >= 100:
+            raise RuntimeError("cannot")
+        return original(self, batch, ledger, *rest, **named)
+
+    monkeypatch.setattr(Selector, "decide", brittle)
+    configured = configuration(errors__policies={"decide": "dead-letter"})
+    return Decider(configured, Selector(configured.parameters(), load_encoder()), Observer())
+
+
+def partition() -> Partition:
+    """As it is restored when nothing is committed."""
+    return Partition(Ledger(configuration().parameters()), LedgerWriter("g/t/0"), LedgerPlaces())
+
+
+def test_a_batch_behind_the_failed_one_does_not_end_the_care(decider: Decider, model: Model) -> None:
+    """The next batch is decided before the failed one is read again: then that one is sifted all the same."""
+    first, second, third = (MESSAGES[start : start + 100] for start in (0, 100, 200))
+    held = partition()
+    decider.decide({0: (held, first)}, model)
+    with pytest.raises(TransactionError, match="cannot"):
+        decider.decide({0: (held, second)}, model)
+    decider.decide({0: (held, third)}, model)
+    again = partition()
+    batches: list[Batch] = [(again, first), (again, second), (again, third)]
+    decided = [decider.decide({0: batch}, model) for batch in batches]
+    dead = [letter for one in decided for letter in one.outcomes[0].dead]
+    assert [(letter.message.offset, letter.stage) for letter in dead] == [(BAD, Stage.DECIDE)]
+    assert sum(len(one.outcomes[0].decisions) for one in decided) == 299
+
+
+def test_sifting_changes_nothing_of_the_ledger(decider: Decider, model: Model) -> None:
+    """With a pair sifted out the ledger is what it would be if that record had held no pair."""
+    held, whole = partition(), partition()
+    decider.careful[0] = 299
+    sifted = (
+        decider.decide({0: (held, MESSAGES[:100])}, model),
+        decider.decide({0: (held, MESSAGES[100:300])}, model),
+    )
+    without = [m._replace(value=b"broken") if m.offset == BAD else m for m in MESSAGES[:300]]
+    decided = decider.decide({1: (whole, without)}, model)
+    assert held.ledger.digest() == whole.ledger.digest()
+    assert sum(one.dead for one in sifted) == decided.dead == 1
+
+
+def test_a_twin_goes_another_way(model: Model) -> None:
+    """It begins in the same state and changes nothing of the other."""
+    parameters = configuration().parameters()
+    selector, ledger = Selector(parameters, load_encoder()), Ledger(parameters)
+    texts = [json.loads(message.value or b"") for message in MESSAGES[:300]]
+    batch = PairBatch.pack([text["src"] for text in texts], [text["tgt"] for text in texts], range(300))
+    selector.decide(batch.slice(0, 200), ledger, model)
+    before, twin = ledger.digest(), ledger.twin()
+    assert twin.digest() == before
+    assert twin.model is ledger.model
+    selector.decide(batch.slice(200, 300), twin, model)
+    assert twin.digest() != before == ledger.digest()
+    selector.decide(batch.slice(200, 300), ledger, model)
+    assert twin.digest() == ledger.digest()
