@@ -10,6 +10,7 @@ the translation of each test source is the target side of the selected pair with
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from numpy.typing import NDArray
 
 from bench.corpus import Corpus, Texts
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+# The vowel signs of Hindi and other marks that combine are none of `\w`; without them its words fell into letters.
+_COMBINING = "".join(
+    chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code)) in ("Mn", "Mc")
+)
+_WORD = re.compile(rf"[\w{_COMBINING}]+|[^\w{_COMBINING}\s]")
 _LONGEST, _ROUNDS, _FLOOR = 60, 5, 1 / 200_000
 _NULL = _START = 0
 

@@ -171,6 +171,15 @@ def test_bits_per_token_by_hand() -> None:
     assert bits == pytest.approx(np.log2(200_000) + 1, abs=0.01)
 
 
+def test_words_keep_their_vowel_signs() -> None:
+    """A word of Hindi is one token downstream, as one of French is: marks that combine do not end it."""
+    from bench.downstream import bits_per_token
+
+    train = Texts(["red house."], ["लाल घर है।"])
+    _, unknown = bits_per_token(train, train, Texts(["red"], ["लाल है की"]))
+    assert unknown == pytest.approx(1 / 3)
+
+
 def test_translations_of_the_domain_help_downstream(corpus: Corpus) -> None:
     """In-domain training pairs cost fewer bits and retrieve better translations than as many out of it."""
     pytest.importorskip("sacrebleu")
