@@ -9,7 +9,7 @@ domain than half of what it held at best, less is spent; a quantile floor could 
 domains score as high as the domain's median.
 
 Threshold. credit = A - accepted; the score is taken above which (credit + rho H) / H of the pairs lie that came lately, H
-the horizon.
+the horizon. Only those count that could be accepted: a duplicate that reached the threshold does not.
 One global threshold with duals for clusters: quantiles for each cluster accept 5 to 46 % too much.
 
 Duals hold cluster c's accepted pairs between (1 - lambda) p_c A and p_c A / (1 - lambda), p_c its share of the target:

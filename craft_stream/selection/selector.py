@@ -113,6 +113,8 @@ class Selector:
             able = candidates[passed]
             reasons[able] = Reason.OVER_BUDGET
             accepted = self._admit(reading, able[scores[able] >= ledger.threshold], reasons, ledger)
+            # duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent
+            able = able[(reasons[able] == Reason.ACCEPTED) | (reasons[able] == Reason.OVER_BUDGET)]
         ledger.record(
             gate_scores,
             scores[able],

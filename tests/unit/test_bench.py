@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import polib
 import pytest
 import zstandard
 from hypothesis import given
@@ -246,3 +247,85 @@ def test_craft_plus_runs_through_the_engine(corpus: Corpus) -> None:
     assert selection.notes["versions"] >= 1
     with pytest.raises(ValueError, match="no parameter 'tpyo'"):
         engine.parameters({"tpyo": 1}, 0.1)
+
+
+WORDS = {"fr": ("Ouvrir", "port", "élevé"), "de": ("Öffnen", "Hafen", "hoch"), "hi": ("खोलें", "बंदरगाह", "ऊँचा")}
+
+
+def _catalogue(path: Path, language: str, name: str, messages: int, mark: str = "") -> None:
+    verb, noun, adjective = WORDS[language]
+    catalogue = polib.POFile()
+    for index in range(messages):
+        text = f"_Open the {name} {index} of the high {index % 7} harbour"
+        catalogue.append(
+            polib.POEntry(msgid=text, msgstr=f"{verb} {name} {index} {noun} {index % 7} {adjective}{mark}")
+        )
+    catalogue.append(polib.POEntry(msgid="label_open", msgstr=verb))
+    catalogue.append(polib.POEntry(msgid=f"{name} only", msgstr=f"{name} only"))
+    path.parent.mkdir(parents=True)
+    catalogue.save(str(path))
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """Two packages in three languages; the second in Hindi half as long, and one catalogue that is none."""
+    root = tmp_path / "packages"
+    for language in WORDS:
+        _catalogue(root / "ships" / "locale" / language / "ships.po", language, "ship", 200)
+        _catalogue(root / "banks" / f"i18n-{language}" / f"{language}.po", language, "bank", 200)
+    (root / "banks" / "i18n-hi" / "hi.po").unlink()
+    (root / "banks" / "i18n-hi").rmdir()
+    _catalogue(root / "banks" / "i18n-hi" / "hi.po", "hi", "bank", 100)
+    (root / "ships" / "locale" / "hi" / "broken.mo").write_bytes(b"none")
+    (tmp_path / "domains.toml").write_text('[domains]\nsea = ["ships/*"]\nmoney = ["banks/*"]\n')
+    return root
+
+
+def _build(packages: Path, language: str, *arguments: str, output: str = "") -> Corpus:
+    from bench.catalogue_corpus import main
+
+    domains = packages.parent / "domains.toml"
+    folder = packages.parent / (output or language)
+    common = ["--packages", str(packages), "--domains", str(domains), "--language", language]
+    assert main([*common, "--output", str(folder), *arguments]) == 0
+    return Corpus(folder, packages.parent / "cache")
+
+
+def test_catalogues_become_a_corpus(packages: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Noise has its shares and kinds, what is held out is not in the stream, and a seed gives the same bytes."""
+    corpus = _build(packages, "hi", "--other", "de,fr")
+    assert "broken.mo is no gettext catalogue" in capsys.readouterr().err
+    sources, targets = corpus.pairs.source.texts(), corpus.pairs.target.texts()
+    noise = corpus.labels.noise
+    shares = np.bincount(noise, minlength=6) / len(noise)
+    assert shares == pytest.approx([0.67, 0.15, 0.05, 0.05, 0.03, 0.05], abs=0.01)
+    assert not any("_" in text or "only" in text for text in sources)
+    assert not set(sources) & {*corpus.target("sea").sources, *corpus.test("sea").sources}
+    assert len(corpus.target("sea").sources) == len(corpus.test("sea").sources) == 200 // 7
+    for source, target, kind in zip(sources, targets, noise, strict=True):
+        aligned = target.startswith("खोलें") and source.split()[2:4] == target.split()[1:3]
+        assert (kind in (0, 5)) <= aligned
+        assert (kind == 2) == (source == target)
+        assert (kind == 3) == target.startswith(("Ö", "Ou"))
+    again = _build(packages, "hi", "--other", "de,fr", output="again")
+    stream = "stream.jsonl.zst"
+    assert (again.folder / stream).read_bytes() == (corpus.folder / stream).read_bytes()
+    other = _build(packages, "hi", "--other", "de,fr", "--seed", "1", output="other")
+    assert (other.folder / stream).read_bytes() != (corpus.folder / stream).read_bytes()
+
+
+def test_shared_messages_make_corpora_that_differ_in_the_language_alone(packages: Path) -> None:
+    """The same messages in the same order, domains, sets and noise: what one language lacks, none has."""
+    french, hindi = _build(packages, "fr", "--shared", "hi"), _build(packages, "hi", "--shared", "fr")
+    assert french.pairs.source.texts() == hindi.pairs.source.texts()
+    assert french.target("money").sources == hindi.target("money").sources
+    assert len(french.target("money").sources) == 100 // 7
+    assert french.labels.noise.tolist() == hindi.labels.noise.tolist()
+    assert french.labels.domains.tolist() == hindi.labels.domains.tolist()
+    assert french.pairs.target.texts() != hindi.pairs.target.texts()
+
+
+def test_a_corpus_without_another_language_is_refused(packages: Path) -> None:
+    """Text of a wrong language must come from somewhere: the command line says so."""
+    with pytest.raises(SystemExit, match="2"):
+        _build(packages, "hi")

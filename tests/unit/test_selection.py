@@ -168,6 +168,17 @@ def test_duplicates_are_accepted_once(toy: Toy, crawl: Stream, models: list[Mode
     assert ledger.reasons[Reason.NEAR_DUPLICATE] > 0
 
 
+def test_duplicates_do_not_make_the_threshold(toy: Toy, models: list[Model]) -> None:
+    """Where every pair comes four times, what is no longer to be had is left out of the threshold: .70 were spent with it."""
+    once = stream(toy, 4000, share=0.2, seed=21).batch
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(4000), 4))
+    sources, targets = _texts(once)
+    batch = PairBatch.pack([sources[i] for i in order], [targets[i] for i in order])
+    decisions, ledger = run(batch, parameters(rate=0.02), models, 4096)
+    assert ledger.reasons[Reason.DUPLICATE] > ledger.accepted
+    assert decisions.accepted.sum() > 0.75 * 0.02 * len(batch)
+
+
 HARD = [
     "", "a", ".", " ", "\u0000", "a" * 100_000, "word " * 20_000, "?!" * 50_000, "שלום עולם", "👩‍👩‍👧‍👦 🎉", "\u202eabc",
     "Ã©Ã¨", "1" * 5000, "日本" * 3000, "\ufffd", "a\u0301" * 100, "<b>" * 500, "\t\n\r",

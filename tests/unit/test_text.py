@@ -65,6 +65,16 @@ def test_kinds_of_tokens() -> None:
     assert tokens.offsets[2] - tokens.offsets[1] == 3
 
 
+def test_a_danda_ends_a_sentence() -> None:
+    """The full stop of Hindi is a mark, so that a word before it is the same word, with a space between or none."""
+    tokens = tokenize(TextBatch.pack(["घर है।", "घर है ।", "घर है॥", "घर है."]))
+    words = tokens.words.reshape(4, 3)
+    assert tokens.kinds.reshape(4, 3).tolist() == [[WORD, WORD, MARK]] * 4
+    assert (words[1:3] == words[0]).all()
+    assert words[3, :2].tolist() == words[0, :2].tolist()
+    assert words[3, 2] != words[0, 2]
+
+
 def test_stems_join_inflections() -> None:
     """Words that share six characters share a stem and no word."""
     tokens = tokenize(TextBatch.pack(["translation translated"]))
