@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 
 
@@ -17,3 +18,19 @@ def lighten() -> None:
     gc.set_threshold(50_000, 10, 10)
     gc.freeze()
     sys.setswitchinterval(0.0005)
+
+
+def spare_scipy() -> None:
+    """Load numba's array functions without scipy.linalg, which takes .17 s to import. Before the first kernel runs.
+
+    numba looks whether scipy's BLAS is there; without it an inner product within `np.convolve` is compiled instead, which
+    no kernel uses. Afterwards scipy.linalg can be imported, by numba too.
+    """
+    name = "scipy.linalg"
+    if name in sys.modules:
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # an import fails at once
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[name]

@@ -1,15 +1,21 @@
-"""One pass over a stream in one thread: prime on its head, then decide, learn and publish in turn."""
+"""One pass over a stream: prime on its head, then decide, and publish a version where one is due.
+
+Blocks are learned from in a thread beside, in their order; a version waits for all before it, so decisions are those of one
+thread.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.cli.beside import Background
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, RecordError
 from craft_stream.learning.learner import Learner
@@ -26,6 +32,8 @@ from craft_stream.text.batch import PairBatch
 
 # Blocks of one epoch: a version published after a block is in force from the next one on.
 BLOCK = 1024
+# A message beside its value: an empty line takes memory too.
+_MESSAGE_BYTES = 200
 # Priming keeps the head of the stream in memory; sentences take ~200 bytes, so this cuts only absurd input.
 _PRIMING_BYTES = 1 << 28
 
@@ -56,6 +64,11 @@ class Block:
         end = start + len(messages)
         batch, rows, errors = read_pairs(messages, np.arange(start, end), record)
         return cls(messages, rows, errors, batch, end, record)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        return _MESSAGE_BYTES * len(self.messages) + sum(len(m.value or b"") for m in self.messages)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -106,6 +119,7 @@ class Pass:
         self._selector = Selector(parameters, encoder)
         self.ledger = Ledger(self._selector.parameters)
         self._learner = Learner(parameters, encoder) if model is None else None
+        self._observed = 0  # pairs that the learner has been given, or will have been by the next version
 
     def observe_target(self, block: Block) -> None:
         """Add pairs of the target; without effect where a version is pinned."""
@@ -121,19 +135,34 @@ class Pass:
         stream = iter(stream)
         head = self._prime(stream)
         primed = len(head)
-        for number, block in enumerate(chain(_drain(head), stream)):
-            if self._learner is not None and self._learner.due:
-                self._publish(self._learner)
-            assert self.model is not None  # noqa: S101  # primed, or pinned
-            listed = None if self._listed is None else self._mask(self._listed, block)
-            decisions = self._selector.decide(block.batch, self.ledger, self.model, listed)
-            if self.ledger.next_offset < block.end:
-                self.ledger.skip(block.end - 1)
-            yield block, decisions
-            if self._learner is not None:
-                self._learner.observe_accepted(block.batch.take(np.flatnonzero(decisions.accepted)))
-                if number >= primed:
-                    self._learner.observe(block.batch)
+        lessons = Background("learn")
+        try:
+            for number, block in enumerate(chain(_drain(head), stream)):
+                if self._learner is not None and self._observed >= self._learner.next_version:
+                    lessons.settle()
+                    self._publish(self._learner)
+                assert self.model is not None  # noqa: S101  # primed, or pinned
+                listed = None if self._listed is None else self._mask(self._listed, block)
+                decisions = self._selector.decide(block.batch, self.ledger, self.model, listed)
+                if self.ledger.next_offset < block.end:
+                    self.ledger.skip(block.end - 1)
+                yield block, decisions
+                if self._learner is not None:
+                    fresh = number >= primed
+                    self._observed += len(block.batch) if fresh else 0
+                    lessons.submit(
+                        partial(self._learn, self._learner, block.batch, decisions.accepted, fresh)
+                    )
+            lessons.settle()
+        finally:
+            lessons.close()
+
+    @staticmethod
+    def _learn(learner: Learner, batch: PairBatch, accepted: NDArray[np.bool_], fresh: bool) -> None:
+        """Learn from a block; what primed the learner, and so is not fresh, only for what was accepted of it."""
+        learner.observe_accepted(batch.take(np.flatnonzero(accepted)))
+        if fresh:
+            learner.observe(batch)
 
     @staticmethod
     def _mask(listed: Listed, block: Block) -> NDArray[np.bool_]:
@@ -151,7 +180,8 @@ class Pass:
                 break
             self._learner.observe(block.batch)
             head.append(block)
-            size += sum(len(message.value or b"") for message in block.messages)
+            size += block.size
+        self._observed = self._learner.pairs_seen
         self._publish(self._learner)
         return head
 

@@ -38,6 +38,8 @@ from craft_stream.text.ngrams import NGRAM_BITS, NGrams
 
 # Pairs that the first judgement of the stream waits for; until then every pair is learned from alike.
 _FIRST_JUDGEMENT = 2048
+# Pairs that are learned from together: of a small sample each batch would cost 1 ms however few they are.
+_LESSON = 256
 # Pairs less likely clean than this teach nothing.
 _SMALLEST_WEIGHT = 0.25
 _CALIBRATION_PAIRS = 16_384
@@ -70,6 +72,7 @@ class Learner:
 
     Attributes:
         pairs_seen: pairs of the stream observed.
+        next_version: `pairs_seen` at which a new version is due.
     """
 
     def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
@@ -90,12 +93,13 @@ class Learner:
         self._recent = RecentPairs(2 * _CALIBRATION_PAIRS)
         self._stems = (np.zeros(1 << STEM_BITS, np.float32), np.zeros(1 << STEM_BITS, np.float32))
         self._learned = 0
+        self._waiting: list[PairBatch] = []
         self._weights = (np.ones(1 << STEM_BITS, np.float32), np.ones(1 << STEM_BITS, np.float32))
         self._target: _Target | None = None
         self._judge: Scorer | None = None
         self._next_judgement = _FIRST_JUDGEMENT
         self._version = 0
-        self._next_version = 0
+        self.next_version = 0
 
     @property
     def target_size(self) -> int:
@@ -110,7 +114,7 @@ class Learner:
     @property
     def due(self) -> bool:
         """A new version should be published: the pairs seen have doubled, or so many have come as `publish_pairs` says."""
-        return self.pairs_seen >= self._next_version
+        return self.pairs_seen >= self.next_version
 
     def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
         """Add or replace target pairs; the order in which they come has no influence."""
@@ -141,7 +145,16 @@ class Learner:
         rows = self._sampled(batch.positions)
         self.pairs_seen += len(batch)
         if len(rows):
-            self._learn(batch if len(rows) == len(batch) else batch.take(rows))
+            self._waiting.append(batch if len(rows) == len(batch) else batch.take(rows))
+        if sum(map(len, self._waiting)) >= _LESSON:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Learn from what waits."""
+        if not self._waiting:
+            return
+        self._learn(PairBatch.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
+        self._waiting = []
         if self._learned >= self._next_judgement and self.target_size:
             # Four times as many pairs change what a pair is worth; twice do not.
             self._next_judgement = 4 * self._learned
@@ -156,10 +169,11 @@ class Learner:
         """
         # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
         # one does in 4, and the sums inside BLAS and k-means then have one order.
+        self._catch_up()
         with threadpool_limits(1):
             model = self._with_domain(self._judgement()).renumbered(self._version + 1)
         self._version += 1
-        self._next_version = self.pairs_seen + self._pause()
+        self.next_version = self.pairs_seen + self._pause()
         self._judge = Scorer(model, self._encoder)
         return model
 
@@ -182,6 +196,8 @@ class Learner:
             other._encoder.digest,
         ):
             raise ValueError("only learners of the same learning parameters and encoder merge")
+        self._catch_up()
+        other._catch_up()
         self.pairs_seen += other.pairs_seen
         self._learned += other._learned
         self._reservoir.merge(other._reservoir)

@@ -75,6 +75,7 @@ class Reservoir:
         self._pairs: dict[str, TargetPair] = {}
         # The smallest priority that was ever let go: beyond it nothing is known.
         self._horizon = math.inf
+        self._sample: Sample | None = None  # until something changes
 
     def __len__(self) -> int:
         return min(len(self._pairs), self.size)
@@ -93,6 +94,7 @@ class Reservoir:
     ) -> None:
         """Add or replace a pair."""
         pair = TargetPair(identifier, source, target, self.priority(identifier, weight, time))
+        self._sample = None
         self._pairs.pop(identifier, None)
         if pair.priority >= self._horizon:
             return
@@ -103,6 +105,7 @@ class Reservoir:
 
     def delete(self, identifier: str) -> None:
         """Withdraw a pair; one that is not kept is no error."""
+        self._sample = None
         self._pairs.pop(identifier, None)
         if len(self._pairs) < self.size and self._horizon < math.inf:
             self.incomplete = True
@@ -115,6 +118,7 @@ class Reservoir:
         """
         if (self.size, self._seed, self._decay) != (other.size, other._seed, other._decay):
             raise ValueError("only reservoirs of the same size, seed and decay have a union")
+        self._sample = None
         self._horizon = min(self._horizon, other._horizon)
         self.incomplete |= other.incomplete
         union = self._pairs | other._pairs
@@ -124,8 +128,10 @@ class Reservoir:
 
     def sample(self) -> Sample:
         """The k pairs of smallest priority."""
-        kept = self._ordered()[: self.size]
-        return Sample(tuple(sorted(kept, key=lambda pair: pair.identifier)))
+        if self._sample is None:
+            kept = self._ordered()[: self.size]
+            self._sample = Sample(tuple(sorted(kept, key=lambda pair: pair.identifier)))
+        return self._sample
 
     def _ordered(self) -> Sequence[TargetPair]:
         return sorted(self._pairs.values(), key=lambda pair: (pair.priority, pair.identifier))

@@ -118,6 +118,8 @@ def _translation_features(
         if ns == 0 or nt == 0:
             out[n, :] = 0
             continue
+        largest_per_mass = np.float32(0)
+        largest_per_target = np.float32(0)
         for i in range(ns):
             stem = source[a + i]
             v = np.int64(stem >> shift)
@@ -125,6 +127,8 @@ def _translation_features(
             per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
             prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
             best_back[i] = 0
+            if per_mass[i] > largest_per_mass:
+                largest_per_mass = per_mass[i]
         weakest = _STRONGEST
         weaker = _STRONGEST
         back_weakest = _STRONGEST
@@ -143,16 +147,19 @@ def _translation_features(
                 words += 1
                 if target_count[v] < 3:
                     unknown += 1
-            best = np.float32(0)
+            if per_target > largest_per_target:
+                largest_per_target = per_target
+            best = smoothing * pj * largest_per_mass * inverse_pj
             for i in range(ns):
                 key = mix(key_base[i] + stem)
                 s = np.int64(key & buckets) * 4
                 tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
-                count = np.float32(0)
                 if joint[s] == tag:
                     count = np.float32(joint[s + 1]) * unit
                 elif joint[s + 2] == tag:
                     count = np.float32(joint[s + 3]) * unit
+                else:
+                    continue
                 x = (count + smoothing * pj) * per_mass[i] * inverse_pj
                 if x > best:
                     best = x
@@ -174,7 +181,8 @@ def _translation_features(
         covered_back = 0
         tail = 0
         for i in range(ns):
-            x = min(best_back[i], largest)
+            x = max(best_back[i], smoothing * prior[i] * largest_per_target / prior[i])
+            x = min(x, largest)
             support = np.log(0.1 + 0.9 * np.float64(x))
             backward += support
             if source_kinds[a + i] == WORD:

@@ -304,3 +304,19 @@ def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
     counts.set_target(word_ngrams(source, target_tokens))
     counts.add_stream(word_ngrams(source, target_tokens))
     assert np.isfinite(counts.weights(1.6)).all()
+
+
+def test_a_small_sample_is_learned_together() -> None:
+    """After `full_until`, batches of any size teach the same, to the bit."""
+    parameters = Parameters(learning=LearningParameters(full_until=3000, sample_rate=0.25, clusters=8))
+    toy = Toy()
+    pairs = stream(toy, 11_000).batch
+    digests = set()
+    for step in (8000, 1024, 100):
+        learner = Learner(parameters, load_encoder())
+        learner.observe_target(*target(toy))
+        learner.observe(pairs.slice(0, 3000))
+        for start in range(3000, len(pairs), step):
+            learner.observe(pairs.slice(start, min(start + step, len(pairs))))
+        digests.add(learner.publish().digest)
+    assert len(digests) == 1
