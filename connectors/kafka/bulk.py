@@ -53,6 +53,10 @@ def _header_name(name: str) -> bytes:
     return _field(name.encode())
 
 
+def _headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
+    return b"".join([_header_name(name) + _field(value) for name, value in headers])
+
+
 def _line(place: int, rest: bytes) -> bytes:
     # attributes (none are defined), the time above the batch's, the place in the batch
     line = b"\x00\x00" + _length(place) + rest
@@ -78,10 +82,12 @@ def bodies(records: Iterable[Record], limit: int) -> Iterator[Body]:
     """Records in order, as many in each body as fit in a batch of `limit` bytes; one that does not fit is alone."""
     parts: list[bytes] = []
     size, largest = _HEADER, 0
-    for record in records:
-        rest = _field(record.key) + _field(record.value) + _length(len(record.headers))
-        for name, value in record.headers:
-            rest += _header_name(name) + _field(value)
+    known: dict[tuple[tuple[str, bytes], ...], bytes] = {}
+    for value, key, headers, shared in records:
+        before = known.get(shared)
+        if before is None:
+            before = known[shared] = _headers(shared)
+        rest = _field(key) + _field(value) + _length(len(shared) + len(headers)) + before + _headers(headers)
         line = _line(len(parts), rest)
         if parts and size + len(line) > limit:
             yield Body(b"".join(parts), len(parts), largest)

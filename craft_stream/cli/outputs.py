@@ -98,7 +98,7 @@ def _distinct(paths: Iterable[str | None]) -> None:
 
 
 def _refusals(block: Block, decisions: Decisions) -> list[bytes]:
-    reasons = {row: str(error.reason) for row, error in block.errors}
+    reasons = {row: str(refusal.reason) for row, refusal in block.refused}
     for index in np.flatnonzero(~decisions.accepted).tolist():
         reasons[int(block.rows[index])] = Reason(int(decisions.reason[index])).label
     return [_refusal(reasons[row], block.messages[row]) for row in sorted(reasons)]

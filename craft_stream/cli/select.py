@@ -184,10 +184,8 @@ def read_target(selection: Pass, paths: list[str], record: RecordSettings) -> No
     """
     pairs = 0
     for block in blocks(read(paths, record), record):
-        for row, error in block.errors:
-            typer.echo(
-                f"craft-stream: target {location(block.messages[row])}: {error.reason}: {error}", err=True
-            )
+        for row, (reason, text) in block.refused:
+            typer.echo(f"craft-stream: target {location(block.messages[row])}: {reason}: {text}", err=True)
         selection.observe_target(block)
         pairs += len(block.rows)
     if not pairs:

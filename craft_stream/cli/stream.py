@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from craft_stream.cli.beside import Background
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import DataError, RecordError
+from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
-from craft_stream.records import Pair
+from craft_stream.records import Pair, Refusal
 from craft_stream.runtime.decoding import mask, pair, read_pairs
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions
@@ -45,7 +45,7 @@ class Block:
     Attributes:
         messages: as they came.
         rows: int64 [pairs], index in `messages` of each pair.
-        errors: (index in `messages`, why) of what could not be decoded.
+        refused: (index in `messages`, why) of what could not be decoded.
         batch: the pairs at their positions in the stream.
         end: position in the stream after the last message.
         record: where the sides and the id stand.
@@ -53,7 +53,7 @@ class Block:
 
     messages: Sequence[Message]
     rows: NDArray[np.int64]
-    errors: list[tuple[int, RecordError]]
+    refused: list[tuple[int, Refusal]]
     batch: PairBatch
     end: int
     record: RecordSettings
@@ -62,8 +62,8 @@ class Block:
     def decode(cls, messages: Sequence[Message], start: int, record: RecordSettings) -> Block:
         """Decode messages, the first of which stands at `start` in the stream."""
         end = start + len(messages)
-        batch, rows, errors = read_pairs(messages, np.arange(start, end), record)
-        return cls(messages, rows, errors, batch, end, record)
+        batch, rows, refused = read_pairs(messages, np.arange(start, end), record)
+        return cls(messages, rows, refused, batch, end, record)
 
     @property
     def size(self) -> int:

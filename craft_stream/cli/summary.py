@@ -43,7 +43,7 @@ class Summary:
     def add(self, block: Block, decisions: Decisions) -> None:
         """Count one block."""
         self.read += len(block.messages)
-        self.undecidable.update(str(error.reason) for _, error in block.errors)
+        self.undecidable.update(str(refusal.reason) for _, refusal in block.refused)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
 

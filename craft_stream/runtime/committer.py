@@ -7,7 +7,7 @@ restored from the ledger topic.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from craft_stream.runtime.decoding import location
 from craft_stream.runtime.ledger_log import Entry, Kind
 from craft_stream.runtime.model_log import MANIFESTS, use_key, use_value
 from craft_stream.runtime.observer import Observer, Stage, TransactionResult
-from craft_stream.runtime.policy import DeadLetter
+from craft_stream.runtime.policy import DeadLetter, dead_records
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import (
     Group,
@@ -152,17 +152,12 @@ class Committer:
         output.send_all(kafka.decisions_topic, number % self._widths[kafka.decisions_topic], told)
         self._send_dead(output, number, outcome.dead)
 
-    def _send_dead(self, output: Output, number: int, dead: Iterable[DeadLetter]) -> None:
+    def _send_dead(self, output: Output, number: int, dead: Sequence[DeadLetter]) -> None:
         policies = self._settings.errors.policies
         topic = self._settings.kafka.dead_letter_topic
-        records = []
-        for letter in dead:
-            if policies.of(letter.stage) == "dead-letter":
-                message = letter.message
-                # a record without value needs a key
-                key = b"" if message.value is None and message.key is None else message.key
-                records.append(Record(message.value, key, letter.headers()))
-        output.send_all(topic, number % self._widths[topic], records)
+        stages = {stage for stage in {letter.stage for letter in dead} if policies.of(stage) == "dead-letter"}
+        written = dead_records([letter for letter in dead if letter.stage in stages])
+        output.send_all(topic, number % self._widths[topic], written)
 
     def _send_ledger(
         self, output: Output, number: int, outcome: Outcome, sizes: dict[str, int]

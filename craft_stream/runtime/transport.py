@@ -19,11 +19,18 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Record(NamedTuple):
-    """What an Output writes."""
+    """What an Output writes.
+
+    Attributes:
+        value, key: as in Kafka; one of them is needed.
+        headers: its own.
+        shared: headers that come before them, and that many records have alike: written down once.
+    """
 
     value: bytes | None
     key: bytes | None = None
     headers: Headers = ()
+    shared: tuple[tuple[str, bytes], ...] = ()
 
 
 class TransactionError(Exception):

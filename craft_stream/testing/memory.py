@@ -237,8 +237,8 @@ class MemoryOutput:
 
     def send_all(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """See `Output.send_all`."""
-        for record in records:
-            self.send(topic, partition, *record)
+        for value, key, headers, shared in records:
+            self.send(topic, partition, value, key, (*shared, *headers))
 
     def settle(self) -> None:
         """Nothing to wait for."""

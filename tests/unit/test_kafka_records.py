@@ -50,14 +50,17 @@ def test_same_records_as_the_client(
     assert messages(DefaultRecordBatch(data), WHERE) == expected
 
 
-@given(RECORDS, st.sampled_from([200, 2_000, 1 << 20]), st.sampled_from([0, 3]))
+@given(RECORDS, st.sampled_from([200, 2_000, 1 << 20]), st.sampled_from([0, 3]), st.integers(0, 3))
 def test_written_as_by_the_client(
     records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]],
     limit: int,
     compression: int,
+    shared: int,
 ) -> None:
     """Batches that are written in one pass hold byte by byte what the client writes record by record, and as many each."""
-    given_ = [Record(value, key, headers) for _, key, value, headers in records]
+    given_ = [
+        Record(value, key, headers[shared:], tuple(headers[:shared])) for _, key, value, headers in records
+    ]
     made = []
     for body in bodies(given_, limit):
         builder = MemoryRecordsBuilder(2, compression, limit)
@@ -66,12 +69,13 @@ def test_written_as_by_the_client(
         made.append(bytes(builder.buffer()))
     expected, builder = [], None
     for record in given_:
-        if builder is None or builder.append(5, record.key, record.value, list(record.headers)) is None:
+        headers = [*record.shared, *record.headers]
+        if builder is None or builder.append(5, record.key, record.value, headers) is None:
             if builder is not None:
                 builder.close()
                 expected.append(bytes(builder.buffer()))
             builder = MemoryRecordsBuilder(2, compression, limit)
-            builder.append(5, record.key, record.value, list(record.headers))
+            builder.append(5, record.key, record.value, headers)
     builder.close()
     assert made == [*expected, bytes(builder.buffer())]
 

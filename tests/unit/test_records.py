@@ -11,12 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
-from craft_stream.records import DecodeReason, Pair, decision_json, decision_lines, decode
+from craft_stream.records import DecodeReason, Pair, Refusal, decision_json, decision_lines, decode, examine
 from craft_stream.runtime.decoding import pair, read_pairs
 from craft_stream.runtime.ports import Message
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
-from craft_stream.text.objects import read_objects
+from craft_stream.text.objects import Finding, read_objects
 
 RECORD = RecordSettings()
 
@@ -217,7 +217,7 @@ def test_read_together_as_one_by_one(values: list[bytes | None], target: str) ->
     """Many records at once give the very pairs and errors that `decode` gives one by one, in their places."""
     record = RecordSettings(target_field=target)
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
-    batch, rows, errors = read_pairs(messages, np.arange(len(messages)), record)
+    batch, rows, found = read_pairs(messages, np.arange(len(messages)), record)
     expected, refused = {}, {}
     for row, message in enumerate(messages):
         try:
@@ -227,7 +227,34 @@ def test_read_together_as_one_by_one(values: list[bytes | None], target: str) ->
     assert rows.tolist() == batch.positions.tolist() == list(expected)
     assert batch.source.texts() == [found.source for found in expected.values()]
     assert batch.target.texts() == [found.target for found in expected.values()]
-    assert {row: (error.reason, str(error)) for row, error in errors} == refused
+    assert dict(found) == refused
+
+
+def test_whatever_a_byte_makes_of_a_record() -> None:
+    """Cut off anywhere, or with any byte in the place of any other or before it: the parser's reasons, to the character."""
+    wholes = [
+        '{"src": "a\\n", "tgt": "é\\u00e9"} ',
+        ' {"n": -1.5, "ok": true,"src" : "😀","tgt":"b", "x": null}',
+        '{"src": "a", "more": {"b": [1]}, "tgt": "b"}',
+        "{'src': 'a'}",
+        "[{}]",
+        "\ufeff{}",
+    ]
+    values = []
+    for whole in map(str.encode, wholes):
+        for place in range(len(whole) + 1):
+            values.append(whole[:place])
+            for byte in range(256):
+                values.append(whole[:place] + bytes([byte]) + whole[place:])
+                values.append(whole[:place] + bytes([byte]) + whole[place + 1 :])
+    messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
+    _, rows, found = read_pairs(messages, np.arange(len(messages)), RECORD)
+    one_by_one = [examine(value, RECORD, "") for value in values]
+    assert dict(found) == {row: made for row, made in enumerate(one_by_one) if isinstance(made, Refusal)}
+    assert len(rows) + len(found) == len(values)
+    findings = read_objects(values, ("src", "tgt"), 1000).findings
+    assert set(findings.tolist()) == set(Finding)
+    assert np.mean(findings == Finding.ASK) < 0.25
 
 
 def test_ordinary_records_need_no_parser() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 
 import numpy as np
@@ -15,7 +17,7 @@ from craft_stream.runtime.lane import Lane
 from craft_stream.runtime.ledger_log import Entry, Kind, read_hint
 from craft_stream.runtime.observer import Stage
 from craft_stream.runtime.pace import Pace
-from craft_stream.runtime.policy import Breaker, DeadLetter
+from craft_stream.runtime.policy import Breaker, DeadLetter, dead_records
 from craft_stream.runtime.ports import Message
 from craft_stream.settings import ErrorsSettings
 
@@ -80,11 +82,34 @@ def test_a_transaction_grows_until_it_takes_long_and_shrinks_to_what_is_in_time(
 def test_a_dead_letter_keeps_what_it_was() -> None:
     """Its own headers stay, what happened is added, and an older account of it is replaced."""
     message = Message(b"x", 5, "in", 2, headers=(("a", b"1"), ("craft-error-stage", b"old")))
-    headers = DeadLetter(message, Stage.DECODE, "not_json", "é" * 5000).headers()
+    (record,) = dead_records([DeadLetter(message, Stage.DECODE, "not_json", "é" * 5000)])
+    assert record[:2] == (b"x", None)
+    headers = [*record.shared, *record.headers]
     assert ("a", b"1") in headers
     assert [value for name, value in headers if name == "craft-error-stage"] == [b"decode"]
     assert dict(headers)["craft-error-offset"] == b"5"
     assert len(dict(headers)["craft-error-message"]) <= 2000
+
+
+def test_dead_letters_share_what_they_have_alike_and_nothing_else() -> None:
+    """Many at once are written as each is alone, whatever headers, stages, reasons and errors stand between them."""
+    letters = [
+        DeadLetter(Message(value, 9 * n + m, "in", 2, None, headers), stage, reason, error)
+        for n, (headers, stage, reason, error) in enumerate(
+            itertools.product(
+                [(), (("a", b"1"),), (("craft-error-class", b"old"),)], list(Stage)[:2], "xy", ["", "e"]
+            )
+        )
+        for m, value in enumerate([b"v", None])
+    ]
+    random.Random(1).shuffle(letters)
+    together = dead_records(letters)
+    assert together == [record for letter in letters for record in dead_records([letter])]
+    assert [dict(record.shared)["craft-error-class"].decode() for record in together] == [
+        letter.reason for letter in letters
+    ]
+    assert all(record.key == (b"" if record.value is None else None) for record in together)
+    assert len({id(record.shared) for record in together}) == 24
 
 
 @given(st.floats(0, 1), st.integers(0, 1000))
