@@ -136,11 +136,11 @@ def admit(
             continue
         one = source[source_offsets[rows[n]] : source_offsets[rows[n] + 1]]
         other = target[target_offsets[rows[n]] : target_offsets[rows[n] + 1]]
-        key = pair_key(one, other)
+        sketch(one, other, newest)
+        key = pair_key(one, other, newest)
         if exact and (_find(young[0], young[1], key) or _find(old[0], old[1], key)):
             found[n] = _DUPLICATE
             continue
-        sketch(one, other, newest)
         make_bands(newest, bands)
         sign(newest, signature)
         if near <= 1 and (

@@ -1,13 +1,14 @@
 """Accepted pairs that are remembered, so that none is accepted twice, exactly or nearly.
 
-Exact duplicates by a 64-bit hash of both sides' tokens (equal but for case and spaces), near duplicates by the Jaccard
+Exact duplicates by a 64-bit key of both sides' tokens (equal but for case and spaces), near duplicates by the Jaccard
 similarity of the word bigrams of both sides, from sketches (`selection.sketches`). Comparing signatures of 64 bytes instead,
 always an estimate, refused a fifth more pairs than are near duplicates of command line messages, where short texts repeat
 their phrases; counting shared bands over all remembered pairs together, as a Bloom filter must, three times as many.
 
 Bounded memory: two generations of up to `size` pairs each; when the younger is full, the older is forgotten, so between
 size and 2 size accepted pairs are remembered (reach in pairs of the stream: that over the budget's rate). Another pair passes
-for an exact duplicate with probability size x 2^-64; for a near one if it is as similar as the estimate's error allows.
+for an exact duplicate with probability size x 2^-64, one of the very same bigrams with 2^-16 (it is a near one in any case);
+for a near one if it is as similar as the estimate's error allows.
 
 How pairs are stored is `pages`' business; which are remembered does not depend on it.
 """
@@ -72,7 +73,8 @@ class SeenPairs:
 
     def key(self, source: Tokens, target: Tokens, row: int) -> np.uint64:
         """Exact key of a pair."""
-        return np.uint64(pair_key(_words(source, row), _words(target, row)))
+        sketch = self.sketch(source, target, row)
+        return np.uint64(pair_key(_words(source, row), _words(target, row), sketch))
 
     def sketch(self, source: Tokens, target: Tokens, row: int) -> NDArray[np.uint16]:
         """Sketch of a pair, uint16 [64]."""

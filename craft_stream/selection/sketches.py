@@ -1,4 +1,4 @@
-"""What a pair is known by: the hash of its words, and a sketch of its word bigrams with its bands and its signature.
+"""What a pair is known by: a key, and a sketch of its word bigrams with its bands and its signature.
 
 A sketch is the 64 smallest of a pair's bigrams' 16-bit fingerprints (bottom-k, Broder 1997). Up to 64 bigrams, some 32 words
 a side, it is the set, and the Jaccard similarity of two is exact but for colliding fingerprints; beyond, it is estimated over
@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.selection.pages import NONE, SKETCH
+from craft_stream.selection.pages import NONE, SKETCH, key_of
 from craft_stream.text.hashing import chain, mix
 
 BANDS = 16
@@ -22,15 +22,15 @@ ROUNDING = 1e-9
 
 
 @numba.njit(cache=True, nogil=True)
-def pair_key(source: NDArray[np.uint64], target: NDArray[np.uint64]) -> np.uint64:
-    """64-bit hash of two sequences of word hashes; never 0."""
+def pair_key(source: NDArray[np.uint64], target: NDArray[np.uint64], sketch: NDArray[np.uint16]) -> np.uint64:
+    """Key of a pair: of its sketch, and 16 bits of a hash of two sequences of word hashes; see `pages.key_of`."""
     h = np.uint64(len(source) + 1)
     for word in source:
         h = chain(h, word)
     h = mix(h + np.uint64(0x5F3759DF))
     for word in target:
         h = chain(h, word)
-    return h | np.uint64(1)
+    return key_of(sketch, np.uint16(h >> np.uint64(48)))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -23,7 +23,7 @@ from craft_stream.selection.pages import Page
 from craft_stream.selection.seen import SeenPairs, first_remembered
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 3
+FORMAT = 4
 
 # Where seen pairs are stored follows from how the log was cut into transactions, so it is no part of the digest.
 _STORAGE = ("stored", "pages")

@@ -21,7 +21,7 @@ from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import UNIT
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page
+from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page, key_of
 from craft_stream.selection.seen import SeenPairs
 from craft_stream.selection.selector import Selector
 from craft_stream.selection.sketches import jaccard, most_shared, sign, sketch
@@ -510,10 +510,11 @@ def test_a_run_is_admitted_as_pair_by_pair(seed: int, before: int, exact: bool, 
 
 
 def test_a_page_is_stored_without_its_padding() -> None:
-    """Pages of short pairs come back to the bit and take 10 bytes a pair beside two a bigram; misfits are refused."""
+    """Pages of short pairs come back to the bit and take 3 bytes a pair beside two a bigram; misfits are refused."""
     seen = SeenPairs(UNIT)
     for i in range(UNIT + LEAST - 1):
-        seen.add(np.uint64(2 * i + 1), _sketch([f"a{i}", f"b{i}", f"c{i}"]))
+        own = _sketch([f"a{i}", f"b{i}", f"c{i}"])
+        seen.add(np.uint64(key_of(own, np.uint16(7 * i))), own)
     ((_, page),) = seen.make_pages()
     assert len(page) == MOST
     assert len(seen.waiting()) == LEAST - 1
@@ -522,7 +523,7 @@ def test_a_page_is_stored_without_its_padding() -> None:
     assert again.first == 0
     assert (again.keys == page.keys).all()
     assert (again.sketches == page.sketches).all()
-    assert len(data) < MOST * (9 + 3 * 2) + 1024
+    assert len(data) < MOST * (3 + 3 * 2) + 1024
     with pytest.raises(IntegrityError):
         Page.of(0, {**page.arrays(), "lengths": np.full(MOST, 3, np.uint8)[:-1]})
 
@@ -535,7 +536,10 @@ def test_sketches_are_stored_as_they_are(seed: int, count: int) -> None:
     for row in sketches:
         length = rng.integers(0, SKETCH + 1)
         row[:length] = np.sort(rng.choice(0xFFFF, length, replace=False))
-    page = Page(7, rng.integers(0, 1 << 63, count, dtype=np.uint64), sketches)
+    marks = rng.integers(0, 1 << 16, count, dtype=np.uint16)
+    page = Page(
+        7, np.array([key_of(*pair) for pair in zip(sketches, marks, strict=True)], np.uint64), sketches
+    )
     again = Page.decode(page.encode(3), 3)
     assert (again.sketches == sketches).all()
     assert (again.keys == page.keys).all()
