@@ -136,6 +136,7 @@ def test_nobody_imports_the_command_line() -> None:
         ("import craft_stream.settings", {"numpy", "numba", "faiss", "river", "kafka", "torch"}),
         ("import craft_stream.records", {"numba", "faiss", "river", "kafka", "torch"}),
         ("import craft_stream.selection.selector", {"faiss", "river", "kafka", "torch", "pydantic"}),
+        ("import craft_stream.cli.run", {"scipy.stats", "sklearn", "torch"}),
     ],
 )
 def test_what_is_light_stays_light(statement: str, heavy: set[str]) -> None:
