@@ -12,7 +12,9 @@ from kafka import TopicPartition
 
 from connectors.kafka.group import KafkaGroup
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.runtime.transport import ChangeKind, Position, TransactionError
+from craft_stream.runtime.transport import ChangeKind, Position, Record, TransactionError
+from tests.chaos.conftest import Proxied
+from tests.chaos.proxy import Api
 from tests.integration.deployment import Deployment, pairs
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration]
@@ -58,6 +60,21 @@ def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path
         group.leave()
         output.close()
         reader.close()
+
+
+def test_an_output_is_closed_with_records_that_are_not_written(proxied: Proxied, tmp_path: Path) -> None:
+    """The broker's answers stay away: closing raises nothing, and the client's thread ends without another try."""
+    run = Deployment(proxied.cluster.bootstrap, tmp_path, 1)
+    kafka = run.settings.kafka.model_copy(update={"bootstrap_servers": proxied.workers})
+    output = KafkaTransport(kafka).output("worker")
+    output.begin()
+    with proxied.proxy.hold((Api.PRODUCE,)):
+        output.send(kafka.decisions_topic, 0, b"{}", b"given up")
+        output.send_all(kafka.decisions_topic, 0, [Record(b"{}", b"given up too")])
+        time.sleep(0.2)
+        output.close()
+        output._producer._sender.join(20)
+        assert not output._producer._sender.is_alive()
 
 
 def test_a_partition_that_went_and_came_back_is_claimed_from_its_new_start_on(
