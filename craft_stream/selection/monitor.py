@@ -6,6 +6,7 @@ nothing: a drift is a metric and a line in the log, for a person to look at.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from typing import Any
@@ -23,13 +24,14 @@ SIGNALS = ("domain", "clean", "accepted")
 def _adwin() -> Any:
     """River's class alone: beside it `river.drift` loads scipy.stats, .5 s of the 1.9 s of CPU up to a first assignment."""
     spec = PathFinder.find_spec("adwin", [f"{folder}/drift" for folder in river.__path__])
-    if spec is None or spec.loader is None:
-        from river.drift import ADWIN
+    if spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        with suppress(ImportError):  # it leans on its package by now
+            spec.loader.exec_module(module)
+            return module.ADWIN
+    from river.drift import ADWIN
 
-        return ADWIN
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ADWIN
+    return ADWIN
 
 
 ADWIN = _adwin()
