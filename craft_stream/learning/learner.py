@@ -153,7 +153,8 @@ class Learner:
         """Learn from what waits."""
         if not self._waiting:
             return
-        self._learn(PairBatch.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0])
+        positions = np.concatenate([batch.positions for batch in self._waiting])
+        self._learn(replace(PairBatch.concatenate(self._waiting), positions=positions))
         self._waiting = []
         if self._learned >= self._next_judgement and self.target_size:
             # Four times as many pairs change what a pair is worth; twice do not.

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_encoders import Counting
 from toy import Toy, stream, target
 
 from craft_stream.encoders import load_encoder
+from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.errors import IntegrityError, TargetError
 from craft_stream.learning.centroids import Centroids
 from craft_stream.learning.correction import fit_correction
@@ -306,14 +308,16 @@ def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
     assert np.isfinite(counts.weights(1.6)).all()
 
 
-def test_a_small_sample_is_learned_together() -> None:
-    """After `full_until`, batches of any size teach the same, to the bit."""
-    parameters = Parameters(learning=LearningParameters(full_until=3000, sample_rate=0.25, clusters=8))
+@pytest.mark.parametrize("expensive", [False, True])
+def test_a_small_sample_is_learned_together(expensive: bool) -> None:
+    """After `full_until`, batches of any size teach the same, to the bit, also where only some pairs are embedded."""
+    learning = LearningParameters(full_until=3000, sample_rate=0.25, embedded_rate=0.1, clusters=8)
+    encoder = DenseEncoder(Counting(), "counting") if expensive else load_encoder()
     toy = Toy()
     pairs = stream(toy, 11_000).batch
     digests = set()
     for step in (8000, 1024, 100):
-        learner = Learner(parameters, load_encoder())
+        learner = Learner(Parameters(learning), encoder)
         learner.observe_target(*target(toy))
         learner.observe(pairs.slice(0, 3000))
         for start in range(3000, len(pairs), step):
