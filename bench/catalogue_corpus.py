@@ -164,11 +164,12 @@ def spoil(pairs: Sequence[Pair], others: Sequence[Mapping[str, str]], seed: int)
     total = len(pairs) / (1 - DUPLICATES)
     rng, texts = random.Random(seed), random.Random(seed)
     order = rng.sample(range(len(pairs)), len(pairs))
+    foreign = [list(other.values()) for other in others]
     stream, start = list(pairs), 0
     for kind, share in NOISE.items():
         stop = start + round(share * total)
         for index in order[start:stop]:
-            spoilt = _spoilt(kind, pairs[index], pairs, others, texts)
+            spoilt = _spoilt(kind, pairs[index], pairs, others, foreign, texts)
             stream[index] = replace(pairs[index], target=spoilt, noise=kind)
         start = stop
     copied = (pairs[index] for index in order[start : start + round(DUPLICATES * total)])
@@ -178,14 +179,19 @@ def spoil(pairs: Sequence[Pair], others: Sequence[Mapping[str, str]], seed: int)
 
 
 def _spoilt(
-    kind: str, pair: Pair, pairs: Sequence[Pair], others: Sequence[Mapping[str, str]], rng: random.Random
+    kind: str,
+    pair: Pair,
+    pairs: Sequence[Pair],
+    others: Sequence[Mapping[str, str]],
+    foreign: Sequence[Sequence[str]],
+    rng: random.Random,
 ) -> str:
     if kind == "misaligned":
         return _unlike(pair, (rng.choice(pairs).target for _ in range(100)))
     if kind == "copy":
         return pair.source
     if kind == "wronglang":
-        return _foreign(pair, others, rng)
+        return _foreign(pair, others, foreign, rng)
     return _garbled(pair.target, rng)
 
 
@@ -194,7 +200,9 @@ def _unlike(pair: Pair, candidates: Iterable[str]) -> str:
     return next(text for text in candidates if text not in (pair.source, pair.target))
 
 
-def _foreign(pair: Pair, others: Sequence[Mapping[str, str]], rng: random.Random) -> str:
+def _foreign(
+    pair: Pair, others: Sequence[Mapping[str, str]], foreign: Sequence[Sequence[str]], rng: random.Random
+) -> str:
     """The message in another language as often as not, else another message in one."""
 
     def candidates() -> Iterator[str]:
@@ -203,9 +211,8 @@ def _foreign(pair: Pair, others: Sequence[Mapping[str, str]], rng: random.Random
                 other[pair.source] for other in rng.sample(others, len(others)) if pair.source in other
             )
         for _ in range(100):
-            yield rng.choice(texts[rng.randrange(len(texts))])
+            yield rng.choice(foreign[rng.randrange(len(foreign))])
 
-    texts = [list(other.values()) for other in others]
     return _unlike(pair, candidates())
 
 

@@ -61,7 +61,8 @@ def ahead(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[T
         size: of an item.
         most: sum of the sizes of items that wait; the one that passes it is the last for a while.
     """
-    made: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
+    # None is the end, an error the end as well
+    made: SimpleQueue[tuple[T, int] | BaseException | None] = SimpleQueue()
     room = threading.Condition()
     waiting = 0
     left = False
@@ -71,31 +72,30 @@ def ahead(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[T
 
     def make() -> None:
         nonlocal waiting
-        failure: BaseException | None = None
+        end: BaseException | None = None
         try:
             for item in items:
-                made.put(([item], None))
+                own = size(item)
+                made.put((item, own))
                 with room:
-                    waiting += size(item)
+                    waiting += own
                     room.wait_for(roomy)
                 if left:
                     return
         except BaseException as error:  # raised where it is taken
-            failure = error
-        made.put(([], failure))
+            end = error
+        made.put(end)
 
     threading.Thread(target=make, name="read ahead", daemon=True).start()
     try:
-        while True:
-            taken, failure = made.get()
-            if failure is not None:
-                raise failure
-            if not taken:
-                return
+        while (taken := made.get()) is not None:
+            if isinstance(taken, BaseException):
+                raise taken
+            item, own = taken
             with room:
-                waiting -= size(taken[0])
+                waiting -= own
                 room.notify()
-            yield taken[0]
+            yield item
     finally:
         with room:
             left = True

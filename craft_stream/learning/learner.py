@@ -168,9 +168,9 @@ class Learner:
         Raises:
             TargetError: the target is empty.
         """
+        self._catch_up()
         # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
         # one does in 4, and the sums inside BLAS and k-means then have one order.
-        self._catch_up()
         with threadpool_limits(1):
             model = self._with_domain(self._judgement()).renumbered(self._version + 1)
         self._version += 1

@@ -147,6 +147,8 @@ def _translation_features(
                 words += 1
                 if target_count[v] < 3:
                     unknown += 1
+            # A pair of words that is not in the table has a count of 0. Of those, the word of the least mass has the
+            # largest ratio, rounding included, so that only what is found need be computed: the same to the bit.
             if per_target > largest_per_target:
                 largest_per_target = per_target
             best = smoothing * pj * largest_per_mass * inverse_pj

@@ -71,9 +71,8 @@ class SeenPairs:
             self._firsts.popleft()
         return self._firsts[0][0] if self._firsts else self.pages
 
-    def key(self, source: Tokens, target: Tokens, row: int) -> np.uint64:
-        """Exact key of a pair."""
-        sketch = self.sketch(source, target, row)
+    def key(self, source: Tokens, target: Tokens, row: int, sketch: NDArray[np.uint16]) -> np.uint64:
+        """Exact key of a pair, which holds its `sketch`."""
         return np.uint64(pair_key(_words(source, row), _words(target, row), sketch))
 
     def sketch(self, source: Tokens, target: Tokens, row: int) -> NDArray[np.uint16]:

@@ -21,7 +21,7 @@ class Footprint:
 
     @cached_property
     def _key(self) -> np.uint64:
-        return self._seen.key(self._texts.source, self._texts.target, self._row)
+        return self._seen.key(self._texts.source, self._texts.target, self._row, self._sketch)
 
     @cached_property
     def _sketch(self) -> NDArray[np.uint16]:
