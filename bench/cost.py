@@ -42,6 +42,7 @@ from craft_stream.records import decision_lines
 from craft_stream.runtime.committer import accepted_records
 from craft_stream.runtime.decoding import decode_messages, location
 from craft_stream.runtime.ports import Message
+from craft_stream.scorer import Texts
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
@@ -112,6 +113,8 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         with watch.stage("decode"):
             decoded = decode_messages(buffered, settings.record, "dead-letter")
+        with watch.stage("tokens"):
+            texts = Texts.of(decoded.batch)
         if model is None or learner.due:
             if model is None:
                 learner.observe(decoded.batch)
@@ -119,7 +122,7 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
                 model = learner.publish()
             versions += 1
         with watch.stage("decide"):
-            decisions = selector.decide(decoded.batch, ledger, model)
+            decisions = selector.decide(texts, ledger, model)
         with watch.stage("write"):
             rows = np.flatnonzero(decisions.accepted)
             places = [location(decoded.messages[row]) for row in rows.tolist()]
@@ -176,7 +179,7 @@ def linear(arguments: argparse.Namespace) -> dict[str, Any]:
             learner.observe(decoded.batch)
         if model is None or learner.due:
             model = learner.publish()
-        decisions = selector.decide(decoded.batch, ledger, model)
+        decisions = selector.decide(Texts.of(decoded.batch), ledger, model)
         ledger.delta()
         ledger.closed_pages()
         learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))

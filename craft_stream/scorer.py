@@ -21,29 +21,36 @@ from craft_stream.text.tokens import Tokens, tokenize
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Pairs with their tokens.
+    """Pairs, read: all of scoring that asks neither a Model nor a Ledger, and so may be done ahead, in any thread.
 
     Attributes:
         batch: the pairs.
         source, target: tokens of either side.
+        ngrams: word n-grams of both.
     """
 
     batch: PairBatch
     source: Tokens
     target: Tokens
+    ngrams: NGrams
 
     @classmethod
     def of(cls, batch: PairBatch) -> Texts:
-        """Tokenised."""
-        return cls(batch, tokenize(batch.source), tokenize(batch.target))
+        """Read pairs."""
+        source, target = tokenize(batch.source), tokenize(batch.target)
+        return cls(batch, source, target, word_ngrams(source, target))
 
     def __len__(self) -> int:
         return len(self.batch)
 
-    @property
-    def ngrams(self) -> NGrams:
-        """Their word n-grams, found anew."""
-        return word_ngrams(self.source, self.target)
+    def slice(self, start: int, stop: int) -> Texts:
+        """Pairs [start, stop)."""
+        return Texts(
+            self.batch.slice(start, stop),
+            self.source.slice(start, stop),
+            self.target.slice(start, stop),
+            self.ngrams.slice(start, stop),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,8 @@ def _embedded(
 def pairs_of_files(paths: Sequence[str], record: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
     """Ids and texts of files of pairs; what is no pair is passed over."""
     for block in blocks(read(paths, record), record):
-        if len(block.batch):
-            yield [pair.id for pair in block.pairs], block.batch
+        if len(block.texts):
+            yield [pair.id for pair in block.pairs], block.texts.batch
 
 
 def pairs_of_topic(settings: Settings) -> Iterator[tuple[Sequence[str], PairBatch]]:

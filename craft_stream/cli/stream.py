@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.cli.beside import Background
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.records import Pair, Refusal
+from craft_stream.runtime.beside import Background
 from craft_stream.runtime.decoding import mask, pair, read_pairs
 from craft_stream.runtime.ports import Message
+from craft_stream.scorer import Texts
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.listed import Listed
@@ -40,13 +41,13 @@ _PRIMING_BYTES = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive messages, decoded.
+    """Consecutive messages, decoded and read.
 
     Attributes:
         messages: as they came.
         rows: int64 [pairs], index in `messages` of each pair.
         refused: (index in `messages`, why) of what could not be decoded.
-        batch: the pairs at their positions in the stream.
+        texts: the pairs, at their positions in the stream.
         end: position in the stream after the last message.
         record: where the sides and the id stand.
     """
@@ -54,7 +55,7 @@ class Block:
     messages: Sequence[Message]
     rows: NDArray[np.int64]
     refused: list[tuple[int, Refusal]]
-    batch: PairBatch
+    texts: Texts
     end: int
     record: RecordSettings
 
@@ -63,7 +64,7 @@ class Block:
         """Decode messages, the first of which stands at `start` in the stream."""
         end = start + len(messages)
         batch, rows, refused = read_pairs(messages, np.arange(start, end), record)
-        return cls(messages, rows, refused, batch, end, record)
+        return cls(messages, rows, refused, Texts.of(batch), end, record)
 
     @property
     def size(self) -> int:
@@ -124,7 +125,7 @@ class Pass:
     def observe_target(self, block: Block) -> None:
         """Add pairs of the target; without effect where a version is pinned."""
         if self._learner is not None:
-            self._learner.observe_target([pair.id for pair in block.pairs], block.batch)
+            self._learner.observe_target([pair.id for pair in block.pairs], block.texts.batch)
 
     def decide(self, stream: Iterable[Block]) -> Iterator[tuple[Block, Decisions]]:
         """Decide every block, in order, with decisions aligned to its `pairs`.
@@ -143,15 +144,15 @@ class Pass:
                     self._publish(self._learner)
                 assert self.model is not None  # noqa: S101  # primed, or pinned
                 listed = None if self._listed is None else self._mask(self._listed, block)
-                decisions = self._selector.decide(block.batch, self.ledger, self.model, listed)
+                decisions = self._selector.decide(block.texts, self.ledger, self.model, listed)
                 if self.ledger.next_offset < block.end:
                     self.ledger.skip(block.end - 1)
                 yield block, decisions
                 if self._learner is not None:
                     fresh = number >= primed
-                    self._observed += len(block.batch) if fresh else 0
+                    self._observed += len(block.texts) if fresh else 0
                     lessons.submit(
-                        partial(self._learn, self._learner, block.batch, decisions.accepted, fresh)
+                        partial(self._learn, self._learner, block.texts.batch, decisions.accepted, fresh)
                     )
             lessons.settle()
         finally:
@@ -166,7 +167,7 @@ class Pass:
 
     @staticmethod
     def _mask(listed: Listed, block: Block) -> NDArray[np.bool_]:
-        return mask(listed, block.batch, lambda: block.pairs)
+        return mask(listed, block.texts.batch, lambda: block.pairs)
 
     def _prime(self, stream: Iterator[Block]) -> list[Block]:
         """Read ahead and learn from what will be decided afterwards."""
@@ -178,7 +179,7 @@ class Pass:
             block = next(stream, None)
             if block is None:
                 break
-            self._learner.observe(block.batch)
+            self._learner.observe(block.texts.batch)
             head.append(block)
             size += block.size
         self._observed = self._learner.pairs_seen

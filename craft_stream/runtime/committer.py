@@ -150,7 +150,7 @@ class Committer:
         lines = decision_lines(decisions, written, identities, names, self._digest)
         told = [Record(line, name.encode()) for line, name in zip(lines, identities, strict=True)]
         output.send_all(kafka.decisions_topic, number % self._widths[kafka.decisions_topic], told)
-        self._send_dead(output, number, outcome.dead)
+        self._send_dead(output, number, outcome.decoded.dead)
 
     def _send_dead(self, output: Output, number: int, dead: Sequence[DeadLetter]) -> None:
         policies = self._settings.errors.policies

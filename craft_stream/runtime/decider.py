@@ -1,14 +1,15 @@
 """Decides batches of partitions: the first half of a transaction.
 
 Runs a transaction ahead of the `Committer`, in a thread of its own: while one is written and committed, the next is
-decided on the ledgers that it will leave behind.
+decided on the ledgers that it will leave behind. Reading, which asks no ledger, goes on in another thread beside deciding.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import CraftError, DataError
 from craft_stream.model import Model
+from craft_stream.runtime.beside import ahead
 from craft_stream.runtime.decoding import Decoded, decode_messages, mask
 from craft_stream.runtime.ledger_log import Due
 from craft_stream.runtime.observer import Observer, Stage
@@ -24,6 +26,7 @@ from craft_stream.runtime.partition import Partition
 from craft_stream.runtime.policy import DeadLetter
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import TransactionError
+from craft_stream.scorer import Texts
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
@@ -33,6 +36,10 @@ from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
 
 Batch = tuple[Partition, Sequence[Message]]  # messages of a partition, in the order of its log
+
+# Messages that are read at a time, and parts that may be read before they are decided.
+_PART = 2048
+_AHEAD = 4
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +52,6 @@ class Outcome:
         partition: as it was decided on; by the time that this is committed its ledger may be ahead.
         decoded: its messages and pairs.
         decisions: on the pairs.
-        dead: what could not be decided.
         kept: bool [pairs], rejected ones whose decisions are written down.
         changes: (offset, version) wherever another Model came into force.
         due: to the ledger topic.
@@ -56,7 +62,6 @@ class Outcome:
     partition: Partition
     decoded: Decoded
     decisions: Decisions
-    dead: list[DeadLetter]
     kept: NDArray[np.bool_]
     changes: list[tuple[int, int]]
     due: Due
@@ -81,7 +86,7 @@ class Decided:
     @property
     def dead(self) -> int:
         """Messages that could not be decided."""
-        return sum(len(outcome.dead) for outcome in self.outcomes.values())
+        return sum(len(outcome.decoded.dead) for outcome in self.outcomes.values())
 
 
 class Decider:
@@ -102,7 +107,7 @@ class Decider:
         """Decide a pair that counts for nothing: compiled kernels are loaded before a partition waits for them (0.3 s)."""
         alone = PairBatch.pack(["a"], ["b"], [0])
         try:
-            self._selector.decide(alone, Ledger(self._selector.parameters), model)
+            self._selector.decide(Texts.of(alone), Ledger(self._selector.parameters), model)
         except Exception as error:  # it will fail again on a record, where a policy says what to do
             log.warning("the selector fails on a made-up pair: %s: %s", type(error).__name__, error)
 
@@ -124,61 +129,75 @@ class Decider:
     def _decide(
         self, number: int, partition: Partition, messages: Sequence[Message], model: Model
     ) -> Outcome:
-        policies = self._settings.errors.policies
         ledger = partition.ledger
-        began = time.monotonic()
-        decoded = decode_messages(messages, self._settings.record, policies.decode)
-        dead = list(decoded.dead)
-        if messages[0].offset <= self.careful.get(number, -1):
-            decoded, failed = self._sift(decoded, ledger.twin(), model)
-            dead += failed
-        middle = time.monotonic()
-        self._observer.stage(Stage.DECODE, middle - began, len(messages))
-        batch = decoded.batch
+        careful = messages[0].offset <= self.careful.get(number, -1)
+        parts: list[Decoded] = []
+        decided: list[Decisions] = []
         try:
-            listed = None if self._listed is None else mask(self._listed, batch, lambda: decoded.pairs)
-            decisions = self._selector.decide(batch, ledger, model, listed)
+            with closing(
+                self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
+            ) as read:
+                for part, texts in read:
+                    began = time.monotonic()
+                    decided.append(self._selector.decide(texts, ledger, model, self._mask(part)))
+                    parts.append(part)
+                    self._observer.stage(Stage.DECIDE, time.monotonic() - began, len(texts))
         except CraftError:
             raise
         except Exception as error:
             stage = failed_stage(error)
-            if policies.of(stage) == "fail":
+            if self._settings.errors.policies.of(stage) == "fail":
                 raise DataError(
                     f"{messages[0].topic}/{number}, offsets {messages[0].offset} to {messages[-1].offset}: the "
                     f"selector failed ({type(error).__name__}: {error}); errors.policies.{stage} says to stop"
                 ) from error
             self.careful[number] = messages[-1].offset
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
+        decoded, decisions = Decoded.concatenate(parts), Decisions.concatenate(decided)
         if decoded.last_offset >= ledger.next_offset:
             ledger.skip(decoded.last_offset)
-        self._observer.stage(Stage.DECIDE, time.monotonic() - middle, len(batch))
         rejected = ~decisions.accepted
-        kept = rejected & sampled(batch.positions, number, self._settings.decisions.rejected_sample)
+        kept = rejected & sampled(decisions.positions, number, self._settings.decisions.rejected_sample)
         changes = model_changes(decisions, partition.writer.model_version)
         due = partition.writer.due(ledger, changes, self._settings.ledger, int(1000 * time.time()))
         return Outcome(
-            partition,
-            decoded,
-            decisions,
-            dead,
-            kept,
-            changes,
-            due,
-            ledger.next_offset,
-            ledger.summary(),
+            partition, decoded, decisions, kept, changes, due, ledger.next_offset, ledger.summary()
         )
 
-    def _sift(self, decoded: Decoded, ledger: Ledger, model: Model) -> tuple[Decoded, list[DeadLetter]]:
-        """Try pair by pair on a ledger that counts for nothing, and take out those that the engine fails on."""
-        rows, failed = [], []
+    def _read(self, messages: Sequence[Message]) -> Generator[tuple[Decoded, Texts]]:
+        """Decode messages and read their texts; of many, parts ahead of what is being decided."""
+        parts = [messages[at : at + _PART] for at in range(0, len(messages), _PART)]
+        read = map(self._read_part, parts)
+        yield from ahead(read, lambda _: 1, _AHEAD) if len(parts) > 1 else read
+
+    def _read_part(self, messages: Sequence[Message]) -> tuple[Decoded, Texts]:
+        began = time.monotonic()
+        decoded = self._decode(messages)
+        texts = Texts.of(decoded.batch)
+        self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
+        return decoded, texts
+
+    def _mask(self, decoded: Decoded) -> NDArray[np.bool_] | None:
+        if self._listed is None:
+            return None
+        return mask(self._listed, decoded.batch, lambda: decoded.pairs)
+
+    def _decode(self, messages: Sequence[Message]) -> Decoded:
+        return decode_messages(messages, self._settings.record, self._settings.errors.policies.decode)
+
+    def _sift(
+        self, messages: Sequence[Message], ledger: Ledger, model: Model
+    ) -> Generator[tuple[Decoded, Texts]]:
+        """The same with those pairs taken out that the engine fails on, one by one on a ledger that counts for nothing."""
+        decoded = self._decode(messages)
+        failed: dict[int, DeadLetter] = {}
         for row, message in enumerate(decoded.messages):
             try:
-                self._selector.decide(decoded.batch.slice(row, row + 1), ledger, model)
+                self._selector.decide(Texts.of(decoded.batch.slice(row, row + 1)), ledger, model)
             except Exception as error:  # whatever it is, this record causes it
-                failed.append(DeadLetter(message, failed_stage(error), type(error).__name__, str(error)))
-                continue
-            rows.append(row)
-        return decoded.take(rows), failed
+                failed[row] = DeadLetter(message, failed_stage(error), type(error).__name__, str(error))
+        kept = decoded.without(failed)
+        yield kept, Texts.of(kept.batch)
 
 
 def failed_stage(error: Exception) -> Stage:

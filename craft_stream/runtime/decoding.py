@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -37,7 +37,7 @@ class Decoded:
     Attributes:
         messages: those that hold pairs, in log order.
         batch: what they hold, for the engine.
-        dead: those that hold none.
+        dead: those that hold none, or none that can be decided.
         last_offset: of the last message of either kind.
         record: where the sides and the id stand.
     """
@@ -52,14 +52,28 @@ class Decoded:
         """The pair at `row`, its id included: for the few that something is written about."""
         return pair(self.messages[row], self.record)
 
-    def take(self, rows: list[int]) -> Decoded:
-        """These pairs alone, without dead letters."""
-        return Decoded(
-            [self.messages[row] for row in rows],
-            self.batch.take(np.array(rows, np.int64)),
-            [],
-            self.last_offset,
-            self.record,
+    @classmethod
+    def concatenate(cls, parts: Sequence[Decoded]) -> Decoded:
+        """All of it, in order; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        positions = np.concatenate([part.batch.positions for part in parts])
+        return cls(
+            [message for part in parts for message in part.messages],
+            replace(PairBatch.concatenate([part.batch for part in parts]), positions=positions),
+            [letter for part in parts for letter in part.dead],
+            parts[-1].last_offset,
+            parts[-1].record,
+        )
+
+    def without(self, failed: Mapping[int, DeadLetter]) -> Decoded:
+        """Without the pairs at some rows, which are dead letters instead."""
+        rows = [row for row in range(len(self.messages)) if row not in failed]
+        return replace(
+            self,
+            messages=[self.messages[row] for row in rows],
+            batch=self.batch.take(np.array(rows, np.int64)),
+            dead=[*self.dead, *failed.values()],
         )
 
     @property

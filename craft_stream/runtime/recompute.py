@@ -19,6 +19,7 @@ from craft_stream.runtime.decoding import Decoded, decode_messages, mask
 from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.transport import Reader
+from craft_stream.scorer import Texts
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.listed import Listed
@@ -170,7 +171,7 @@ class Recomputation:
             self.disagreeing.append(offset)
 
     def _decide(self, decoded: Decoded) -> Decisions:
-        batch = decoded.batch
+        batch, texts = decoded.batch, Texts.of(decoded.batch)
         listed = None if self._listed is None else mask(self._listed, batch, lambda: decoded.pairs)
         # Cut where another Model came into force: each piece is decided with the one that was.
         places = np.searchsorted(self._offsets, batch.positions, "right")
@@ -180,7 +181,7 @@ class Recomputation:
             if start < stop:
                 model = self._in_force(int(places[start]))
                 own = None if listed is None else listed[start:stop]
-                parts.append(self._selector.decide(batch.slice(start, stop), self.ledger, model, own))
+                parts.append(self._selector.decide(texts.slice(start, stop), self.ledger, model, own))
         if decoded.last_offset >= self.ledger.next_offset:
             self.ledger.skip(decoded.last_offset)
         return Decisions.concatenate(parts) if parts else Decisions.none()

@@ -394,7 +394,7 @@ class Worker:
             )
             observer.drifted(partition, signal)
         for (stage, reason), many in Counter(
-            (letter.stage, letter.reason) for letter in outcome.dead
+            (letter.stage, letter.reason) for letter in outcome.decoded.dead
         ).items():
             observer.dead_letters(partition, stage, reason, many)
         if len(outcome.decisions):

@@ -39,12 +39,12 @@ class Selector:
         self._scorers: dict[str, Scorer] = {}
 
     def decide(
-        self, batch: PairBatch, ledger: Ledger, model: Model, listed: NDArray[np.bool_] | None = None
+        self, texts: Texts, ledger: Ledger, model: Model, listed: NDArray[np.bool_] | None = None
     ) -> Decisions:
         """Decide consecutive pairs of one partition and note it in its ledger.
 
         Args:
-            batch: the pairs, in log order, from `ledger.next_offset` on; cut anywhere.
+            texts: the pairs, in log order, from `ledger.next_offset` on; cut anywhere.
             ledger: of the partition; changed.
             model: to be put in force at the next epoch's start.
             listed: bool [pairs], those on a decontamination or takedown list: rejected whatever their score.
@@ -61,13 +61,12 @@ class Selector:
             raise IntegrityError(
                 f"the ledger is of parameters {ledger.parameters.digest}, the selector of {self.parameters.digest}"
             )
-        if len(batch) and batch.positions[0] < ledger.next_offset:
-            raise ValueError(
-                f"offset {batch.positions[0]} has been decided; the next is {ledger.next_offset}"
-            )
-        listed = np.zeros(len(batch), np.bool_) if listed is None else listed
-        epochs = batch.positions // EPOCH
-        bounds = [0, *(np.flatnonzero(np.diff(epochs)) + 1).tolist(), len(batch)]
+        positions = texts.batch.positions
+        if len(texts) and positions[0] < ledger.next_offset:
+            raise ValueError(f"offset {positions[0]} has been decided; the next is {ledger.next_offset}")
+        listed = np.zeros(len(texts), np.bool_) if listed is None else listed
+        epochs = positions // EPOCH
+        bounds = [0, *(np.flatnonzero(np.diff(epochs)) + 1).tolist(), len(texts)]
         parts = []
         for start, stop in pairwise(bounds):
             if start == stop:
@@ -75,18 +74,18 @@ class Selector:
             if epochs[start] != ledger.epoch:
                 ledger.begin_epoch(int(epochs[start]), model)
             parts.append(
-                self._decide(batch.slice(start, stop), ledger, ledger.model or model, listed[start:stop])
+                self._decide(texts.slice(start, stop), ledger, ledger.model or model, listed[start:stop])
             )
         return Decisions.concatenate(parts) if parts else Decisions.none()
 
-    def _decide(self, batch: PairBatch, ledger: Ledger, model: Model, listed: NDArray[np.bool_]) -> Decisions:
+    def _decide(self, texts: Texts, ledger: Ledger, model: Model, listed: NDArray[np.bool_]) -> Decisions:
         selection = self.parameters.selection
         scorer = self._scorer(model)
-        n = len(batch)
-        reading = scorer.read(Texts.of(batch))
+        n, positions = len(texts), texts.batch.positions
+        reading = scorer.read(texts)
         distance = np.zeros(n, np.float32)
         if selection.method == "craft":
-            distance = scorer.distance(reading.texts, reading.cluster, np.arange(n))
+            distance = scorer.distance(texts, reading.cluster, np.arange(n))
         gate_scores = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
         reasons = np.full(n, Reason.OFF_DOMAIN, np.uint8)
         scores = gate_scores.copy()
@@ -94,7 +93,7 @@ class Selector:
         candidates = np.flatnonzero((gate_scores >= ledger.gate) & ~listed)
         reasons[listed] = Reason.LISTED
         if selection.method == "craft-plus":
-            foreign = scorer.foreign(reading.texts, candidates)
+            foreign = scorer.foreign(texts, candidates)
             reasons[candidates[foreign]] = Reason.LANGUAGE
             candidates = candidates[~foreign]
         if model.cascade and selection.method == "craft-plus":
@@ -103,7 +102,7 @@ class Selector:
         else:
             passed = np.ones(len(candidates), np.bool_)
             if selection.method == "craft-plus" and len(candidates):
-                features = scorer.features(reading.texts, reading.cluster, candidates)
+                features = scorer.features(texts, reading.cluster, candidates)
                 quality[candidates] = scorer.quality(features)
                 scores[candidates] = ledger.scores(
                     gate_scores[candidates], quality[candidates], reading.cluster[candidates], model
@@ -121,10 +120,10 @@ class Selector:
             int((reading.ratio >= model.tail).sum()),
             reasons,
             reading.cluster[accepted],
-            int(batch.positions[-1]),
+            int(positions[-1]),
         )
         return Decisions(
-            positions=batch.positions,
+            positions=positions,
             reason=reasons,
             score=scores,
             threshold=np.full(n, ledger.threshold, np.float32),

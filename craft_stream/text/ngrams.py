@@ -37,6 +37,11 @@ class NGrams:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def slice(self, start: int, stop: int) -> NGrams:
+        """N-grams of pairs [start, stop)."""
+        low, high = int(self.offsets[start]), int(self.offsets[stop])
+        return NGrams(self.indices[low:high], self.offsets[start : stop + 1] - low)
+
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _add(

@@ -56,6 +56,12 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def slice(self, start: int, stop: int) -> Tokens:
+        """Tokens of texts [start, stop)."""
+        low, high = int(self.offsets[start]), int(self.offsets[stop])
+        offsets = self.offsets[start : stop + 1] - low
+        return Tokens(self.words[low:high], self.stems[low:high], self.kinds[low:high], offsets)
+
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _is_word_byte(c: int) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_stream.cli.beside import Background, ahead
+from craft_stream.runtime.beside import Background, ahead
 
 
 @settings(deadline=None)

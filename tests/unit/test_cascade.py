@@ -15,7 +15,7 @@ from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Scorer
+from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.quality import FEATURES, Head, log_probability, without_embedding
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
@@ -74,7 +74,7 @@ def run(
         piece = batch.slice(start, min(start + size, len(batch)))
         split = int(np.searchsorted(piece.positions, 2048))
         for part, model in ((piece.slice(0, split), models[0]), (piece.slice(split, len(piece)), models[1])):
-            parts.append(selector.decide(part, ledger, model))
+            parts.append(selector.decide(Texts.of(part), ledger, model))
     return Decisions.concatenate(parts), ledger
 
 

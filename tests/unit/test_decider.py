@@ -15,6 +15,7 @@ from craft_stream.runtime.observer import Observer, Stage
 from craft_stream.runtime.partition import Partition
 from craft_stream.runtime.ports import Message
 from craft_stream.runtime.transport import TransactionError
+from craft_stream.scorer import Texts
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
@@ -35,10 +36,10 @@ def decider(monkeypatch: pytest.MonkeyPatch) -> Decider:
     original = Selector.decide
     bad = json.loads(MESSAGES[BAD].value or b"")["src"]
 
-    def brittle(self: Selector, batch: PairBatch, ledger: Ledger, *rest: Any, **named: Any) -> Any:
-        if bad in batch.source.texts() and ledger.seen >= 100:
+    def brittle(self: Selector, texts: Texts, ledger: Ledger, *rest: Any, **named: Any) -> Any:
+        if bad in texts.batch.source.texts() and ledger.seen >= 100:
             raise RuntimeError("cannot")
-        return original(self, batch, ledger, *rest, **named)
+        return original(self, texts, ledger, *rest, **named)
 
     monkeypatch.setattr(Selector, "decide", brittle)
     configured = configuration(errors__policies={"decide": "dead-letter"})
@@ -61,7 +62,7 @@ def test_a_batch_behind_the_failed_one_does_not_end_the_care(decider: Decider, m
     again = partition()
     batches: list[Batch] = [(again, first), (again, second), (again, third)]
     decided = [decider.decide({0: batch}, model) for batch in batches]
-    dead = [letter for one in decided for letter in one.outcomes[0].dead]
+    dead = [letter for one in decided for letter in one.outcomes[0].decoded.dead]
     assert [(letter.message.offset, letter.stage) for letter in dead] == [(BAD, Stage.DECIDE)]
     assert sum(len(one.outcomes[0].decisions) for one in decided) == 299
 
@@ -86,11 +87,11 @@ def test_a_twin_goes_another_way(model: Model) -> None:
     selector, ledger = Selector(parameters, load_encoder()), Ledger(parameters)
     texts = [json.loads(message.value or b"") for message in MESSAGES[:300]]
     batch = PairBatch.pack([text["src"] for text in texts], [text["tgt"] for text in texts], range(300))
-    selector.decide(batch.slice(0, 200), ledger, model)
+    selector.decide(Texts.of(batch.slice(0, 200)), ledger, model)
     before, twin = ledger.digest(), ledger.twin()
     assert twin.digest() == before
     assert twin.model is ledger.model
-    selector.decide(batch.slice(200, 300), twin, model)
+    selector.decide(Texts.of(batch.slice(200, 300)), twin, model)
     assert twin.digest() != before == ledger.digest()
-    selector.decide(batch.slice(200, 300), ledger, model)
+    selector.decide(Texts.of(batch.slice(200, 300)), ledger, model)
     assert twin.digest() == ledger.digest()

@@ -12,7 +12,7 @@ from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Scorer
+from craft_stream.scorer import Scorer, Texts
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -59,7 +59,7 @@ def model() -> Model:
 
 def decide(model: Model, batch: PairBatch, parameters: Parameters) -> Decisions:
     selector = Selector(parameters, load_encoder())
-    return selector.decide(batch, Ledger(selector.parameters), model)
+    return selector.decide(Texts.of(batch), Ledger(selector.parameters), model)
 
 
 def test_the_targets_languages_are_learned(model: Model) -> None:

@@ -21,6 +21,7 @@ from craft_stream.runtime.models import FixedModel, ModelFollower
 from craft_stream.runtime.observer import Observer, RebalanceKind
 from craft_stream.runtime.transport import Position
 from craft_stream.runtime.worker import Worker
+from craft_stream.scorer import Texts
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
@@ -313,10 +314,10 @@ def test_the_engine_failing_on_a_record_makes_it_a_dead_letter(
 
     original = Selector.decide
 
-    def brittle(self: Selector, batch: PairBatch, *rest: Any, **named: Any) -> Any:
-        if any(text == json.loads(VALUES[100])["src"] for text in batch.source.texts()):
+    def brittle(self: Selector, texts: Texts, *rest: Any, **named: Any) -> Any:
+        if any(text == json.loads(VALUES[100])["src"] for text in texts.batch.source.texts()):
             raise error("cannot")
-        return original(self, batch, *rest, **named)
+        return original(self, texts, *rest, **named)
 
     monkeypatch.setattr(Selector, "decide", brittle)
     with pytest.raises(DataError, match=f"errors.policies.{stage} says to stop"):

@@ -1,4 +1,4 @@
-"""Work beside the main thread, for a pass over files: kernels, decompression and files release the interpreter's lock.
+"""Work beside a thread that decides: kernels, decompression and files release the interpreter's lock.
 
 Daemon threads, for the reason that `runtime.lane` gives: a read of a silent pipe must not hold up the end of the process.
 """
