@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from connectors.files.base import FileSink, FileSource
 from connectors.files.open import STANDARD, open_input
 from craft_stream.errors import DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.runtime.ports import Lines, Message
 from craft_stream.settings import RecordSettings
 
 # A line longer than this is cut; with the batch's bound it bounds the memory, whatever the file holds.
@@ -15,8 +15,6 @@ LONGEST_LINE = 1 << 26
 _BATCH_BYTES = 1 << 26
 _BLOCK = 1 << 17
 _SKIP_BLOCK = 1 << 20
-# A tuple at once: the class's own constructor takes twice as long.
-_MAKE = tuple.__new__
 
 
 class JsonlSource(FileSource):
@@ -49,7 +47,7 @@ class JsonlSource(FileSource):
         """At most `limit` next lines, and little more than 64 MiB of them; empty at the end."""
         taken: list[bytes] = []
         size = 0
-        number, path = self._line, self._path
+        number = self._line
         while len(taken) < limit and size < _BATCH_BYTES and (self._next < len(self._lines) or self._fill()):
             lines = self._lines[self._next : self._next + limit - len(taken)]
             self._next += len(lines)
@@ -58,10 +56,7 @@ class JsonlSource(FileSource):
         if self._beyond:
             size += sum(self._beyond.pop(line, 1) - 1 for line in range(number, number + len(taken)))
         self._line, self._byte = number + len(taken), self._byte + size
-        return [
-            _MAKE(Message, (line, offset, path, 0, None, (), 0, None))
-            for offset, line in enumerate(taken, number)
-        ]
+        return Lines(taken, number, self._path)
 
     def position(self) -> str:
         """`line:byte`, both from 0, of the next line."""

@@ -151,6 +151,9 @@ def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Mess
         source = open_source(path, record)
         try:
             while messages := source.read(BLOCK - len(run)):
+                if len(messages) == BLOCK:
+                    yield messages
+                    continue
                 run.extend(messages)
                 if len(run) == BLOCK:
                     yield run

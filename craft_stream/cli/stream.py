@@ -20,9 +20,9 @@ from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
 from craft_stream.model import Model
 from craft_stream.records import Pair, Refusal
-from craft_stream.runtime.beside import Background
+from craft_stream.runtime.beside import Background, together
 from craft_stream.runtime.decoding import mask, pair, read_pairs
-from craft_stream.runtime.ports import Message
+from craft_stream.runtime.ports import Message, size
 from craft_stream.scorer import Texts
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
@@ -69,7 +69,7 @@ class Block:
     @property
     def size(self) -> int:
         """Bytes that it takes, about."""
-        return _MESSAGE_BYTES * len(self.messages) + sum(len(m.value or b"") for m in self.messages)
+        return _MESSAGE_BYTES * len(self.messages) + size(self.messages)
 
     @property
     def pairs(self) -> list[Pair]:
@@ -119,7 +119,7 @@ class Pass:
         self._learning = parameters.learning
         self._selector = Selector(parameters, encoder)
         self.ledger = Ledger(self._selector.parameters)
-        self._learner = Learner(parameters, encoder) if model is None else None
+        self._learner = Learner(parameters, encoder, together) if model is None else None
         self._observed = 0  # pairs that the learner has been given, or will have been by the next version
 
     def observe_target(self, block: Block) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,16 +69,49 @@ class _Target:
     parents: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Domain:
+    """Of a Model, what tells the domain; see there."""
+
+    weights: NDArray[np.float32]
+    mean: float
+    deviation: float
+    tail: float
+    tail_share: float
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Together(Protocol):
+    """A way to do two jobs that touch nothing of one another."""
+
+    def __call__(self, first: Callable[[], T], second: Callable[[], U], /) -> tuple[T, U]:
+        """What both return."""
+
+
+def in_turn(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+    """What two jobs return, one done after the other."""
+    return first(), second()
+
+
 class Learner:
     """Keeps what the target and the stream teach.
+
+    Args:
+        parameters: `learning` is used.
+        encoder: that turns texts into vectors.
+        together: does jobs in turn, as by default, or at once; what is learned is the same.
 
     Attributes:
         pairs_seen: pairs of the stream observed.
         next_version: `pairs_seen` at which a new version is due.
     """
 
-    def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
+    def __init__(self, parameters: Parameters, encoder: Embedder, together: Together = in_turn) -> None:
         self.pairs_seen = 0
+        self._together = together
         self._parameters = parameters
         self._encoder = encoder
         learning = parameters.learning
@@ -160,7 +195,7 @@ class Learner:
             # Four times as many pairs change what a pair is worth; twice do not.
             self._next_judgement = 4 * self._learned
             with threadpool_limits(1):
-                self._judge = Scorer(self._judgement(), self._encoder)
+                self._judge = Scorer(self._judgement(self._current_target()), self._encoder)
 
     def publish(self) -> Model:
         """A new version of all that scoring needs.
@@ -172,7 +207,19 @@ class Learner:
         # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
-            model = self._with_domain(self._judgement()).renumbered(self._version + 1)
+            target = self._current_target()
+            judgement, (domain, recent) = self._together(
+                partial(self._judgement, target), partial(self._domain, target.clean.ngrams)
+            )
+            model = replace(
+                judgement.renumbered(self._version + 1),
+                mean=domain.mean,
+                deviation=domain.deviation,
+                tail=domain.tail,
+                tail_share=domain.tail_share,
+                domain_weights=domain.weights,
+            )
+            model = _calibrated(model, self._encoder, recent)
         self._version += 1
         self.next_version = self.pairs_seen + self._pause()
         self._judge = Scorer(model, self._encoder)
@@ -229,19 +276,24 @@ class Learner:
     def _learn(self, batch: PairBatch) -> None:
         texts = Texts.of(batch)
         worth = self._worth(texts)
-        self._counts.add_stream(texts.ngrams)
-        learn_lexicon(self._lexicon, texts.source, texts.target, worth)
-        if self._encoder.expensive:
-            rows = _share(batch.positions, self._parameters.learning.embedded_rate)
-            rows = rows[worth[rows] > 0]
-            self._learn_prediction(Texts.of(batch.take(rows)), worth[rows])
-        else:
-            self._learn_prediction(texts, worth)
-        self._characters.add(batch, worth)
-        count_stems(texts.source.stems, texts.source.offsets, self._stems[0])
-        count_stems(texts.target.stems, texts.target.offsets, self._stems[1])
+        self._together(partial(self._learn_words, texts, worth), partial(self._learn_vectors, texts, worth))
         self._recent.add(batch)
         self._learned += len(batch)
+
+    def _learn_words(self, texts: Texts, worth: NDArray[np.float32]) -> None:
+        self._counts.add_stream(texts.ngrams)
+        learn_lexicon(self._lexicon, texts.source, texts.target, worth)
+
+    def _learn_vectors(self, texts: Texts, worth: NDArray[np.float32]) -> None:
+        if self._encoder.expensive:
+            rows = _share(texts.batch.positions, self._parameters.learning.embedded_rate)
+            rows = rows[worth[rows] > 0]
+            self._learn_prediction(Texts.of(texts.batch.take(rows)), worth[rows])
+        else:
+            self._learn_prediction(texts, worth)
+        self._characters.add(texts.batch, worth)
+        count_stems(texts.source.stems, texts.source.offsets, self._stems[0])
+        count_stems(texts.target.stems, texts.target.offsets, self._stems[1])
 
     def _learn_prediction(self, texts: Texts, worth: NDArray[np.float32]) -> None:
         rows = np.arange(len(worth))
@@ -253,13 +305,17 @@ class Learner:
     def _worth(self, texts: Texts) -> NDArray[np.float32]:
         if self._judge is None:
             return np.ones(len(texts), np.float32)
-        rows = np.arange(len(texts))
-        if self._encoder.expensive:
-            quality = self._judge.without_embedding(self._judge.text_features(texts, rows))[:, 0]
-        else:
-            quality = self._judge.quality(self._judge.features(texts, self._judge.clusters(texts), rows))
+        judge, half = self._judge, len(texts) // 2
+        halves = texts.slice(0, half), texts.slice(half, len(texts))
+        quality = np.concatenate(self._together(*(partial(self._quality, judge, part) for part in halves)))
         probability = np.exp(quality)
         return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
+
+    def _quality(self, judge: Scorer, texts: Texts) -> NDArray[np.float32]:
+        rows = np.arange(len(texts))
+        if self._encoder.expensive:
+            return judge.without_embedding(judge.text_features(texts, rows))[:, 0]
+        return judge.quality(judge.features(texts, judge.clusters(texts), rows))
 
     def _current_target(self) -> _Target:
         sample = self._reservoir.sample()
@@ -283,9 +339,8 @@ class Learner:
             )
         return self._target
 
-    def _judgement(self) -> Model:
+    def _judgement(self, target: _Target) -> Model:
         """A Model that tells translations, and knows no domain yet: all that judging what to learn from needs."""
-        target = self._current_target()
         learning = self._parameters.learning
         if self._version == 0:
             # Frozen with the first version: embeddings, and the clusters made of them, keep their meaning.
@@ -344,27 +399,24 @@ class Learner:
             calibration=_EMPTY_CALIBRATION,
         )
 
-    def _with_domain(self, model: Model) -> Model:
-        """The model with its domain score, calibrated on what came by lately."""
-        ngrams = self._current_target().clean.ngrams
-        self._counts.set_target(ngrams)
+    def _domain(self, target: NGrams) -> tuple[_Domain, Texts]:
+        """What tells the domain, and pairs that came by lately, of which it was not told."""
+        self._counts.set_target(target)
         # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
         recent_pairs = self._recent.batch()
         taught, recent = (Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
-        recent_ngrams = recent.ngrams
-        domain_weights = self._domain_weights(ngrams, taught.ngrams, recent_ngrams)
-        raw = domain_scores(recent_ngrams, domain_weights)
-        tail = float(np.quantile(self._counts.block_scores(ngrams), TAIL_QUANTILE))
+        weights = self._domain_weights(target, taught.ngrams, recent.ngrams)
+        raw = domain_scores(recent.ngrams, weights)
+        tail = float(np.quantile(self._counts.block_scores(target), TAIL_QUANTILE))
         above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
-        model = replace(
-            model,
+        domain = _Domain(
+            weights=weights,
             mean=float(raw[:, 1].mean()) if len(raw) else 0.0,
             deviation=float(max(raw[:, 1].std(), 1e-3)) if len(raw) else 1.0,
             tail=tail,
             tail_share=float(above / (1 - TAIL_QUANTILE)),
-            domain_weights=domain_weights,
         )
-        return _calibrated(model, self._encoder, recent)
+        return domain, recent
 
     def _domain_weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
         learning = self._parameters.learning
@@ -419,8 +471,10 @@ class Learner:
                 axis=1,
             )
 
-        clean = features(target.clean, target.chosen, target.chosen)
-        corrupted = features(target.corrupted, np.arange(len(target.parents)), target.parents)
+        clean, corrupted = self._together(
+            partial(features, target.clean, target.chosen, target.chosen),
+            partial(features, target.corrupted, np.arange(len(target.parents)), target.parents),
+        )
         return fit_head(clean, corrupted)
 
 

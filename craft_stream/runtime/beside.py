@@ -11,6 +11,7 @@ from queue import Queue, SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 # Jobs that may wait; what they hold is in memory.
 _WAITING = 64
@@ -51,6 +52,28 @@ class Background:
                 self._error = error
             finally:
                 self._jobs.task_done()
+
+
+def together(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+    """What two jobs return, the second done in a thread of its own beside the first."""
+    done: list[U] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(second())
+        except BaseException as error:  # raised below
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="beside", daemon=True)
+    thread.start()
+    try:
+        result = first()
+    finally:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return result, done[0]
 
 
 def ahead(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[T]:

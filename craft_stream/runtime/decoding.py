@@ -13,7 +13,7 @@ from craft_stream.errors import DataError
 from craft_stream.records import Pair, Refusal, decode, examine, not_json, not_utf8
 from craft_stream.runtime.observer import Stage
 from craft_stream.runtime.policy import DeadLetter
-from craft_stream.runtime.ports import Message
+from craft_stream.runtime.ports import Message, records
 from craft_stream.selection.listed import Listed
 from craft_stream.settings import Policy, RecordSettings
 from craft_stream.text.batch import PairBatch, TextBatch
@@ -112,12 +112,11 @@ def read_pairs(
         The pairs; int64 [pairs], which messages they are from; the others, with the reasons.
     """
     names = (record.source_field, record.target_field)
-    values = [(message.value or b"") if message.problem is None else b"" for message in messages]
-    sides = read_objects(values, names, record.max_bytes)
+    sides = read_objects(records(messages), names, record.max_bytes)
     refused: list[tuple[int, Refusal]] = []
     understood = sides.understood
     if understood.all():
-        return PairBatch(sides.source, sides.target, positions), np.arange(len(values)), refused
+        return PairBatch(sides.source, sides.target, positions), np.arange(len(messages)), refused
     parsed: dict[int, Pair] = {}
     others = np.flatnonzero(~understood)
     for row, finding, place in zip(
@@ -135,7 +134,7 @@ def read_pairs(
         sources, targets = sides.source.texts(), sides.target.texts()
         for row, one in parsed.items():
             sources[row], targets[row] = one.source, one.target
-        rows = np.delete(np.arange(len(values)), [row for row, _ in refused])
+        rows = np.delete(np.arange(len(messages)), [row for row, _ in refused])
         batch = PairBatch.pack(
             [sources[row] for row in rows], [targets[row] for row in rows], positions[rows]
         )

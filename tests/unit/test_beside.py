@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_stream.runtime.beside import Background, ahead
+from craft_stream.runtime.beside import Background, ahead, together
 
 
 @settings(deadline=None)
@@ -78,6 +78,33 @@ def test_jobs_are_done_in_order_and_end_with_the_first_that_fails() -> None:
         background.settle()
     background.close()
     assert done == list(range(200))
+
+
+def test_two_jobs_together_give_both_results() -> None:
+    """Each waits for the other to have begun, so they run at once; the calling thread does the first."""
+    both = threading.Barrier(2)
+
+    def job(name: str) -> tuple[str, bool]:
+        both.wait(10)
+        return name, threading.current_thread() is threading.main_thread()
+
+    assert together(lambda: job("first"), lambda: job("second")) == (("first", True), ("second", False))
+
+
+@pytest.mark.parametrize("failing", ["first", "second"])
+def test_of_two_jobs_together_one_may_fail(failing: str) -> None:
+    """Its error is raised when both have ended."""
+    ended: list[str] = []
+
+    def job(name: str) -> None:
+        time.sleep(0.05 * (name != failing))
+        ended.append(name)
+        if name == failing:
+            raise ValueError(name)
+
+    with pytest.raises(ValueError, match=failing):
+        together(lambda: job("first"), lambda: job("second"))
+    assert sorted(ended) == ["first", "second"]
 
 
 def test_kernels_run_without_scipy() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -65,6 +67,52 @@ def test_a_batch_behind_the_failed_one_does_not_end_the_care(decider: Decider, m
     dead = [letter for one in decided for letter in one.outcomes[0].decoded.dead]
     assert [(letter.message.offset, letter.stage) for letter in dead] == [(BAD, Stage.DECIDE)]
     assert sum(len(one.outcomes[0].decisions) for one in decided) == 299
+
+
+@pytest.mark.parametrize("part", [7, 100, 299])
+def test_reading_ahead_changes_nothing(model: Model, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions, dead letters and ledger of a transaction are the same however many messages are read at a time."""
+    configured = configuration(errors__policies={"decode": "dead-letter"})
+    messages = [m._replace(value=b"broken") if m.offset in (5, 6, 298) else m for m in MESSAGES[:300]]
+    found = []
+    for size in (1000, part):
+        monkeypatch.setattr("craft_stream.runtime.decider._PART", size)
+        held = partition()
+        decider = Decider(configured, Selector(configured.parameters(), load_encoder()), Observer())
+        outcome = decider.decide({0: (held, messages)}, model).outcomes[0]
+        decisions = outcome.decisions
+        found.append(
+            (
+                held.ledger.digest(),
+                outcome.next_offset,
+                [letter.message.offset for letter in outcome.decoded.dead],
+                [message.offset for message in outcome.decoded.messages],
+                outcome.decoded.batch.positions.tolist(),
+                outcome.decoded.batch.target.texts(),
+                decisions.positions.tolist(),
+                decisions.reason.tolist(),
+                decisions.score.tolist(),
+            )
+        )
+    assert found[0] == found[1]
+    assert found[0][2] == [5, 6, 298]
+    assert not any(thread.name == "read ahead" for thread in threading.enumerate())
+
+
+def test_a_failure_in_a_later_part_is_the_whole_batch(
+    decider: Decider, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read again with care to its end, and nobody goes on reading ahead."""
+    monkeypatch.setattr("craft_stream.runtime.decider._PART", 20)
+    with pytest.raises(TransactionError, match="cannot"):
+        decider.decide({0: (partition(), MESSAGES[:300])}, model)
+    assert decider.careful == {0: 299}
+    again = decider.decide({0: (partition(), MESSAGES[:300])}, model)
+    assert [letter.message.offset for letter in again.outcomes[0].decoded.dead] == [BAD]
+    deadline = time.monotonic() + 10
+    while any(t.name == "read ahead" for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(thread.name == "read ahead" for thread in threading.enumerate())
 
 
 def test_sifting_changes_nothing_of_the_ledger(decider: Decider, model: Model) -> None:

@@ -19,7 +19,7 @@ from connectors.files import ending, open_sink, open_source
 from connectors.files.jsonl import JsonlSink, JsonlSource
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.runtime.ports import Message, Sink, Source
+from craft_stream.runtime.ports import Lines, Message, Sink, Source, records, size
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -52,7 +52,23 @@ def test_lines_come_as_they_are(tmp_path: Path, packing: str) -> None:
         assert [message.value for message in messages] == LINES
         assert [message.offset for message in messages] == [0, 1, 2, 3, 4]
         assert messages[0].topic == str(path)
-        assert source.read(3) == []
+        assert not source.read(3)
+
+
+@given(st.lists(st.binary(max_size=4), max_size=6), st.integers(0, 9), st.data())
+def test_lines_are_the_messages_that_they_stand_for(
+    found: list[bytes], first: int, data: st.DataObject
+) -> None:
+    """One by one, in slices, and in values and bytes taken together."""
+    lines = Lines(found, first, "file")
+    whole = [Message(value, offset, "file") for offset, value in enumerate(found, first)]
+    low, high = (data.draw(st.integers(-7, 7)) for _ in range(2))
+    assert list(lines) == whole
+    assert lines[low:high] == whole[low:high]
+    assert records(lines) == records(whole)
+    assert size(lines) == size(whole)
+    with pytest.raises(IndexError):
+        lines[len(found)]
 
 
 @pytest.mark.parametrize("packing", PACK)

@@ -23,6 +23,7 @@ from craft_stream.learning.quality import fit_head
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.runtime.beside import together
 from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.domain import LENGTH_POWER
 from craft_stream.scoring.quality import Head, log_probability
@@ -324,3 +325,18 @@ def test_a_small_sample_is_learned_together(expensive: bool) -> None:
             learner.observe(pairs.slice(start, min(start + step, len(pairs))))
         digests.add(learner.publish().digest)
     assert len(digests) == 1
+
+
+def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
+    """The same versions, bit for bit, with a judge at work and without."""
+    toy = Toy()
+    digests = []
+    for learner in (Learner(Parameters(), load_encoder()), Learner(Parameters(), load_encoder(), together)):
+        learner.observe_target(*target(toy))
+        for seed in range(3):
+            learner.observe(stream(toy, 2500, seed=seed).batch)
+        first = learner.publish()
+        learner.observe_accepted(stream(toy, 300, seed=8).batch)
+        learner.observe(stream(toy, 2500, seed=9).batch)
+        digests.append((first.digest, learner.publish().digest))
+    assert digests[0] == digests[1]

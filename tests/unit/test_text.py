@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.encoders.hashing import HashingEncoder
+from craft_stream.scorer import Texts
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.mojibake import count_mojibake
@@ -35,6 +36,26 @@ def test_a_slice_is_tokenised_as_in_the_whole(items: list[str], a: int, b: int) 
     assert np.array_equal(whole.words[start:stop], part.words)
     assert np.array_equal(whole.stems[start:stop], part.stems)
     assert np.array_equal(whole.kinds[start:stop], part.kinds)
+
+
+@given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=8), st.data())
+def test_a_slice_of_what_was_read_is_what_is_read_of_a_slice(
+    pairs: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Texts that were read ahead may be cut at an epoch: tokens and n-grams of either side are the slice's own."""
+    low = data.draw(st.integers(0, len(pairs)))
+    high = data.draw(st.integers(low, len(pairs)))
+    batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs], range(5, 5 + len(pairs)))
+    part, own = Texts.of(batch).slice(low, high), Texts.of(batch.slice(low, high))
+    assert len(part) == high - low
+    assert part.batch.source.texts() == own.batch.source.texts()
+    assert part.batch.positions.tolist() == list(range(5 + low, 5 + high))
+    for side in ("source", "target"):
+        one, other = getattr(part, side), getattr(own, side)
+        for name in ("words", "stems", "kinds", "offsets"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+    assert np.array_equal(part.ngrams.indices, own.ngrams.indices)
+    assert np.array_equal(part.ngrams.offsets, own.ngrams.offsets)
 
 
 @pytest.mark.parametrize(
