@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +118,19 @@ class Stage:
 
 def feed(stages: Sequence[Stage]) -> None:
     """Write the stream to each partition of the stages' inputs, by as many processes as there are cores."""
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         parts = []
         for stage in stages:
             source = stage.deployment()
             stage.input = source.settings.kafka.input_topic
             count = stage.pairs // stage.partitions
-            parts += [pool.submit(_fill, source, stage.corpus, count, i) for i in range(stage.partitions)]
+            parts += [pool.submit(_fill, stage, source, count, i) for i in range(stage.partitions)]
         for part in parts:
             part.result()
 
 
-def _fill(source: Deployment, corpus: Path, count: int, partition: int) -> None:
-    source.feed(stream(corpus, count), partition=partition)
+def _fill(stage: Stage, source: Deployment, count: int, partition: int) -> None:
+    source.feed(stage.records(count), partition=partition)
 
 
 def watch(
