@@ -58,7 +58,7 @@ def decide(stage: Stage, warm: int, settings: dict[str, Any]) -> tuple[Figures, 
             if worker.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"{commits[-1][1]} of {stage.pairs} pairs were committed\n{run.log()}")
             time.sleep(0.05)
-            if (done := progress()) > commits[-1][1]:
+            if (done := sum(progress())) > commits[-1][1]:
                 commits.append((time.monotonic(), done))
                 cpu = cpu or (machine.cpu_seconds(worker.pid) if done >= warm else 0.0)
         cpu = machine.cpu_seconds(worker.pid) - cpu

@@ -1,7 +1,7 @@
-"""Writes `docs/performance.md` from the figures of the benchmarks `throughput`, `latency`, `cost` and `neural`.
+"""Writes `docs/performance.md` from the figures of `throughput`, `latency`, `cost`, `neural` and `encoders`.
 
 `python -m bench.performance RESULTS.json docs/performance.md` replaces what lies between `<!-- bench:NAME -->` and
-`<!-- /bench:NAME -->`; the rest is written by hand.
+`<!-- /bench:NAME -->`; the rest is written by hand. A NAME is a benchmark's, or that and a label: `throughput 16 cores`.
 """
 
 from __future__ import annotations
@@ -72,17 +72,37 @@ def throughput(found: Found) -> str:
         "(a) over it, CPU",
         "peak MiB",
     ]
-    runs = max(len(row["runs"]) for row in found["contenders"].values())
-    return f"{table(header, rows)}\n\n{runs} runs each, in turn. {command(found)}"
+    return f"{table(header, rows)}\n\n{runs(found)} runs each, in turn. {command(found)}"
 
 
 def workers(found: Found) -> str:
-    """One worker and two."""
-    one, two = found["contenders"]["one worker"], found["contenders"]["two workers"]
+    """So many workers, beside the fewest."""
+    counted = {int(name.split()[0]): row for name, row in found["contenders"].items()}
+    few = min(counted)
+    rows = [
+        [
+            f"{count}",
+            f"{row['rate']:,.0f} ({row['rate_least']:,.0f}-{row['rate_most']:,.0f})",
+            f"{row['rate'] / counted[few]['rate']:.2f}",
+            f"{row['even']:,.0f}",
+            f"{row['even'] / counted[few]['even']:.2f}",
+            f"{row['us']:.1f} ({row['us_least']:.1f}-{row['us_most']:.1f})",
+            f"{row['cores']:.1f}",
+            f"{row['peak_mib']:.0f}",
+        ]
+        for count, row in counted.items()
+    ]
+    header = ["workers", "pairs/s (least-most)", f"times {few}", "until the first is done", f"times {few}"]
+    header += ["CPU us a pair", "cores busy", "peak MiB"]
     return (
-        f"{throughput(found)}\n\nTwo workers decide {two['rate'] / one['rate']:.2f} times as many pairs a second as one, for "
-        f"{two['us'] / one['us']:.2f} times the CPU time a pair."
+        f"{table(header, rows)}\n\n{runs(found)} runs each, in turn, as many partitions as workers. "
+        f"{machine(found)} {command(found)}"
     )
+
+
+def runs(found: Found) -> int:
+    """How often each contender ran."""
+    return max(len(row["runs"]) for row in found["contenders"].values())
 
 
 def stages(found: Found) -> str:
@@ -184,6 +204,40 @@ def neural(found: Found) -> str:
     )
 
 
+def encoders(found: Found) -> str:
+    """A neural encoder alone, by precision and texts at a time, and a selection with it."""
+    rows = [
+        [
+            row["precision"],
+            f"{row['batch_size']}",
+            f"{row['embed']:,.0f}",
+            f"{row['encode']:,.0f}",
+            f"{row['plain']:,.0f}",
+            f"{row['differ']:,} of {row['texts']:,}" + (f", by {row['by']:.1g}" if row["differ"] else ""),
+            f"{row['from_alone']:.1g}",
+        ]
+        for row in found["encoders"]
+    ]
+    header = [
+        "precision",
+        "batch_size",
+        "texts/s, as the selector asks",
+        "all at once",
+        "sentence-transformers",
+    ]
+    header += ["other bits in other company", "furthest from the first row's"]
+    text = table(header, rows)
+    if chosen := found.get("select"):
+        same = "the same" if chosen["same"] else "NOT the same"
+        read, seconds = chosen["read"], chosen["seconds"]
+        text += (
+            f"\n\n`craft-stream select` with {chosen['precision']} and `batch_size = {chosen['batch_size']}`: {read:,} "
+            f"pairs in {seconds:.1f} s ({chosen['wall']:.1f} with its start), {read / seconds:,.0f} pairs/s, "
+            f"{chosen['embedded'] / read:.1%} of them embedded; run again, {same} decisions."
+        )
+    return f"{text}\n\n{found['device']}; {machine(found)} {command(found)}"
+
+
 def machine(found: Found) -> str:
     """What it ran on."""
     shown = found["machine"]
@@ -223,11 +277,11 @@ PARTS: dict[str, Callable[[Found], str]] = {
     "workers": workers,
     "stages": stages,
     "linear": linear,
-    "linear 0.01": linear,
     "start": start,
     "select": select,
     "latency": latency,
     "neural": neural,
+    "encoders": encoders,
 }
 
 
@@ -240,7 +294,9 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     arguments = parser.parse_args()
     results, page = json.loads(arguments.results.read_text()), arguments.page.read_text()
-    texts = {name: make(results[name]) for name, make in PARTS.items() if name in results}
+    texts = {
+        name: make(found) for name, found in results.items() if (make := PARTS.get(name.partition(" ")[0]))
+    }
     if "throughput" in results:
         texts["machine"] = machine(results["throughput"])
         texts["scaling"] = scaling(results["throughput"])

@@ -6,6 +6,10 @@ craft-plus, hashing encoder, exactly once, learner included, budget 10 %; (b) a 
 consume and transactional produce of the same share, and the same with all that the worker writes; (d) with `--quix FOLDER`,
 a Quix Streams application, in a virtual environment that is made there. What a contender does with its first `--warm` pairs
 (start, priming, compiling) is not counted.
+
+`--workers 1,2,4` compares so many workers of `craft-stream run` instead, each number on a topic of as many partitions with
+`--pairs` on each, `--warm` of them a worker's warm-up. The rate is that until the last partition is done; beside it stands
+the rate until the first one is, as of a stream that does not end.
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +76,22 @@ class Stage:
         self.bootstrap, self.folder, self.pairs, self.partitions = bootstrap, folder, pairs, partitions
         self.input: str | None = None
         self.target: list[dict[str, str]] = []
-        self._corpus = corpus
+        self.corpus = corpus
 
     def records(self, count: int) -> list[bytes]:
         """The first so many records of the stream."""
-        assert self._corpus is not None  # noqa: S101
-        return list(stream(self._corpus, count))
+        assert self.corpus is not None  # noqa: S101
+        return list(stream(self.corpus, count))
 
     def feed(self) -> None:
-        """Write the stream to the input topic that all contenders share."""
-        source = self.deployment()
-        self.input = source.settings.kafka.input_topic
-        source.feed(self.records(self.pairs))
+        """Write the stream to each partition of the input topic that all contenders share."""
+        feed([self])
+
+    def spread(self, partitions: int) -> Stage:
+        """A stage with as many pairs on each of so many partitions; to be fed."""
+        found = Stage(self.bootstrap, self.folder, self.corpus, self.pairs * partitions, partitions)
+        found.target = self.target
+        return found
 
     def deployment(self, **overrides: Any) -> Deployment:
         """New topics beside the one input."""
@@ -96,37 +107,64 @@ class Stage:
         return found
 
     @contextmanager
-    def progress(self, settings: Any) -> Iterator[Callable[[], int]]:
-        """How many pairs a group has committed."""
+    def progress(self, settings: Any) -> Iterator[Callable[[], list[int]]]:
+        """How many pairs a group has committed, by partition."""
         reader = KafkaTransport(settings.kafka).reader()
         try:
-            yield lambda: sum(
-                p.offset for i in range(self.partitions) if (p := committed(reader, i)) is not None
-            )
+            yield lambda: [p.offset if (p := committed(reader, i)) else 0 for i in range(self.partitions)]
         finally:
             reader.close()
 
 
+def feed(stages: Sequence[Stage]) -> None:
+    """Write the stream to each partition of the stages' inputs, by as many processes as there are cores."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        parts = []
+        for stage in stages:
+            source = stage.deployment()
+            stage.input = source.settings.kafka.input_topic
+            count = stage.pairs // stage.partitions
+            parts += [pool.submit(_fill, stage, source, count, i) for i in range(stage.partitions)]
+        for part in parts:
+            part.result()
+
+
+def _fill(stage: Stage, source: Deployment, count: int, partition: int) -> None:
+    source.feed(stage.records(count), partition=partition)
+
+
 def watch(
-    progress: Callable[[], int], pids: Sequence[int], warm: int, pairs: int, sampler: Sequence[str] = ()
+    progress: Callable[[], list[int]], pids: Sequence[int], warm: int, pairs: int, sampler: Sequence[str] = ()
 ) -> Figures:
-    """Follow processes from the first commit at or after `warm` pairs to the last; wall and CPU seconds between."""
+    """Follow processes from the first commit at or after `warm` pairs to the last.
+
+    Returns:
+        Pairs, wall and CPU seconds between; `even`, pairs a second until the first of equal partitions was done; `cores`
+        busy, everything on the machine included; the largest process's memory.
+    """
     deadline = time.monotonic() + WAIT_SECONDS
-    first: tuple[int, float, float] | None = None
+    first: tuple[int, float, float, float] | None = None
+    even = 0.0
     while time.monotonic() < deadline:
-        done = progress()
-        now, cpu = time.perf_counter(), sum(map(machine.cpu_seconds, pids))
-        if first is None and done >= warm:
-            first = done, now, cpu
-            if sampler:
-                subprocess.Popen([*sampler, "-p", str(pids[0])], stdout=subprocess.DEVNULL)
-        if first is not None and done >= pairs:
-            return {
-                "pairs": done - first[0],
-                "wall": now - first[1],
-                "cpu": cpu - first[2],
-                "peak_mib": max(map(machine.peak_mib, pids)),
-            }
+        offsets = progress()
+        done, now, cpu = sum(offsets), time.perf_counter(), sum(map(machine.cpu_seconds, pids))
+        if first is None:
+            if done >= warm:
+                first = done, now, cpu, machine.busy()[0]
+                if sampler:
+                    subprocess.Popen([*sampler, "-p", str(pids[0])], stdout=subprocess.DEVNULL)
+        else:
+            if not even and max(offsets) >= pairs // len(offsets):
+                even = (done - first[0]) / (now - first[1])
+            if done >= pairs:
+                return {
+                    "pairs": done - first[0],
+                    "wall": now - first[1],
+                    "cpu": cpu - first[2],
+                    "even": even,
+                    "cores": (machine.busy()[0] - first[3]) / (now - first[1]),
+                    "peak_mib": max(map(machine.peak_mib, pids)),
+                }
         time.sleep(0.05)
     raise TimeoutError(f"{done} of {pairs} pairs were committed in {WAIT_SECONDS:.0f} s")
 
@@ -139,7 +177,14 @@ def craft(
     processes = [run.start(log=f"worker{number}") for number in range(workers)]
     try:
         with stage.progress(run.settings) as progress:
-            return watch(progress, [process.pid for process in processes], warm, stage.pairs, sampler)
+
+            def alive() -> list[int]:
+                for number, process in enumerate(processes):
+                    if process.poll() is not None:
+                        raise RuntimeError(f"worker {number} ended: {run.log(f'worker{number}')}")
+                return progress()
+
+            return watch(alive, [process.pid for process in processes], warm, stage.pairs, sampler)
     finally:
         for process in processes:
             process.terminate()
@@ -195,6 +240,8 @@ def summary(runs: Sequence[Figures]) -> dict[str, float]:
         "us": statistics.median(costs),
         "us_least": min(costs),
         "us_most": max(costs),
+        "even": statistics.median(run.get("even", 0.0) for run in runs),
+        "cores": statistics.median(run.get("cores", 0.0) for run in runs),
         "peak_mib": max(run.get("peak_mib", 0.0) for run in runs),
     }
 
@@ -218,33 +265,42 @@ def main() -> None:
     )
     parser.add_argument("--corpus", type=Path, required=True, help="folder with stream.jsonl.zst and target/")
     parser.add_argument("--domain", default="finance")
-    parser.add_argument("--pairs", type=int, default=551_304)
-    parser.add_argument("--warm", type=int, default=150_000)
+    parser.add_argument("--pairs", type=int, default=551_304, help="on each partition")
+    parser.add_argument("--warm", type=int, default=150_000, help="of them, by each worker, before it counts")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="contenders, by the beginning of their names, with commas")
     parser.add_argument("--quix", type=Path, help="a virtual environment with Quix Streams; made if missing")
     parser.add_argument("--sampler", default="", help="py-spy, to sample craft-stream with into --output")
-    parser.add_argument("--workers", action="store_true", help="instead: one and two workers, two partitions")
+    parser.add_argument("--workers", type=numbers, help="instead: so many workers, numbers with commas")
     parser.add_argument("--output", type=Path, help="JSON file that the figures are added to")
+    parser.add_argument("--label", default="", help="of these figures there, as those of another machine")
     arguments = parser.parse_args()
-    with broker_with(arguments, 2 if arguments.workers else 1) as stage:
-        stage.feed()
+    name = " ".join(filter(None, ["workers" if arguments.workers else "throughput", arguments.label]))
+    with broker_with(arguments, 1) as stage:
         for found in measure(contenders(stage, arguments), arguments):
             if arguments.output and not arguments.sampler:
-                add(arguments.output, "workers" if arguments.workers else "throughput", found)
+                add(arguments.output, name, found)
+
+
+def numbers(text: str) -> list[int]:
+    """Numbers with commas."""
+    return [int(part) for part in text.split(",")]
 
 
 def contenders(stage: Stage, arguments: argparse.Namespace) -> dict[str, Callable[[], Figures]]:
-    """What is run, by name."""
+    """What is run, by name, its input written."""
     warm, sampler = arguments.warm, []
+    if arguments.workers:
+        stages = {count: stage.spread(count) for count in arguments.workers}
+        feed(list(stages.values()))
+        return {
+            f"{count} workers": partial(craft, spread, warm * count, count)
+            for count, spread in stages.items()
+        }
+    stage.feed()
     if arguments.sampler:
         sampler = [arguments.sampler, "record", "--gil", "-r", "200", "-d", "300", "-t", "-f", "raw", "-o"]
         sampler.append(str(arguments.output.with_suffix(".stacks")))
-    if arguments.workers:
-        return {
-            "one worker": lambda: craft(stage, warm, 1),
-            "two workers": lambda: craft(stage, warm, 2),
-        }
     found: dict[str, Callable[[], Figures]] = {
         "craft-stream run": lambda: craft(stage, warm, 1, sampler),
         "consume": lambda: bare(stage, warm, "consume"),

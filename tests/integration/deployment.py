@@ -102,14 +102,15 @@ class Deployment:
 
     # What goes in.
 
-    def feed(self, values: Iterable[bytes | dict[str, str]], start: int = 0) -> None:
-        """Write records to the input topic, in turn over its partitions, each with a key and a header."""
+    def feed(
+        self, values: Iterable[bytes | dict[str, str]], start: int = 0, partition: int | None = None
+    ) -> None:
+        """Write records to the input topic, each with a key and a header; to one partition, or in turn to each."""
         sink = TopicSink(self.settings.kafka, self.settings.kafka.input_topic)
         for number, value in enumerate(values, start):
             data = json.dumps(value).encode() if isinstance(value, dict) else value
-            sink.append(
-                f"k{number}".encode(), data, [("origin", b"test")], partition=number % self.partitions
-            )
+            place = number % self.partitions if partition is None else partition
+            sink.append(f"k{number}".encode(), data, [("origin", b"test")], partition=place)
         sink.flush()
         sink.close()
 
