@@ -84,16 +84,13 @@ def workers(found: Found) -> str:
             f"{count}",
             f"{row['rate']:,.0f} ({row['rate_least']:,.0f}-{row['rate_most']:,.0f})",
             f"{row['rate'] / counted[few]['rate']:.2f}",
-            f"{row['even']:,.0f}",
-            f"{row['even'] / counted[few]['even']:.2f}",
             f"{row['us']:.1f} ({row['us_least']:.1f}-{row['us_most']:.1f})",
             f"{row['cores']:.1f}",
             f"{row['peak_mib']:.0f}",
         ]
         for count, row in counted.items()
     ]
-    header = ["workers", "pairs/s (least-most)", f"times {few}", "until the first is done", f"times {few}"]
-    header += ["CPU us a pair", "cores busy", "peak MiB"]
+    header = ["workers", "pairs/s (least-most)", f"times {few}", "CPU us a pair", "cores busy", "peak MiB"]
     return (
         f"{table(header, rows)}\n\n{runs(found)} runs each, in turn, as many partitions as workers. "
         f"{machine(found)} {command(found)}"
