@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from craft_stream.learning.quality import fit_head
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir, Sample
 from craft_stream.learning.stream import RecentPairs
+from craft_stream.learning.together import Together, in_turn
 from craft_stream.model import Calibration, Model
 from craft_stream.parameters import Parameters, digest
 from craft_stream.scorer import Scorer, Texts
@@ -71,29 +71,13 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Domain:
-    """Of a Model, what tells the domain; see there."""
+    """What of a Model tells the domain; see there."""
 
     weights: NDArray[np.float32]
     mean: float
     deviation: float
     tail: float
     tail_share: float
-
-
-T = TypeVar("T")
-U = TypeVar("U")
-
-
-class Together(Protocol):
-    """A way to do two jobs that touch nothing of one another."""
-
-    def __call__(self, first: Callable[[], T], second: Callable[[], U], /) -> tuple[T, U]:
-        """What both return."""
-
-
-def in_turn(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
-    """What two jobs return, one done after the other."""
-    return first(), second()
 
 
 class Learner:

@@ -134,9 +134,8 @@ class Decider:
         parts: list[Decoded] = []
         decided: list[Decisions] = []
         try:
-            with closing(
-                self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
-            ) as read:
+            read = self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
+            with closing(read):
                 for part, texts in read:
                     began = time.monotonic()
                     decided.append(self._selector.decide(texts, ledger, model, self._mask(part)))
