@@ -15,7 +15,7 @@ import typer.core
 
 from connectors.files import open_source
 from connectors.files.open import STANDARD
-from craft_stream.cli.interpreter import lighten, spare_scipy
+from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
@@ -100,6 +100,7 @@ def select(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
+    keep_memory()
     spare_scipy()
     selection = Pass(settings, load_model(model) if model else None, read_lists(settings))
     if model is None:
