@@ -72,7 +72,7 @@ def throughput(found: Found) -> str:
         "(a) over it, CPU",
         "peak MiB",
     ]
-    return f"{table(header, rows)}\n\n{runs(found)} runs each, in turn. {command(found)}"
+    return f"{table(header, rows)}\n\n{runs(found)}. {command(found)}"
 
 
 def workers(found: Found) -> str:
@@ -92,14 +92,15 @@ def workers(found: Found) -> str:
     ]
     header = ["workers", "pairs/s (least-most)", f"times {few}", "CPU us a pair", "cores busy", "peak MiB"]
     return (
-        f"{table(header, rows)}\n\n{runs(found)} runs each, in turn, as many partitions as workers. "
+        f"{table(header, rows)}\n\n{runs(found)}, as many partitions as workers. "
         f"{machine(found)} {command(found)}"
     )
 
 
-def runs(found: Found) -> int:
+def runs(found: Found) -> str:
     """How often each contender ran."""
-    return max(len(row["runs"]) for row in found["contenders"].values())
+    count = max(len(row["runs"]) for row in found["contenders"].values())
+    return f"{count} runs each, in turn" if count > 1 else "One run each"
 
 
 def stages(found: Found) -> str:
