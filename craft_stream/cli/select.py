@@ -152,7 +152,7 @@ def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Mess
         source = open_source(path, record)
         try:
             while messages := source.read(BLOCK - len(run)):
-                if len(messages) == BLOCK:
+                if len(messages) == BLOCK:  # as it came: lines need not become messages
                     yield messages
                     continue
                 run.extend(messages)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from craft_stream.errors import CraftError, DataError
 from craft_stream.model import Model
 from craft_stream.runtime.beside import ahead
-from craft_stream.runtime.decoding import Decoded, decode_messages, mask
+from craft_stream.runtime.decoding import Decoded, decode_messages
 from craft_stream.runtime.ledger_log import Due
 from craft_stream.runtime.observer import Observer, Stage
 from craft_stream.runtime.partition import Partition
@@ -138,7 +138,7 @@ class Decider:
             with closing(read):
                 for part, texts in read:
                     began = time.monotonic()
-                    decided.append(self._selector.decide(texts, ledger, model, self._mask(part)))
+                    decided.append(self._selector.decide(texts, ledger, model, part.mask(self._listed)))
                     parts.append(part)
                     self._observer.stage(Stage.DECIDE, time.monotonic() - began, len(texts))
         except CraftError:
@@ -175,11 +175,6 @@ class Decider:
         texts = Texts.of(decoded.batch)
         self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
         return decoded, texts
-
-    def _mask(self, decoded: Decoded) -> NDArray[np.bool_] | None:
-        if self._listed is None:
-            return None
-        return mask(self._listed, decoded.batch, lambda: decoded.pairs)
 
     def _decode(self, messages: Sequence[Message]) -> Decoded:
         return decode_messages(messages, self._settings.record, self._settings.errors.policies.decode)

@@ -66,6 +66,10 @@ class Decoded:
             parts[-1].record,
         )
 
+    def mask(self, listed: Listed | None) -> NDArray[np.bool_] | None:
+        """Which pairs are on lists, bool [pairs]; None where there are no lists."""
+        return None if listed is None else mask(listed, self.batch, lambda: self.pairs)
+
     def without(self, failed: Mapping[int, DeadLetter]) -> Decoded:
         """Without the pairs at some rows, which are dead letters instead."""
         rows = [row for row in range(len(self.messages)) if row not in failed]

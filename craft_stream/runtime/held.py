@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from craft_stream.runtime.observer import PartitionState
 from craft_stream.runtime.partition import Partition
-from craft_stream.runtime.ports import Message
+from craft_stream.runtime.ports import Message, size
 from craft_stream.selection.monitor import DriftMonitor
 
 
@@ -39,16 +39,16 @@ class Held:
 
     def add(self, messages: Sequence[Message]) -> int:
         """Buffer records; the bytes of their values."""
-        size = _size(messages)
+        added = size(messages)
         self.buffer.extend(messages)
-        self.size += size
-        return size
+        self.size += added
+        return added
 
     def take(self, limit: int) -> list[Message]:
         """The oldest records, at most `limit`."""
         pop = self.buffer.popleft
         taken = [pop() for _ in range(min(limit, len(self.buffer)))]
-        self.size -= _size(taken)
+        self.size -= size(taken)
         self.fresh = False
         return taken
 
@@ -58,7 +58,3 @@ class Held:
         self.size = 0
         self.partition = None
         self.fresh = True
-
-
-def _size(messages: Sequence[Message]) -> int:
-    return sum([len(message.value) for message in messages if message.value is not None])

@@ -70,7 +70,7 @@ def size(messages: Sequence[Message]) -> int:
     """Bytes of the messages' values."""
     if isinstance(messages, Lines):
         return sum(map(len, messages.values))
-    return sum(len(message.value or b"") for message in messages)
+    return sum([len(message.value or b"") for message in messages])
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ import numpy as np
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.model import Model
-from craft_stream.runtime.decoding import Decoded, decode_messages, mask
+from craft_stream.runtime.decoding import Decoded, decode_messages
 from craft_stream.runtime.ledger_records import LedgerRecords
 from craft_stream.runtime.model_log import ModelStore
 from craft_stream.runtime.transport import Reader
@@ -171,8 +171,7 @@ class Recomputation:
             self.disagreeing.append(offset)
 
     def _decide(self, decoded: Decoded) -> Decisions:
-        batch, texts = decoded.batch, Texts.of(decoded.batch)
-        listed = None if self._listed is None else mask(self._listed, batch, lambda: decoded.pairs)
+        batch, texts, listed = decoded.batch, Texts.of(decoded.batch), decoded.mask(self._listed)
         # Cut where another Model came into force: each piece is decided with the one that was.
         places = np.searchsorted(self._offsets, batch.positions, "right")
         cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(batch)]

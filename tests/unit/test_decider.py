@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from typing import Any
 
 import pytest
+from test_beside import check_nobody_reads_ahead
 
 from craft_stream.encoders import load_encoder
 from craft_stream.model import Model
@@ -96,7 +95,7 @@ def test_reading_ahead_changes_nothing(model: Model, part: int, monkeypatch: pyt
         )
     assert found[0] == found[1]
     assert found[0][2] == [5, 6, 298]
-    assert not any(thread.name == "read ahead" for thread in threading.enumerate())
+    check_nobody_reads_ahead()
 
 
 def test_a_failure_in_a_later_part_is_the_whole_batch(
@@ -109,10 +108,7 @@ def test_a_failure_in_a_later_part_is_the_whole_batch(
     assert decider.careful == {0: 299}
     again = decider.decide({0: (partition(), MESSAGES[:300])}, model)
     assert [letter.message.offset for letter in again.outcomes[0].decoded.dead] == [BAD]
-    deadline = time.monotonic() + 10
-    while any(t.name == "read ahead" for t in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(thread.name == "read ahead" for thread in threading.enumerate())
+    check_nobody_reads_ahead()
 
 
 def test_sifting_changes_nothing_of_the_ledger(decider: Decider, model: Model) -> None:
