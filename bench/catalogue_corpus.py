@@ -28,7 +28,7 @@ import zstandard
 
 from connectors.files import open_source
 from craft_stream.errors import DataError, RecordError
-from craft_stream.records import decode
+from craft_stream.reading.records import decode
 from craft_stream.settings import RecordSettings
 
 # shares of the stream

@@ -38,14 +38,14 @@ from connectors.kafka.fetched import messages
 from craft_stream.cli.interpreter import lighten
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.records import decision_lines
-from craft_stream.runtime.committer import accepted_records
-from craft_stream.runtime.decoding import decode_messages, location
-from craft_stream.runtime.ports import Message
-from craft_stream.scorer import Texts
+from craft_stream.ports.messages import Message
+from craft_stream.reading.decoding import decode_messages, location
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.writing.accepted import accepted_records
+from craft_stream.writing.decisions import decision_lines
 from tests.integration.deployment import COMMAND, ROOT
 
 RATE = 0.1
@@ -114,7 +114,7 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
         with watch.stage("decode"):
             decoded = decode_messages(buffered, settings.record, "dead-letter")
         with watch.stage("tokens"):
-            texts = Texts.of(decoded.batch)
+            texts = TokenizedPairs.of(decoded.batch)
         if model is None or learner.due:
             if model is None:
                 learner.observe(decoded.batch)
@@ -179,7 +179,7 @@ def linear(arguments: argparse.Namespace) -> dict[str, Any]:
             learner.observe(decoded.batch)
         if model is None or learner.due:
             model = learner.publish()
-        decisions = selector.decide(Texts.of(decoded.batch), ledger, model)
+        decisions = selector.decide(TokenizedPairs.of(decoded.batch), ledger, model)
         ledger.delta()
         ledger.closed_pages()
         learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))

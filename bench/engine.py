@@ -14,9 +14,9 @@ from bench.selection import Selection
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
+from craft_stream.text.tokenized import TokenizedPairs
 
 EPOCH = 1024
 
@@ -67,7 +67,7 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
                 _observe_target(learner, corpus, scenario.swap[1])
                 model, versions = learner.publish(), versions + 1
         with result.stage("decide"):
-            decisions = selector.decide(Texts.of(batch), ledger, model)
+            decisions = selector.decide(TokenizedPairs.of(batch), ledger, model)
         with result.stage("learn"):
             learner.observe_accepted(batch.take(np.flatnonzero(decisions.accepted)))
             if start >= primed:

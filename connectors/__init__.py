@@ -1,1 +1,1 @@
-"""Connectors: implementations of `craft_stream.runtime.ports` for Kafka, files and crawls."""
+"""Connectors: implementations of `craft_stream.ports.messages` for Kafka, files and crawls."""

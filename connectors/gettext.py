@@ -11,7 +11,7 @@ import polib
 
 from connectors.files.base import FileSource
 from craft_stream.errors import DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 

@@ -19,8 +19,8 @@ import orjson
 
 from connectors.files import open_sink
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError, LogTruncatedError
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Reader
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Reader
 
 FORMAT = 1
 MANIFEST = "manifest.json"

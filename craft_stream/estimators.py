@@ -27,12 +27,12 @@ from river.utils import dataframe
 
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import Parameters
-from craft_stream.scorer import Texts
+from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import EPOCH, Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 
 Record = Mapping[Any, Any]
 
@@ -182,7 +182,7 @@ class _Engine:
         self.last = pairs[-1], False
         if self._model is not None:
             decisions = self._selector.decide(
-                Texts.of(_packed(pairs, self.ledger.next_offset)), self.ledger, self._model
+                TokenizedPairs.of(_packed(pairs, self.ledger.next_offset)), self.ledger, self._model
             )
             self._accepted += [pairs[row] for row in np.flatnonzero(decisions.accepted).tolist()]
             self.last = pairs[-1], bool(decisions.accepted[-1])

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from craft_stream.cli.catalogues import Catalogues
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.scorer import Texts
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from tests.chaos.endurance import records
 
 BATCH = 5_000
@@ -67,7 +67,7 @@ def main() -> None:
     model = learner.publish()
     selector = Selector(parameters, encoder)
     warm = Ledger(selector.parameters)
-    selector.decide(Texts.of(pack(texts[:BATCH], 0)), warm, model)
+    selector.decide(TokenizedPairs.of(pack(texts[:BATCH], 0)), warm, model)
     batches = [pack(texts[at : at + BATCH], at) for at in range(0, arguments.pairs, BATCH)]
     before = resident()
     ledgers = [Ledger(selector.parameters) for _ in range(arguments.partitions)]
@@ -78,7 +78,7 @@ def main() -> None:
     marks = {BATCH, 50_000, 100_000, arguments.pairs}
     for number, batch in enumerate(batches, 1):
         for index, ledger in enumerate(ledgers):
-            selector.decide(Texts.of(batch), ledger, model)
+            selector.decide(TokenizedPairs.of(batch), ledger, model)
             pages[index] += sum(len(page) for _, page in ledger.closed_pages())
             ledger.delta()
         if number * BATCH in marks:

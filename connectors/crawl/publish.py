@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from craft_stream.errors import ConfigurationError, UnavailableError
-from craft_stream.runtime.transport import TransactionError
+from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import KafkaSettings
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.runtime.ports import Sink, Source
+from craft_stream.ports.files import Sink, Source
 from craft_stream.settings import RecordSettings
 
 JSON_LINES = "jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from connectors.files.base import FileSink, FileSource
 from connectors.files.open import STANDARD, open_input
 from craft_stream.errors import DataError
-from craft_stream.runtime.ports import Lines, Message
+from craft_stream.ports.messages import Lines, Message
 from craft_stream.settings import RecordSettings
 
 # A line longer than this is cut; with the batch's bound it bounds the memory, whatever the file holds.

@@ -16,7 +16,7 @@ import orjson
 from connectors.files.base import FileSource
 from connectors.files.jsonl import JsonlSource
 from craft_stream.errors import DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 LANGUAGES = re.compile(r"([a-z]{2,3}(?:_[a-z]+)?)-([a-z]{2,3}(?:_[a-z]+)?)", re.IGNORECASE)

@@ -15,7 +15,7 @@ from connectors.files.columns import records
 from connectors.files.fields import decoded, sides, split_options
 from connectors.files.open import OutputFile
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 _BATCH = 8_192

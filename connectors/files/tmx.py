@@ -17,7 +17,7 @@ from connectors.files.base import FileSink, FileSource
 from connectors.files.fields import split_options, text_fields
 from connectors.files.open import open_input
 from craft_stream.errors import DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 _BLOCK = 1 << 16

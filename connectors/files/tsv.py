@@ -18,7 +18,7 @@ from connectors.files.fields import sides, split_options, text_fields
 from connectors.files.jsonl import LONGEST_LINE, JsonlSource
 from connectors.files.open import open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 _URL = re.compile(rb"(https?://|ftp://|www\.)\S+$")

@@ -22,7 +22,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
-from craft_stream.runtime.transport import Record
+from craft_stream.ports.transport import Record
 
 _MAGIC = 2
 _HEADER = DefaultRecordBatchBuilder.header_size_in_bytes()

@@ -19,7 +19,7 @@ from kafka.consumer.fetcher import Fetcher, IsolationLevel
 from kafka.errors import CorruptRecordError
 from numpy.typing import NDArray
 
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 
 _MAGIC = 2  # the batch format since Kafka 0.11; brokers convert older ones only for older clients
 

@@ -16,8 +16,8 @@ from kafka import errors as client_errors
 
 from connectors.kafka.clients import SafeClient, explain, member
 from craft_stream.errors import LogTruncatedError
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Change, ChangeKind, TransactionError
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Change, ChangeKind, TransactionError
 from craft_stream.settings import KafkaSettings
 
 JOIN_MS = 300  # of waiting for a rebalance before the loop gets its turn

@@ -22,7 +22,7 @@ from connectors.kafka import bulk
 from connectors.kafka.clients import explain, producer
 from connectors.kafka.group import GroupClaim
 from craft_stream.errors import UnavailableError
-from craft_stream.runtime.transport import Claim, Headers, Position, Record, TransactionError
+from craft_stream.ports.transport import Claim, Headers, Position, Record, TransactionError
 from craft_stream.settings import KafkaSettings
 
 FENCED = (

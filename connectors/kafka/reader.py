@@ -10,8 +10,8 @@ from kafka import errors as client_errors
 
 from connectors.kafka.clients import explain, reader
 from craft_stream.errors import LogTruncatedError, UnavailableError
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Position
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Position
 from craft_stream.settings import KafkaSettings
 
 STALLED_SECONDS = 60.0  # without one record of a topic that has more: longer than a leader's election takes

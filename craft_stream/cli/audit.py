@@ -15,14 +15,14 @@ from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.model import Model
-from craft_stream.records import decision_json
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.recompute import Recomputation, Stretch, look
-from craft_stream.runtime.transport import Reader
+from craft_stream.ports.transport import Reader
+from craft_stream.recomputation import Recomputation, Stretch, look
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.writing.decisions import decision_json
 
 app = typer.Typer()
 

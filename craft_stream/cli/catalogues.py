@@ -16,7 +16,7 @@ import orjson
 
 from connectors.files import open_source
 from craft_stream.errors import ConfigurationError
-from craft_stream.records import decode
+from craft_stream.reading.records import decode
 from craft_stream.settings import RecordSettings
 
 # the distributions, and what the report calls them

@@ -12,7 +12,7 @@ from connectors.kafka.sink import TopicSink
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 from craft_stream.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List dead letters and send them again.")

@@ -13,7 +13,7 @@ from connectors.kafka import admin as kafka_admin
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import CraftError, DataError
-from craft_stream.runtime.transport import Reader
+from craft_stream.ports.transport import Reader
 from craft_stream.settings import Settings
 
 SHORT_RETENTION_MS = 86_400_000

@@ -10,8 +10,8 @@ import typer
 
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.transport import Reader
+from craft_stream.ports.transport import Reader
+from craft_stream.topics.model_log import ModelStore
 
 app = typer.Typer()
 

@@ -15,10 +15,10 @@ from craft_stream.cli.service import Verbose, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
-from craft_stream.runtime.learning import LearnerService
-from craft_stream.runtime.patience import patiently
-from craft_stream.runtime.stream_log import StreamFollower
 from craft_stream.settings import Settings
+from craft_stream.worker.learner_service import LearnerService
+from craft_stream.worker.retry import retry
+from craft_stream.worker.stream_follower import StreamFollower
 
 app = typer.Typer()
 
@@ -49,7 +49,7 @@ def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> No
     recorder.joined(frozenset())
     service = LearnerService(settings, transport, encoder, recorder)
     service.start()
-    reader = patiently(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)
+    reader = retry(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)
     follower = StreamFollower(reader, settings)
     reached = time.monotonic()
     try:

@@ -13,10 +13,10 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
-from craft_stream.runtime.ledger_records import LedgerRecords
-from craft_stream.runtime.transport import Position
+from craft_stream.ports.transport import Position
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
+from craft_stream.topics.ledger_records import LedgerRecords
 
 app = typer.Typer(no_args_is_help=True, help="List and verify what each partition has done.")
 

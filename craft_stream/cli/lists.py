@@ -15,7 +15,7 @@ from connectors.files import ending, open_source
 from connectors.files.fields import sides
 from connectors.files.open import STANDARD, open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.selection.listed import Listed
+from craft_stream.selection.blocklist import Blocklist
 from craft_stream.settings import RecordSettings, Settings
 
 _RUN = 4096
@@ -45,7 +45,7 @@ def with_digest(settings: Settings) -> Settings:
     return settings.model_copy(update={"selection": replace(chosen, listed=sha.hexdigest()[:16])})
 
 
-def read_lists(settings: Settings) -> Listed | None:
+def read_lists(settings: Settings) -> Blocklist | None:
     """What the settings list; None where they list nothing.
 
     Raises:
@@ -54,7 +54,7 @@ def read_lists(settings: Settings) -> Listed | None:
     chosen = settings.selection
     if not chosen.decontaminate and not chosen.takedown:
         return None
-    listed = Listed()
+    listed = Blocklist()
     for path in chosen.decontaminate:
         _read(path, settings.record, listed, _add_test_set, "decontaminate")
     for path in chosen.takedown:
@@ -66,8 +66,8 @@ def read_lists(settings: Settings) -> Listed | None:
 def _read(
     path: str,
     record: RecordSettings,
-    listed: Listed,
-    add: Callable[[Listed, Sequence[dict[str, Any] | str], RecordSettings, str], None],
+    listed: Blocklist,
+    add: Callable[[Blocklist, Sequence[dict[str, Any] | str], RecordSettings, str], None],
     name: str,
 ) -> None:
     if path == STANDARD:
@@ -125,7 +125,7 @@ def _texts(entry: dict[str, Any], record: RecordSettings) -> list[str]:
 
 
 def _add_test_set(
-    listed: Listed, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+    listed: Blocklist, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
 ) -> None:
     texts: list[str] = []
     for entry in entries:
@@ -137,7 +137,7 @@ def _add_test_set(
 
 
 def _add_takedown(
-    listed: Listed, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+    listed: Blocklist, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
 ) -> None:
     identifiers: list[str] = []
     hosts: list[str] = []

@@ -15,10 +15,10 @@ import typer
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
-from craft_stream.runtime import model_log
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.pruning import needless
 from craft_stream.settings import LEAST_VERSIONS, Settings
+from craft_stream.topics import model_log
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.pruning import needless
 
 app = typer.Typer(no_args_is_help=True, help="List, pin and inspect the versions of the model.")
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.select import read
 from craft_stream.cli.stream import blocks
-from craft_stream.model import Model
-from craft_stream.runtime.target_log import TargetFollower
 from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.model import Model
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokens import tokenize
+from craft_stream.topics.target_log import TargetFollower
 
 _RUN = 1024
 

@@ -13,11 +13,12 @@ from connectors.files import open_sink
 from connectors.files.open import STANDARD, OutputFile
 from craft_stream.cli.stream import Block
 from craft_stream.errors import ConfigurationError
-from craft_stream.model import Model
-from craft_stream.records import decision_lines
-from craft_stream.runtime.decoding import location
-from craft_stream.runtime.ports import Message, Sink
+from craft_stream.ports.files import Sink
+from craft_stream.ports.messages import Message
+from craft_stream.reading.decoding import location
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.writing.decisions import decision_lines
 
 
 class Outputs:

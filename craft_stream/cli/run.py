@@ -15,13 +15,13 @@ from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.service import Verbose, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
-from craft_stream.model import Model
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.models import FixedModel, ModelFollower
-from craft_stream.runtime.observer import Observer
-from craft_stream.runtime.patience import patiently
-from craft_stream.runtime.worker import Worker
+from craft_stream.events import Observer
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.worker.model_follower import FixedModel, ModelFollower
+from craft_stream.worker.retry import retry
+from craft_stream.worker.worker import Worker
 
 app = typer.Typer()
 
@@ -58,14 +58,14 @@ def work(
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     seconds = settings.kafka.unavailable_seconds
-    reader = patiently(transport.reader, seconds, stop, observer.beat)
+    reader = retry(transport.reader, seconds, stop, observer.beat)
     store = ModelStore(reader, settings.kafka.model_topic)
     models = ModelFollower(store, observer)
     if path is not None:
         data = path.read_bytes()
         models = FixedModel(store, observer, Model.decode(data), len(data))
     elif settings.learner.mode == "off":
-        patiently(store.refresh, seconds, stop, observer.beat)
+        retry(store.refresh, seconds, stop, observer.beat)
         if not store.newest:
             raise ConfigurationError(
                 'learner.mode is "off" and there is no model on '

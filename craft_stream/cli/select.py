@@ -15,6 +15,7 @@ import typer.core
 
 from connectors.files import open_source
 from connectors.files.open import STANDARD
+from craft_stream.beside import ahead
 from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -23,9 +24,8 @@ from craft_stream.cli.progress import Progress
 from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model
 from craft_stream.cli.summary import Summary
 from craft_stream.errors import ConfigurationError, TargetError
-from craft_stream.runtime.beside import ahead
-from craft_stream.runtime.decoding import location
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
+from craft_stream.reading.decoding import location
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings, Settings
 

@@ -16,8 +16,8 @@ from connectors.kafka import admin as kafka_admin
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.observe.http import Server
 from craft_stream.observe.recorder import Recorder
-from craft_stream.runtime.patience import patiently
 from craft_stream.settings import Settings
+from craft_stream.worker.retry import retry
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log what the Kafka client does, too.")]
 
@@ -40,7 +40,7 @@ def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.
     A process that is told to end (`stop`) while it waits for brokers ends with 0: nobody need start it again.
     """
     try:
-        patiently(lambda: _check(settings), settings.kafka.unavailable_seconds, stop)
+        retry(lambda: _check(settings), settings.kafka.unavailable_seconds, stop)
     except UnavailableError:
         if not stop.is_set():
             raise

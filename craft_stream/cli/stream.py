@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.beside import Background, together
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
-from craft_stream.records import Pair, Refusal
-from craft_stream.runtime.beside import Background, together
-from craft_stream.runtime.decoding import mask, pair, read_pairs
-from craft_stream.runtime.ports import Message, size
-from craft_stream.scorer import Texts
+from craft_stream.ports.messages import Message, size
+from craft_stream.reading.decoding import mask, pair, read_pairs
+from craft_stream.reading.records import Pair, Refusal
+from craft_stream.scoring.model import Model
+from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.listed import Listed
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 
 # Blocks of one epoch: a version published after a block is in force from the next one on.
 BLOCK = 1024
@@ -55,7 +55,7 @@ class Block:
     messages: Sequence[Message]
     rows: NDArray[np.int64]
     refused: list[tuple[int, Refusal]]
-    texts: Texts
+    texts: TokenizedPairs
     end: int
     record: RecordSettings
 
@@ -64,7 +64,7 @@ class Block:
         """Decode messages, the first of which stands at `start` in the stream."""
         end = start + len(messages)
         batch, rows, refused = read_pairs(messages, np.arange(start, end), record)
-        return cls(messages, rows, refused, Texts.of(batch), end, record)
+        return cls(messages, rows, refused, TokenizedPairs.of(batch), end, record)
 
     @property
     def size(self) -> int:
@@ -111,7 +111,9 @@ class Pass:
         ledger: what was decided.
     """
 
-    def __init__(self, settings: Settings, model: Model | None = None, listed: Listed | None = None) -> None:
+    def __init__(
+        self, settings: Settings, model: Model | None = None, listed: Blocklist | None = None
+    ) -> None:
         parameters = settings.parameters()
         encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
         self.model = model
@@ -166,7 +168,7 @@ class Pass:
             learner.observe(batch)
 
     @staticmethod
-    def _mask(listed: Listed, block: Block) -> NDArray[np.bool_]:
+    def _mask(listed: Blocklist, block: Block) -> NDArray[np.bool_]:
         return mask(listed, block.texts.batch, lambda: block.pairs)
 
     def _prime(self, stream: Iterator[Block]) -> list[Block]:

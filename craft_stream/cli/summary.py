@@ -14,7 +14,7 @@ from rich.table import Table
 from craft_stream.cli.stream import Block, Pass
 from craft_stream.errors import DataError
 from craft_stream.learning.density import TAIL_QUANTILE
-from craft_stream.model import Model
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 
 

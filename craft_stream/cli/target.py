@@ -12,8 +12,8 @@ from connectors.files import open_source
 from connectors.kafka.sink import TopicSink
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.errors import DataError, RecordError
-from craft_stream.records import decode
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
+from craft_stream.reading.records import decode
 from craft_stream.settings import RecordSettings
 
 CHUNK = 1_000

@@ -18,18 +18,18 @@ from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import TAIL_QUANTILE, NGramCounts
 from craft_stream.learning.discriminant import learn_discriminant
 from craft_stream.learning.lexicon import learn_lexicon, merge_lexicon
-from craft_stream.learning.quality import fit_head
+from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir, Sample
 from craft_stream.learning.stream import RecentPairs
 from craft_stream.learning.together import Together, in_turn
-from craft_stream.model import Calibration, Model
 from craft_stream.parameters import Parameters, digest
-from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.domain import domain_scores
 from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.model import Calibration, Model
 from craft_stream.scoring.prediction import WideRegression, predict, prediction_features
-from craft_stream.scoring.quality import Head, text_features
+from craft_stream.scoring.quality import QualityClassifier, text_features
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.scoring.surface import Characters
 from craft_stream.scoring.translation import Lexicon
 from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
@@ -37,6 +37,7 @@ from craft_stream.text.batch import PairBatch
 from craft_stream.text.hashing import GOLDEN
 from craft_stream.text.languages import load_identifier
 from craft_stream.text.ngrams import NGRAM_BITS, NGrams
+from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that the first judgement of the stream waits for; until then every pair is learned from alike.
 _FIRST_JUDGEMENT = 2048
@@ -63,9 +64,9 @@ class _Target:
     """The sample in force, what of it P(clean) is fitted on, and corruptions of a part of that."""
 
     sample: Sample
-    clean: Texts
+    clean: TokenizedPairs
     chosen: NDArray[np.int64]
-    corrupted: Texts
+    corrupted: TokenizedPairs
     parents: NDArray[np.int64]
 
 
@@ -157,7 +158,7 @@ class Learner:
         Apart from `observe`, as pairs that primed the learner are learned from long before they are decided.
         """
         if len(batch):
-            self._counts.add_selected(Texts.of(batch).ngrams)
+            self._counts.add_selected(TokenizedPairs.of(batch).ngrams)
 
     def observe(self, batch: PairBatch) -> None:
         """Learn from pairs of the stream, accepted or not; each once."""
@@ -258,35 +259,35 @@ class Learner:
         return _share(positions, learning.sample_rate)
 
     def _learn(self, batch: PairBatch) -> None:
-        texts = Texts.of(batch)
+        texts = TokenizedPairs.of(batch)
         worth = self._worth(texts)
         self._together(partial(self._learn_words, texts, worth), partial(self._learn_vectors, texts, worth))
         self._recent.add(batch)
         self._learned += len(batch)
 
-    def _learn_words(self, texts: Texts, worth: NDArray[np.float32]) -> None:
+    def _learn_words(self, texts: TokenizedPairs, worth: NDArray[np.float32]) -> None:
         self._counts.add_stream(texts.ngrams)
         learn_lexicon(self._lexicon, texts.source, texts.target, worth)
 
-    def _learn_vectors(self, texts: Texts, worth: NDArray[np.float32]) -> None:
+    def _learn_vectors(self, texts: TokenizedPairs, worth: NDArray[np.float32]) -> None:
         if self._encoder.expensive:
             rows = _share(texts.batch.positions, self._parameters.learning.embedded_rate)
             rows = rows[worth[rows] > 0]
-            self._learn_prediction(Texts.of(texts.batch.take(rows)), worth[rows])
+            self._learn_prediction(TokenizedPairs.of(texts.batch.take(rows)), worth[rows])
         else:
             self._learn_prediction(texts, worth)
         self._characters.add(texts.batch, worth)
         count_stems(texts.source.stems, texts.source.offsets, self._stems[0])
         count_stems(texts.target.stems, texts.target.offsets, self._stems[1])
 
-    def _learn_prediction(self, texts: Texts, worth: NDArray[np.float32]) -> None:
+    def _learn_prediction(self, texts: TokenizedPairs, worth: NDArray[np.float32]) -> None:
         rows = np.arange(len(worth))
         x = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
         y = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
         self._forward.learn(texts.source, y, worth)
         self._backward.learn(texts.target, x, worth)
 
-    def _worth(self, texts: Texts) -> NDArray[np.float32]:
+    def _worth(self, texts: TokenizedPairs) -> NDArray[np.float32]:
         if self._judge is None:
             return np.ones(len(texts), np.float32)
         judge, half = self._judge, len(texts) // 2
@@ -295,7 +296,7 @@ class Learner:
         probability = np.exp(quality)
         return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
 
-    def _quality(self, judge: Scorer, texts: Texts) -> NDArray[np.float32]:
+    def _quality(self, judge: Scorer, texts: TokenizedPairs) -> NDArray[np.float32]:
         rows = np.arange(len(texts))
         if self._encoder.expensive:
             return judge.without_embedding(judge.text_features(texts, rows))[:, 0]
@@ -317,9 +318,13 @@ class Learner:
             chosen, parents = np.sort(order[:clean]), np.sort(order[:spoilt])
             pairs = [sample.pairs[i] for i in parents]
             made = corrupt([pair.source for pair in pairs], [pair.target for pair in pairs], rng)
-            corrupted = Texts.of(PairBatch.pack(made.sources, made.targets))
+            corrupted = TokenizedPairs.of(PairBatch.pack(made.sources, made.targets))
             self._target = _Target(
-                sample, Texts.of(sample.batch), chosen, corrupted, parents[np.array(made.parents, np.int64)]
+                sample,
+                TokenizedPairs.of(sample.batch),
+                chosen,
+                corrupted,
+                parents[np.array(made.parents, np.int64)],
             )
         return self._target
 
@@ -383,12 +388,14 @@ class Learner:
             calibration=_EMPTY_CALIBRATION,
         )
 
-    def _domain(self, target: NGrams) -> tuple[_Domain, Texts]:
+    def _domain(self, target: NGrams) -> tuple[_Domain, TokenizedPairs]:
         """What tells the domain, and pairs that came by lately, of which it was not told."""
         self._counts.set_target(target)
         # Half of the recent pairs teach the discriminant, the other half calibrates: what it was taught scores too low.
         recent_pairs = self._recent.batch()
-        taught, recent = (Texts.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0))
+        taught, recent = (
+            TokenizedPairs.of(recent_pairs.take(np.arange(i, len(recent_pairs), 2))) for i in (1, 0)
+        )
         weights = self._domain_weights(target, taught.ngrams, recent.ngrams)
         raw = domain_scores(recent.ngrams, weights)
         tail = float(np.quantile(self._counts.block_scores(target), TAIL_QUANTILE))
@@ -413,7 +420,7 @@ class Learner:
         # Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows.
         return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)
 
-    def _languages(self, target: Texts) -> str:
+    def _languages(self, target: TokenizedPairs) -> str:
         if self._identifier is None:
             return ""
         asked = self._parameters.learning.languages
@@ -431,9 +438,9 @@ class Learner:
         forward: WideRegression,
         backward: WideRegression,
         centroids: NDArray[np.float32],
-    ) -> Head:
+    ) -> QualityClassifier:
         def features(
-            texts: Texts, rows: NDArray[np.int64], parents: NDArray[np.int64]
+            texts: TokenizedPairs, rows: NDArray[np.int64], parents: NDArray[np.int64]
         ) -> NDArray[np.float32]:
             sources = self._encoder.embed(texts.batch.source, texts.source, rows, self._weights[0])
             targets = self._encoder.embed(texts.batch.target, texts.target, rows, self._weights[1], "target")
@@ -459,7 +466,7 @@ class Learner:
             partial(features, target.clean, target.chosen, target.chosen),
             partial(features, target.corrupted, np.arange(len(target.parents)), target.parents),
         )
-        return fit_head(clean, corrupted)
+        return fit_classifier(clean, corrupted)
 
 
 _NOTHING = np.zeros(0, np.float32)
@@ -473,7 +480,7 @@ def _share(positions: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     return np.flatnonzero((hashed >> np.uint64(32)) < np.uint64(int(share * (1 << 32))))
 
 
-def _calibrated(model: Model, encoder: Embedder, recent: Texts) -> Model:
+def _calibrated(model: Model, encoder: Embedder, recent: TokenizedPairs) -> Model:
     """The model with its own scores of recent pairs."""
     scorer = Scorer(model, encoder)
     reading, n = scorer.read(recent), len(recent)

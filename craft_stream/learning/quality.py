@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring.quality import Head, design
+from craft_stream.scoring.quality import QualityClassifier, design
 
 _RIDGE = 1.0
 _STEPS = 12
@@ -18,7 +18,7 @@ _STEPS = 12
 _SMALLEST_DEVIATION = 0.05
 
 
-def fit_head(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> Head:
+def fit_classifier(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> QualityClassifier:
     """Fit on features of clean pairs [n, F] and corrupted pairs [m, F]."""
     mean = clean.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.maximum(clean.std(axis=0, dtype=np.float64), _SMALLEST_DEVIATION).astype(np.float32)
@@ -37,4 +37,4 @@ def fit_head(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> Head
         weights += step
         if np.abs(step).max() < 1e-4:
             break
-    return Head(mean, deviation, weights.astype(np.float32))
+    return QualityClassifier(mean, deviation, weights.astype(np.float32))

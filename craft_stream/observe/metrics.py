@@ -25,10 +25,10 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-from craft_stream.records import DecodeReason
-from craft_stream.runtime.ledger_log import Kind
-from craft_stream.runtime.observer import DAMAGE, PartitionState, RebalanceKind, Stage, TransactionResult
+from craft_stream.events import DAMAGE, PartitionState, RebalanceKind, Stage, TransactionResult
+from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.decisions import Reason
+from craft_stream.topics.ledger_log import Kind
 
 # The times at which counters began: half as many series again, and no question that they answer.
 disable_created_metrics()  # type: ignore[no-untyped-call]

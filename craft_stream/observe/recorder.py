@@ -13,9 +13,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from craft_stream import __version__
+from craft_stream.events import Observer, PartitionState, RebalanceKind, Stage, TransactionResult
 from craft_stream.observe.match import Match
 from craft_stream.observe.metrics import HELD_STATES, Metrics, outcome
-from craft_stream.runtime.observer import Observer, PartitionState, RebalanceKind, Stage, TransactionResult
 from craft_stream.selection.decisions import Decisions, Reason
 
 # The loop beats once a second; a commit may wait a minute for its time-out: two of those are a hang.

@@ -23,7 +23,7 @@ _LIMIT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class QualityClassifier:
     """The logistic regression on features.
 
     Attributes:
@@ -63,14 +63,16 @@ def _log_probability(
         out[n] = np.float32(-np.log1p(np.exp(-z)) if z > -30 else z)
 
 
-def log_probability(features: NDArray[np.float32], head: Head, lift: float = 0.0) -> NDArray[np.float32]:
+def log_probability(
+    features: NDArray[np.float32], head: QualityClassifier, lift: float = 0.0
+) -> NDArray[np.float32]:
     """Log P(clean), float32 [n], at most 0; `lift` is added to the log-odds."""
     out = np.empty(len(features), np.float32)
     _log_probability(features, head.mean, head.deviation, head.weights, lift, out)
     return out
 
 
-def without_embedding(text: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+def without_embedding(text: NDArray[np.float32], head: QualityClassifier) -> NDArray[np.float32]:
     """Log P(clean) of pairs whose embeddings are not known, float32 [n, 2]: expected, and the greatest possible.
 
     Args:

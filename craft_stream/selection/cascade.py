@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.parameters import SelectionParameters
-from craft_stream.scorer import Reading, Scorer
 from craft_stream.scoring.embedding import NO_CLUSTER
+from craft_stream.scoring.scorer import DomainScores, Scorer
 from craft_stream.selection.decisions import Reason
+from craft_stream.selection.duplicates import Fingerprint
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.twins import Footprint
 
 
 class Cascade:
@@ -46,7 +46,7 @@ class Cascade:
     def __init__(
         self,
         scorer: Scorer,
-        reading: Reading,
+        reading: DomainScores,
         ledger: Ledger,
         scores: NDArray[np.float32],
         quality: NDArray[np.float32],
@@ -68,7 +68,7 @@ class Cascade:
         hopeless = (most < self._selection.quality_floor) | (text[:, MOJIBAKE] > 0)
         self._reasons[rows[hopeless]] = faults(text[hopeless])
         rows, text = rows[~hopeless], text[~hopeless]
-        footprints = [Footprint(self._ledger.seen_pairs, self._reading.texts, row) for row in rows.tolist()]
+        footprints = [Fingerprint(self._ledger.seen_pairs, self._reading.texts, row) for row in rows.tolist()]
         known = np.array([footprint.twin(self._selection) is not None for footprint in footprints], np.bool_)
         self._embed(rows[~known], text[~known])
         able: list[int] = []

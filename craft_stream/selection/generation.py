@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.pages import SKETCH
+from craft_stream.selection.segments import SKETCH
 from craft_stream.selection.sketches import (
     BANDS,
     ROUNDING,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
-from craft_stream.model import Model
 from craft_stream.scoring.embedding import NO_CLUSTER
+from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.pacing import burst, duals, spending, tail_forgetting, tail_horizon, wanted_share

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.generation import NO_INDEX, UNIT, Generation, admit
-from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page
+from craft_stream.selection.segments import LEAST, MOST, SKETCH, Segment
 from craft_stream.selection.sketches import pair_key, sketch
 from craft_stream.text.hashing import chain
 from craft_stream.text.tokens import Tokens
@@ -158,11 +158,11 @@ class SeenPairs:
 
     # How they travel.
 
-    def waiting(self) -> Page:
+    def waiting(self) -> Segment:
         """Pairs that are in no page yet."""
         return self._pairs(self.stored)
 
-    def since_mark(self) -> Page:
+    def since_mark(self) -> Segment:
         """Of these, the pairs that were added since `mark`."""
         return self._pairs(max(self.stored, self._marked))
 
@@ -170,18 +170,18 @@ class SeenPairs:
         """From here on counts as new for `since_mark`."""
         self._marked = self.count
 
-    def make_pages(self) -> list[tuple[int, Page]]:
+    def make_pages(self) -> list[tuple[int, Segment]]:
         """Pages, with their indices, of the pairs that wait, if there are enough; they wait no longer."""
         waiting = self.waiting()
         made = []
         while len(waiting) >= LEAST:
-            page = Page(waiting.first, waiting.keys[:MOST], waiting.sketches[:MOST])
+            page = Segment(waiting.first, waiting.keys[:MOST], waiting.sketches[:MOST])
             made.append((self.pages, page))
             self._note(page)
             waiting = waiting.after(self.stored)
         return made
 
-    def replay(self, page: Page) -> None:
+    def replay(self, page: Segment) -> None:
         """Remember pairs again, on restore: what follows the newest of them that is known.
 
         Pairs between the two have been forgotten by now, as the page begins with a generation.
@@ -192,7 +192,7 @@ class SeenPairs:
         self._extend(page.keys, page.sketches)
         self.mark()
 
-    def replay_stored(self, page: Page) -> None:
+    def replay_stored(self, page: Segment) -> None:
         """The same for a page of the topic, the next in order."""
         self.replay(page)
         self._note(page)
@@ -201,12 +201,12 @@ class SeenPairs:
         """Start restoring at the first pair that is still remembered, with which a generation begins."""
         self._young, self._old, self.count = Generation(self.size), None, number
 
-    def _note(self, page: Page) -> None:
+    def _note(self, page: Segment) -> None:
         self._firsts.append((self.pages, page.first))
         self.pages += 1
         self.stored = page.first + len(page)
 
-    def _pairs(self, start: int) -> Page:
+    def _pairs(self, start: int) -> Segment:
         """The remembered pairs from a number on, copied."""
         start = max(start, self.first)
         base = self.count - self._young.count
@@ -214,7 +214,7 @@ class SeenPairs:
         if self._old is not None and start < base:
             parts.insert(0, self._old.rows(start - base + self.size, self.size))
         keys, sketches = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Page(start, keys, sketches)
+        return Segment(start, keys, sketches)
 
 
 def first_remembered(count: int, size: int) -> int:

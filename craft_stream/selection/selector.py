@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
-from craft_stream.model import Model
 from craft_stream.parameters import Parameters
-from craft_stream.scorer import Reading, Scorer, Texts
 from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES
+from craft_stream.scoring.scorer import DomainScores, Scorer
 from craft_stream.selection.cascade import Cascade
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.duplicates import Fingerprint
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.twins import Footprint
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 
 # Models whose scorers are kept: the one in force, the next, and one more for a partition that lags.
 _SCORERS = 3
@@ -39,7 +40,7 @@ class Selector:
         self._scorers: dict[str, Scorer] = {}
 
     def decide(
-        self, texts: Texts, ledger: Ledger, model: Model, listed: NDArray[np.bool_] | None = None
+        self, texts: TokenizedPairs, ledger: Ledger, model: Model, listed: NDArray[np.bool_] | None = None
     ) -> Decisions:
         """Decide consecutive pairs of one partition and note it in its ledger.
 
@@ -78,7 +79,9 @@ class Selector:
             )
         return Decisions.concatenate(parts) if parts else Decisions.none()
 
-    def _decide(self, texts: Texts, ledger: Ledger, model: Model, listed: NDArray[np.bool_]) -> Decisions:
+    def _decide(
+        self, texts: TokenizedPairs, ledger: Ledger, model: Model, listed: NDArray[np.bool_]
+    ) -> Decisions:
         selection = self.parameters.selection
         scorer = self._scorer(model)
         n, positions = len(texts), texts.batch.positions
@@ -135,7 +138,7 @@ class Selector:
         )
 
     def _admit(
-        self, reading: Reading, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
+        self, reading: DomainScores, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
         selection = self.parameters.selection
@@ -175,7 +178,7 @@ class Selector:
         selection = self.parameters.selection
         plus = selection.method == "craft-plus"
         scorer, rows = self._scorer(model), np.zeros(1, np.int64)
-        reading = scorer.read(Texts.of(PairBatch.pack([source], [target])))
+        reading = scorer.read(TokenizedPairs.of(PairBatch.pack([source], [target])))
         distance = np.zeros(1, np.float32) if plus else scorer.distance(reading.texts, reading.cluster, rows)
         score = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
         left = [float(score[0]) - ledger.gate]
@@ -187,7 +190,7 @@ class Selector:
             if features[0, MOJIBAKE] > 0:
                 return -np.inf
         left += [float(score[0]) - ledger.threshold]
-        if ledger.room(1) < 1 or Footprint(ledger.seen_pairs, reading.texts, 0).twin(selection) is not None:
+        if ledger.room(1) < 1 or Fingerprint(ledger.seen_pairs, reading.texts, 0).twin(selection) is not None:
             return -np.inf
         return min(left)
 
@@ -197,7 +200,7 @@ class Selector:
         Decides nothing.
         """
         scorer = self._scorer(model)
-        reading = scorer.read(Texts.of(PairBatch.pack([source], [target])))
+        reading = scorer.read(TokenizedPairs.of(PairBatch.pack([source], [target])))
         rows = np.zeros(1, np.int64)
         features = scorer.features(reading.texts, reading.cluster, rows)
         quality = float(scorer.quality(features)[0])
@@ -229,7 +232,7 @@ class Selector:
 
     def _reason(
         self,
-        reading: Reading,
+        reading: DomainScores,
         features: NDArray[np.float32],
         quality: float,
         gate_scores: NDArray[np.float32],
@@ -246,4 +249,4 @@ class Selector:
             return Reason(int(faults(features)[0]))
         if score[0] < ledger.threshold or ledger.room(1) < 1:
             return Reason.OVER_BUDGET
-        return Footprint(ledger.seen_pairs, reading.texts, 0).twin(selection) or Reason.ACCEPTED
+        return Fingerprint(ledger.seen_pairs, reading.texts, 0).twin(selection) or Reason.ACCEPTED

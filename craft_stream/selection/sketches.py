@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.selection.pages import NONE, SKETCH, key_of
+from craft_stream.selection.segments import NONE, SKETCH, key_of
 from craft_stream.text.hashing import chain, mix
 
 BANDS = 16

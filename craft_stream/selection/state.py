@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from craft_stream import codec
 from craft_stream.errors import IntegrityError
-from craft_stream.model import Model
 from craft_stream.parameters import Parameters
+from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.pages import Page
 from craft_stream.selection.seen import SeenPairs, first_remembered
+from craft_stream.selection.segments import Segment
 
 MAGIC = b"CRAFTLDG"
 FORMAT = 4
@@ -185,7 +185,7 @@ class LedgerState:
         self.integers += _joined(arrays["integers"], np.int64)
         self.floats[: -2 * histogram.BINS][arrays["places"]] = _joined(arrays["numbers"], np.float64)
         self.floats[-2 * histogram.BINS :] += _joined(arrays["bins"], np.int64) / histogram.UNITS
-        self._replay(pages or {}, Page.of(header["first"], arrays))
+        self._replay(pages or {}, Segment.of(header["first"], arrays))
 
     def snapshot(self) -> bytes:
         """The whole of it but the pages of seen pairs."""
@@ -221,10 +221,10 @@ class LedgerState:
         seen = ledger.seen_pairs
         seen.begin_at(first_remembered(ledger._get("remembered"), seen.size))
         seen.stored, seen.pages = seen.count, int(header["first_page"])
-        ledger._replay(pages or {}, Page.of(header["first"], arrays), chained=False)
+        ledger._replay(pages or {}, Segment.of(header["first"], arrays), chained=False)
         return ledger
 
-    def _replay(self, pages: Mapping[int, bytes], waiting: Page, chained: bool = True) -> None:
+    def _replay(self, pages: Mapping[int, bytes], waiting: Segment, chained: bool = True) -> None:
         """Remember pairs again: of the pages up to the counters', then those that wait.
 
         Args:
@@ -241,7 +241,7 @@ class LedgerState:
                 raise IntegrityError(
                     f"page {index} of the ledger's seen pairs is missing: it needs pages to {self._get('pages') - 1}"
                 )
-            page = Page.decode(pages[index], index)
+            page = Segment.decode(pages[index], index)
             chained &= page.first <= seen.count
             seen.replay_stored(page)
         chained &= waiting.first <= seen.count

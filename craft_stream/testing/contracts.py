@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import orjson
 
-from craft_stream.runtime.ports import Message, Sink, Source
+from craft_stream.ports.files import Sink, Source
+from craft_stream.ports.messages import Message
 
 _LIMITS = (1, 7, 10_000)
 _RESUMED = 25  # positions to go on from; all of them in a short log, evenly spread in a longer one

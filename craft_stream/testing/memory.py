@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from craft_stream.errors import LogTruncatedError
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import (
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import (
     Change,
     ChangeKind,
     Claim,

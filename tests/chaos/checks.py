@@ -13,12 +13,12 @@ import pytest
 
 from connectors.kafka.clients import consumer
 from craft_stream.encoders import load_encoder
-from craft_stream.model import Model
-from craft_stream.records import decision_json
-from craft_stream.scorer import Texts
+from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.writing.decisions import decision_json
 from tests.integration.deployment import Deployment
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Expected:
             mine = records[partition :: run.partitions]
             batch = PairBatch.pack([r["src"] for r in mine], [r["tgt"] for r in mine])
             ledger = Ledger(parameters)
-            decisions = selector.decide(Texts.of(batch), ledger, pinned)
+            decisions = selector.decide(TokenizedPairs.of(batch), ledger, pinned)
             for row, record in enumerate(mine):
                 line = decision_json(decisions, row, "", record["id"], parameters.digest)
                 found[f"{partition}/{row}"] = json.loads(line)

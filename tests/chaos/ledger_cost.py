@@ -21,14 +21,14 @@ from connectors.kafka.sink import TopicSink
 from craft_stream.cli.catalogues import Catalogues
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.records import decode
+from craft_stream.reading.records import decode
 from craft_stream.text.batch import PairBatch
 from tests import broker
 from tests.chaos.endurance import OVERRIDES, records
 from tests.integration.deployment import COMMAND, ROOT, Deployment
 
 WITHOUT = (
-    "from craft_stream.runtime.committer import Committer; Committer._send_ledger = lambda *_: []; "
+    "from craft_stream.worker.committer import Committer; Committer._send_ledger = lambda *_: []; "
     "from craft_stream.cli import main; main()"
 )
 TICKS = os.sysconf("SC_CLK_TCK")

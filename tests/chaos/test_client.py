@@ -12,7 +12,7 @@ from kafka import TopicPartition
 
 from connectors.kafka.group import KafkaGroup
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.runtime.transport import ChangeKind, Position, Record, TransactionError
+from craft_stream.ports.transport import ChangeKind, Position, Record, TransactionError
 from tests.chaos.conftest import Proxied
 from tests.chaos.proxy import Api
 from tests.integration.deployment import Deployment, pairs

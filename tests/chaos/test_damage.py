@@ -19,16 +19,16 @@ from connectors.kafka.sink import TopicSink
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
+from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
-from craft_stream.runtime.ledger_log import Entry
-from craft_stream.runtime.model_log import ModelStore, publish
-from craft_stream.runtime.models import ModelFollower
-from craft_stream.runtime.observer import Observer
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.restore import Restored, Restorer
+from craft_stream.ports.messages import Message
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
+from craft_stream.topics.ledger_log import Entry
+from craft_stream.topics.model_log import ModelStore, publish
+from craft_stream.worker.model_follower import ModelFollower
+from craft_stream.worker.restorer import Restored, Restorer
 from tests.chaos.checks import LONG, Expected, report
 from tests.chaos.fleet import Fleet
 from tests.integration.deployment import Deployment, pairs, target_pairs

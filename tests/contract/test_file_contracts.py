@@ -9,7 +9,8 @@ import pytest
 import zstandard
 
 from connectors.files import open_sink, open_source
-from craft_stream.runtime.ports import Message, Source
+from craft_stream.ports.files import Source
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 from craft_stream.testing.contracts import ContractError, check_sink, check_source
 

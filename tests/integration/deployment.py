@@ -24,9 +24,9 @@ from connectors.kafka.sink import TopicSink
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli import app
 from craft_stream.errors import UnavailableError
-from craft_stream.model import Model
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Position
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Position
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from tests.unit.toy import Toy
 

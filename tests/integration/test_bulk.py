@@ -9,7 +9,7 @@ import pytest
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.runtime.transport import Record, TransactionError
+from craft_stream.ports.transport import Record, TransactionError
 from tests.integration.deployment import Deployment
 
 pytestmark = pytest.mark.integration

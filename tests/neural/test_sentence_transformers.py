@@ -15,12 +15,12 @@ from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
 from craft_stream.scoring.embedding import Embedder, Side
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from tests.neural.weights import weights
 from tests.unit.toy import Toy, stream, target
@@ -120,7 +120,7 @@ def test_the_engine_runs_on_it(encoder: Embedder) -> None:
         selector = Selector(parameters, load_encoder(KIND, model=weights(), device="cpu"))
         ledger = Ledger(selector.parameters)
         parts = [
-            selector.decide(Texts.of(crawl.batch.slice(i, min(i + size, 1200))), ledger, model)
+            selector.decide(TokenizedPairs.of(crawl.batch.slice(i, min(i + size, 1200))), ledger, model)
             for i in range(0, 1200, size)
         ]
         found.append(Decisions.concatenate(parts))

@@ -9,11 +9,11 @@ from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from tests.unit.toy import Toy, stream, target
 
@@ -65,7 +65,9 @@ def test_the_engine_runs_on_it(encoder: Embedder) -> None:
     crawl = stream(toy, 1000, share=0.2)
     learner.observe(crawl.batch)
     selector = Selector(parameters, encoder)
-    decisions = selector.decide(Texts.of(crawl.batch), Ledger(selector.parameters), learner.publish())
+    decisions = selector.decide(
+        TokenizedPairs.of(crawl.batch), Ledger(selector.parameters), learner.publish()
+    )
     assert decisions.accepted.sum() > 10
     assert crawl.in_domain[decisions.accepted].mean() > 0.8
     assert decisions.embedded < 300

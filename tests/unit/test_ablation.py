@@ -15,14 +15,14 @@ from craft_stream.cli.summary import Summary
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import word_ngrams
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 SIZE = 4096
@@ -57,7 +57,7 @@ def model(toy: Toy, crawl: Stream) -> Model:
 def decide(crawl: Stream, model: Model, **selection: Any) -> tuple[Decisions, Ledger]:
     parameters = Parameters(selection=SelectionParameters(**{"rate": 0.1, **selection}))
     ledger = Ledger(parameters)
-    return Selector(parameters, load_encoder()).decide(Texts.of(crawl.batch), ledger, model), ledger
+    return Selector(parameters, load_encoder()).decide(TokenizedPairs.of(crawl.batch), ledger, model), ledger
 
 
 def test_without_the_domain_score_translations_are_selected(crawl: Stream, model: Model) -> None:
@@ -164,7 +164,7 @@ def test_without_priming_the_budget_is_spent(toy: Toy) -> None:
     version = learner.publish()
     for start in range(0, 8192, 1024):
         part = unseen.batch.slice(start, start + 1024)
-        accepted += int(selector.decide(Texts.of(part), ledger, version).accepted.sum())
+        accepted += int(selector.decide(TokenizedPairs.of(part), ledger, version).accepted.sum())
         learner.observe(part)
         if learner.due:
             version = learner.publish()
@@ -191,7 +191,7 @@ def test_the_ledger_knows_how_much_of_the_stream_is_like_the_target(toy: Toy, sh
     selector = Selector(parameters, load_encoder())
     ledger = Ledger(selector.parameters)
     assert ledger.domain_share is None
-    selector.decide(Texts.of(part), ledger, learner.publish())
+    selector.decide(TokenizedPairs.of(part), ledger, learner.publish())
     assert ledger.domain_share == pytest.approx(share, abs=0.04)
 
 

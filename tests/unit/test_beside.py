@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_stream.runtime.beside import Background, ahead, together
+from craft_stream.beside import Background, ahead, together
 
 
 def check_nobody_reads_ahead() -> None:

@@ -13,14 +13,15 @@ from toy import Stream, Toy, stream, target
 
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Scorer, Texts
-from craft_stream.scoring.quality import FEATURES, Head, log_probability, without_embedding
+from craft_stream.scoring.model import Model
+from craft_stream.scoring.quality import FEATURES, QualityClassifier, log_probability, without_embedding
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 
 SIZE = 5000
 TEXT_FEATURES = len(FEATURES) - 6
@@ -74,7 +75,7 @@ def run(
         piece = batch.slice(start, min(start + size, len(batch)))
         split = int(np.searchsorted(piece.positions, 2048))
         for part, model in ((piece.slice(0, split), models[0]), (piece.slice(split, len(piece)), models[1])):
-            parts.append(selector.decide(Texts.of(part), ledger, model))
+            parts.append(selector.decide(TokenizedPairs.of(part), ledger, model))
     return Decisions.concatenate(parts), ledger
 
 
@@ -173,7 +174,7 @@ def test_no_embedding_beats_the_bound(seed: int, scale: float) -> None:
     """Whatever head and features: log P(clean) with any prediction features is at most the bound without them."""
     rng = np.random.default_rng(seed)
     count = len(FEATURES)
-    head = Head(
+    head = QualityClassifier(
         rng.normal(0, 1, count).astype(np.float32),
         rng.uniform(0.05, 3, count).astype(np.float32),
         rng.normal(0, scale, 2 * count + 1).astype(np.float32),

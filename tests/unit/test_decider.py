@@ -9,17 +9,17 @@ import pytest
 from test_beside import check_nobody_reads_ahead
 
 from craft_stream.encoders import load_encoder
-from craft_stream.model import Model
-from craft_stream.runtime.decider import Batch, Decider
-from craft_stream.runtime.ledger_log import LedgerPlaces, LedgerWriter
-from craft_stream.runtime.observer import Observer, Stage
-from craft_stream.runtime.partition import Partition
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import TransactionError
-from craft_stream.scorer import Texts
+from craft_stream.events import Observer, Stage
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import TransactionError
+from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter
+from craft_stream.topics.partition_ledger import PartitionLedger
+from craft_stream.worker.decider import Batch, Decider
 from tests.unit.test_runtime_worker import VALUES, configuration, model
 
 __all__ = ["model"]  # a fixture
@@ -37,7 +37,7 @@ def decider(monkeypatch: pytest.MonkeyPatch) -> Decider:
     original = Selector.decide
     bad = json.loads(MESSAGES[BAD].value or b"")["src"]
 
-    def brittle(self: Selector, texts: Texts, ledger: Ledger, *rest: Any, **named: Any) -> Any:
+    def brittle(self: Selector, texts: TokenizedPairs, ledger: Ledger, *rest: Any, **named: Any) -> Any:
         if bad in texts.batch.source.texts() and ledger.seen >= 100:
             raise RuntimeError("cannot")
         return original(self, texts, ledger, *rest, **named)
@@ -47,9 +47,9 @@ def decider(monkeypatch: pytest.MonkeyPatch) -> Decider:
     return Decider(configured, Selector(configured.parameters(), load_encoder()), Observer())
 
 
-def partition() -> Partition:
+def partition() -> PartitionLedger:
     """As it is restored when nothing is committed."""
-    return Partition(Ledger(configuration().parameters()), LedgerWriter("g/t/0"), LedgerPlaces())
+    return PartitionLedger(Ledger(configuration().parameters()), LedgerWriter("g/t/0"), LedgerIndex())
 
 
 def test_a_batch_behind_the_failed_one_does_not_end_the_care(decider: Decider, model: Model) -> None:
@@ -75,7 +75,7 @@ def test_reading_ahead_changes_nothing(model: Model, part: int, monkeypatch: pyt
     messages = [m._replace(value=b"broken") if m.offset in (5, 6, 298) else m for m in MESSAGES[:300]]
     found = []
     for size in (1000, part):
-        monkeypatch.setattr("craft_stream.runtime.decider._PART", size)
+        monkeypatch.setattr("craft_stream.worker.decider._PART", size)
         held = partition()
         decider = Decider(configured, Selector(configured.parameters(), load_encoder()), Observer())
         outcome = decider.decide({0: (held, messages)}, model).outcomes[0]
@@ -102,7 +102,7 @@ def test_a_failure_in_a_later_part_is_the_whole_batch(
     decider: Decider, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read again with care to its end, and nobody goes on reading ahead."""
-    monkeypatch.setattr("craft_stream.runtime.decider._PART", 20)
+    monkeypatch.setattr("craft_stream.worker.decider._PART", 20)
     with pytest.raises(TransactionError, match="cannot"):
         decider.decide({0: (partition(), MESSAGES[:300])}, model)
     assert decider.careful == {0: 299}
@@ -131,11 +131,11 @@ def test_a_twin_goes_another_way(model: Model) -> None:
     selector, ledger = Selector(parameters, load_encoder()), Ledger(parameters)
     texts = [json.loads(message.value or b"") for message in MESSAGES[:300]]
     batch = PairBatch.pack([text["src"] for text in texts], [text["tgt"] for text in texts], range(300))
-    selector.decide(Texts.of(batch.slice(0, 200)), ledger, model)
+    selector.decide(TokenizedPairs.of(batch.slice(0, 200)), ledger, model)
     before, twin = ledger.digest(), ledger.twin()
     assert twin.digest() == before
     assert twin.model is ledger.model
-    selector.decide(Texts.of(batch.slice(200, 300)), twin, model)
+    selector.decide(TokenizedPairs.of(batch.slice(200, 300)), twin, model)
     assert twin.digest() != before == ledger.digest()
-    selector.decide(Texts.of(batch.slice(200, 300)), ledger, model)
+    selector.decide(TokenizedPairs.of(batch.slice(200, 300)), ledger, model)
     assert twin.digest() == ledger.digest()

@@ -20,11 +20,11 @@ from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters, SelectionParameters
-from craft_stream.scorer import Texts
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 
@@ -171,13 +171,15 @@ def test_the_engine_works_with_a_foreign_encoder() -> None:
     learner.observe(crawl.batch)
     model = learner.publish()
     selector = Selector(parameters, encoder)
-    decisions = selector.decide(Texts.of(crawl.batch), Ledger(selector.parameters), model)
+    decisions = selector.decide(TokenizedPairs.of(crawl.batch), Ledger(selector.parameters), model)
     assert decisions.accepted.sum() > 100
     assert crawl.in_domain[decisions.accepted].mean() > 0.9
     with pytest.raises(IntegrityError, match="parameters"):
-        Selector(parameters, encoder).decide(Texts.of(crawl.batch), Ledger(parameters), model)
+        Selector(parameters, encoder).decide(TokenizedPairs.of(crawl.batch), Ledger(parameters), model)
     with pytest.raises(IntegrityError, match="counting"):
-        Selector(parameters, HashingEncoder()).decide(Texts.of(crawl.batch), Ledger(parameters), model)
+        Selector(parameters, HashingEncoder()).decide(
+            TokenizedPairs.of(crawl.batch), Ledger(parameters), model
+        )
 
 
 def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError, LogTruncatedError
+from craft_stream.events import Observer, Stage
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
-from craft_stream.runtime import ledger_log
-from craft_stream.runtime.anchors import Anchor, Anchors
-from craft_stream.runtime.ledger_records import LedgerRecords
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.models import FixedModel, ModelFollower
-from craft_stream.runtime.observer import Observer, Stage
-from craft_stream.runtime.pruning import in_force, needless
-from craft_stream.runtime.recompute import Recomputation, Stretch, look
-from craft_stream.runtime.target_log import TargetFollower
-from craft_stream.runtime.worker import Worker
+from craft_stream.recomputation import Recomputation, Stretch, look
+from craft_stream.scoring.model import Model
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import LedgerSettings, Settings
 from craft_stream.testing.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from craft_stream.topics import ledger_log
+from craft_stream.topics.ledger_records import LedgerRecords
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.pruning import in_force, needless
+from craft_stream.topics.retained import RetainedSnapshot, RetainedSnapshots
+from craft_stream.topics.target_log import TargetFollower
+from craft_stream.worker.model_follower import FixedModel, ModelFollower
+from craft_stream.worker.worker import Worker
 from tests.unit.test_runtime_worker import (
     PARTITIONS,
     TOY,
@@ -214,16 +214,16 @@ def test_without_anchors_a_cut_log_is_named(model: Model) -> None:
 def test_pages_are_kept_for_as_long_as_an_anchor_needs_them(steps: list[tuple[int, int]], count: int) -> None:
     """Whatever comes: what is released was needed by nobody, and is released once, in order."""
     policy = LedgerSettings(anchors=count, anchor_hours=1.0)
-    anchors, page, now, released = Anchors(), 0, 0, []
+    anchors, page, now, released = RetainedSnapshots(), 0, 0, []
     for pages, hours in steps:
         page, now = page + pages, now + hours * 3_600_000
         if anchors.due(policy, now):
-            anchors.add(Anchor(now, page, now))
+            anchors.add(RetainedSnapshot(now, page, now))
         anchors.drop(policy)
         released += list(anchors.release_pages(page))
         assert len(anchors.kept) <= count
         assert all(anchor.first_page > max(released, default=-1) for anchor in anchors.kept)
-        assert Anchors.decode(anchors.encode()) == anchors
+        assert RetainedSnapshots.decode(anchors.encode()) == anchors
     assert released == list(range(len(released)))
 
 
@@ -248,7 +248,7 @@ def test_no_version_that_was_in_force_in_the_log_may_go(changes: list[tuple[int,
 def test_the_learner_withdraws_what_nothing_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every batch a version: four and those in force in the log stay, the rest goes once the log is cut."""
     for name in ("PUBLISH_SECONDS", "TARGET_SECONDS"):
-        monkeypatch.setattr(f"craft_stream.runtime.learning.{name}", 0.0)
+        monkeypatch.setattr(f"craft_stream.worker.learner_service.{name}", 0.0)
     configured = configuration(
         learner__publish_pairs=1024, learner__prime_pairs=100, learner__keep_versions=4, learner__clusters=2
     )
@@ -332,7 +332,7 @@ def test_damage_without_remedy_is_told(
     model: Model, monkeypatch: pytest.MonkeyPatch, rebuild: bool, outcome: str
 ) -> None:
     """A ledger that leads nowhere stops the worker or is begun anew when told so, and both are counted."""
-    monkeypatch.setattr("craft_stream.runtime.restore.DAMAGED_SECONDS", 0.1)
+    monkeypatch.setattr("craft_stream.worker.restorer.DAMAGED_SECONDS", 0.1)
     broker, configured = halves(model)
     damage(broker, configured, b"whole", slice(None))
     damage(broker, configured, b"delta", slice(None))

@@ -15,8 +15,8 @@ from craft_stream.cli import main
 from craft_stream.cli.nearest import nearest, pairs_of_topic
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import Parameters
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch

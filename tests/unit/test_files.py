@@ -19,7 +19,8 @@ from connectors.files import ending, open_sink, open_source
 from connectors.files.jsonl import JsonlSink, JsonlSource
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.runtime.ports import Lines, Message, Sink, Source, records, size
+from craft_stream.ports.files import Sink, Source
+from craft_stream.ports.messages import Lines, Message, size, values
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -65,7 +66,7 @@ def test_lines_are_the_messages_that_they_stand_for(
     low, high = (data.draw(st.integers(-7, 7)) for _ in range(2))
     assert list(lines) == whole
     assert lines[low:high] == whole[low:high]
-    assert records(lines) == records(whole)
+    assert values(lines) == values(whole)
     assert size(lines) == size(whole)
     with pytest.raises(IndexError):
         lines[len(found)]
@@ -277,7 +278,7 @@ def test_protocols(tmp_path: Path) -> None:
 PACKAGE = """
 import csv, json
 from pathlib import Path
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
 
 class CsvSource:
     def __init__(self, path, record, resume=None):
@@ -324,8 +325,8 @@ def test_a_package_adds_its_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigurationError, match='unknown format "csv"'):
         open_source(path, RECORD)
     monkeypatch.syspath_prepend(str(site))
-    records = [b'{"src": "a, \\"b\\"", "tgt": "c"}', b'{"src": "d", "tgt": "e"}', b'{"src": "f", "tgt": "g"}']
-    check_sink(lambda: open_sink(path), lambda: read_all(open_source(path, RECORD)), records)  # type: ignore[arg-type, return-value]
+    values = [b'{"src": "a, \\"b\\"", "tgt": "c"}', b'{"src": "d", "tgt": "e"}', b'{"src": "f", "tgt": "g"}']
+    check_sink(lambda: open_sink(path), lambda: read_all(open_source(path, RECORD)), values)  # type: ignore[arg-type, return-value]
     check_source(lambda resume: open_source(path, RECORD, resume), records=3)
     with pytest.raises(ConfigurationError, match="csv_gone"):
         open_source("x.lost", RECORD)

@@ -8,8 +8,8 @@ import pytest
 
 from connectors.files import open_sink, open_source
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.records import decode
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
+from craft_stream.reading.records import decode
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()

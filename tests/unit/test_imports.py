@@ -14,40 +14,47 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # A name stands for itself and all beneath it. Each room may import itself, craft_stream and `__future__` too.
-ENGINE = {"craft_stream.errors", "craft_stream.parameters", "numpy", "numba"}
+# Data goes downhill: a record is read, judged (scoring), decided (selection) and written.
+ENGINE = {"craft_stream.errors", "craft_stream.parameters", "craft_stream.codec", "numpy", "numba"}
 SCORING = ENGINE | {"craft_stream.text", "craft_stream.scoring"}
-MODEL = SCORING | {"craft_stream.codec", "craft_stream.model", "craft_stream.scorer"}
-RUNTIME = MODEL | {
-    "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "craft_stream.records",
-    "craft_stream.settings", "craft_stream.runtime",
-}  # fmt: skip
-CONNECTORS = {
-    "craft_stream.errors", "craft_stream.records", "craft_stream.runtime.ports",
-    "craft_stream.runtime.transport", "craft_stream.settings",
+PORTS = {"craft_stream.errors", "craft_stream.settings", "craft_stream.ports"}
+READING = PORTS | {
+    "craft_stream.text",
+    "craft_stream.events",
+    "craft_stream.reading",
+    "numpy",
+    "numba",
+    "orjson",
+}
+INSIDE = READING | SCORING | {
+    "craft_stream.beside", "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders",
+    "craft_stream.writing", "craft_stream.topics",
 }  # fmt: skip
 ALLOWED = {
     "craft_stream.errors": set(),
+    "craft_stream.beside": set(),
     "craft_stream.parameters": {"craft_stream.errors"},
+    "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
     "craft_stream.codec": ENGINE | {"zstandard"},
     "craft_stream.text": ENGINE,
     "craft_stream.text.languages": ENGINE | {"craft_stream.text", "eldc"},
-    "craft_stream.scoring": ENGINE | {"craft_stream.text"},
-    "craft_stream.model": SCORING | {"craft_stream.codec"},
-    "craft_stream.scorer": MODEL,
-    "craft_stream.learning": MODEL | {"faiss", "river", "threadpoolctl"},
-    "craft_stream.selection": MODEL | {"river"},
-    "craft_stream.estimators": MODEL | {
+    "craft_stream.ports": PORTS,
+    "craft_stream.events": {"craft_stream.selection.decisions"},
+    "craft_stream.reading": READING | {"craft_stream.selection.blocklist"},
+    "craft_stream.scoring": SCORING,
+    "craft_stream.learning": SCORING | {"faiss", "river", "threadpoolctl"},
+    "craft_stream.selection": SCORING | {"river"},
+    "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
+    "craft_stream.writing": READING | {"craft_stream.selection.decisions", "craft_stream.reading"},
+    "craft_stream.estimators": SCORING | {
         "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "river",
     },
-    "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
-    "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
-    "craft_stream.records": {
-        "craft_stream.errors", "craft_stream.settings", "craft_stream.selection.decisions", "numpy", "orjson",
-    },
-    "craft_stream.runtime": RUNTIME | {"numpy", "orjson"},
-    "craft_stream.observe": RUNTIME | {"craft_stream.observe", "prometheus_client", "orjson"},
-    "craft_stream.testing": RUNTIME | {"numpy", "orjson"},
-    "connectors": CONNECTORS | {"connectors", "numpy", "orjson", "zstandard"},
+    "craft_stream.topics": INSIDE,
+    "craft_stream.recomputation": INSIDE,
+    "craft_stream.worker": INSIDE | {"craft_stream.worker"},
+    "craft_stream.observe": INSIDE | {"craft_stream.observe", "prometheus_client"},
+    "craft_stream.testing": INSIDE,
+    "connectors": PORTS | {"craft_stream.reading", "connectors", "numpy", "orjson", "zstandard"},
 }  # fmt: skip
 # Client libraries of the connectors, each in its own room.
 CLIENTS = {
@@ -57,7 +64,7 @@ CLIENTS = {
     "connectors.crawl": {"fastwarc", "selectolax", "galechurch", "icu4py", "pycld2", "resiliparse"},
 }
 # What the engine may not know: time, files, threads, logging, the outside.
-PURE = ("text", "scoring", "learning", "selection", "codec", "model", "scorer", "parameters", "errors")
+PURE = ("text", "scoring", "learning", "selection", "codec", "parameters", "errors")
 IMPURE = {
     "asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "pickle", "random", "socket",
     "subprocess", "sys", "tempfile", "threading", "time",
@@ -134,7 +141,7 @@ def test_nobody_imports_the_command_line() -> None:
         ("import craft_stream", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
         ("import craft_stream.cli", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
         ("import craft_stream.settings", {"numpy", "numba", "faiss", "river", "kafka", "torch"}),
-        ("import craft_stream.records", {"numba", "faiss", "river", "kafka", "torch"}),
+        ("import craft_stream.reading.records", {"numba", "faiss", "river", "kafka", "torch"}),
         ("import craft_stream.selection.selector", {"faiss", "river", "kafka", "torch", "pydantic"}),
         ("import craft_stream.cli.run", {"scipy.stats", "sklearn", "torch"}),
     ],

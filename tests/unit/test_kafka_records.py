@@ -12,8 +12,8 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 from connectors.kafka.bulk import bodies, fill
 from connectors.kafka.fetched import FetchedMessages, messages
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import Record
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Record
 
 WHERE = TopicPartition("crawl", 3)
 MAYBE = st.none() | st.binary(max_size=200)

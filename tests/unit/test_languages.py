@@ -10,15 +10,16 @@ import pytest
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Scorer, Texts
+from craft_stream.scoring.model import Model
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text import languages
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.languages import LIMIT, UNKNOWN, Identifier, load_identifier, named_identifier
+from craft_stream.text.tokenized import TokenizedPairs
 
 ENGLISH = ["the house", "a garden", "our street", "every window", "this table", "the old door"]
 FRENCH = ["la maison", "un jardin", "notre rue", "chaque fenêtre", "cette table", "la vieille porte"]
@@ -59,7 +60,7 @@ def model() -> Model:
 
 def decide(model: Model, batch: PairBatch, parameters: Parameters) -> Decisions:
     selector = Selector(parameters, load_encoder())
-    return selector.decide(Texts.of(batch), Ledger(selector.parameters), model)
+    return selector.decide(TokenizedPairs.of(batch), Ledger(selector.parameters), model)
 
 
 def test_the_targets_languages_are_learned(model: Model) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_encoders import Counting
 from toy import Toy, stream, target
 
+from craft_stream.beside import together
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.errors import IntegrityError, TargetError
@@ -19,16 +20,16 @@ from craft_stream.learning.correction import fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.learner import Learner
-from craft_stream.learning.quality import fit_head
+from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.reservoir import Reservoir
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters
-from craft_stream.runtime.beside import together
-from craft_stream.scorer import Scorer, Texts
 from craft_stream.scoring.domain import LENGTH_POWER
-from craft_stream.scoring.quality import Head, log_probability
+from craft_stream.scoring.model import Model
+from craft_stream.scoring.quality import QualityClassifier, log_probability
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import NGrams, word_ngrams
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 identifiers = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=40, unique=True)
@@ -186,14 +187,14 @@ def test_the_head_tells_the_classes_apart() -> None:
     rng = np.random.default_rng(0)
     clean = rng.normal(1, 1, (500, 28)).astype(np.float32)
     bad = rng.normal(0, 1, (2000, 28)).astype(np.float32)
-    head = fit_head(clean, bad)
+    head = fit_classifier(clean, bad)
     assert (log_probability(clean, head) > np.log(0.5)).mean() > 0.95
     assert (log_probability(bad, head) < np.log(0.5)).mean() > 0.95
 
 
 def test_one_constant_feature_and_one_pair_do_not_break_the_head() -> None:
     """A single clean pair and constant features give finite probabilities."""
-    head = fit_head(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
+    head = fit_classifier(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
     assert np.isfinite(log_probability(np.ones((2, 28), np.float32), head)).all()
 
 
@@ -233,7 +234,7 @@ def test_a_damaged_model_is_refused(learner: Learner, place: int) -> None:
 def test_a_model_of_other_features_is_refused(learner: Learner) -> None:
     """A model made when pairs had fewer features is named as such, never read past its arrays' ends."""
     model = learner.publish()
-    head = Head(model.head.mean[1:], model.head.deviation[1:], model.head.weights[2:])
+    head = QualityClassifier(model.head.mean[1:], model.head.deviation[1:], model.head.weights[2:])
     with pytest.raises(IntegrityError, match="features"):
         Model.decode(replace(model, head=head).encode())
 
@@ -279,7 +280,7 @@ def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
     toy = Toy()
     fresh = stream(toy, 1500, seed=9)
     scorer = Scorer(learner.publish(), load_encoder())
-    reading = scorer.read(Texts.of(fresh.batch))
+    reading = scorer.read(TokenizedPairs.of(fresh.batch))
     quality = scorer.quality(scorer.features(reading.texts, reading.cluster, np.arange(1500)))
     inside = fresh.in_domain & fresh.clean
     assert np.median(reading.domain[inside]) > np.quantile(reading.domain[~fresh.in_domain], 0.95)

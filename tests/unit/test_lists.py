@@ -16,23 +16,23 @@ from craft_stream.cli import main
 from craft_stream.cli.lists import read_lists, with_digest
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
+from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
-from craft_stream.runtime.decoding import decode_messages
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.models import FixedModel
-from craft_stream.runtime.observer import Observer
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.recompute import Recomputation, look
-from craft_stream.runtime.worker import Worker
-from craft_stream.selection import listed as module
+from craft_stream.ports.messages import Message
+from craft_stream.reading.decoding import decode_messages
+from craft_stream.recomputation import Recomputation, look
+from craft_stream.selection import blocklist as module
+from craft_stream.selection.blocklist import WORDS, Blocklist, hosts_of
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.listed import WORDS, Listed, hosts_of
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
 from craft_stream.text.batch import PairBatch
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.worker.model_follower import FixedModel
+from craft_stream.worker.worker import Worker
 from tests.unit import test_runtime_worker as worker
 from tests.unit.toy import Toy, stream, target
 
@@ -40,14 +40,16 @@ WORD = st.text("abcdefghij", min_size=1, max_size=4)
 TEXT = st.lists(WORD, min_size=0, max_size=30)
 
 
-def mask(listed: Listed, pairs: list[tuple[str, str]], ids: list[str] | None = None, urls=None) -> list[bool]:
+def mask(
+    listed: Blocklist, pairs: list[tuple[str, str]], ids: list[str] | None = None, urls=None
+) -> list[bool]:
     batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs])
     found = listed.mask(batch, ids or [""] * len(pairs), urls or [()] * len(pairs))
     return found.tolist()
 
 
-def sealed(**what: list[str]) -> Listed:
-    listed = Listed()
+def sealed(**what: list[str]) -> Blocklist:
+    listed = Blocklist()
     for kind, entries in what.items():
         getattr(listed, f"add_{kind}")(entries)
     listed.seal()
@@ -84,7 +86,7 @@ def test_lists_add_up(one: list[list[str]], other: list[list[str]], texts: list[
     left, right, pairs = (
         [" ".join(t) for t in one], [" ".join(t) for t in other], [(" ".join(t), "zz") for t in texts]
     )  # fmt: skip
-    together = Listed()
+    together = Blocklist()
     together.add_test_set(right)
     together.add_test_set(left)
     together.seal()

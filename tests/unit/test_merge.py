@@ -15,11 +15,11 @@ from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.learning.stream import RecentPairs
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
 from craft_stream.scoring.translation import Lexicon
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 TOY = Toy()
@@ -144,7 +144,9 @@ def test_a_merged_learner_selects_as_well() -> None:
     for one in (left, whole):
         parameters = Parameters(LearningParameters(reservoir_size=64), SelectionParameters(rate=0.05))
         selector = Selector(parameters, load_encoder())
-        decisions = selector.decide(Texts.of(judged.batch), Ledger(selector.parameters), one.publish())
+        decisions = selector.decide(
+            TokenizedPairs.of(judged.batch), Ledger(selector.parameters), one.publish()
+        )
         assert decisions.accepted.sum() > 0.9 * 0.05 * 6000
         good.append((judged.in_domain & judged.clean)[decisions.accepted].mean())
     assert good[0] > good[1] - 0.05

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from craft_stream.errors import ConfigurationError
+from craft_stream.events import Observer, PartitionState, Stage, TransactionResult
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
 from craft_stream.observe.match import divergence
 from craft_stream.observe.recorder import MOST_LABEL_VALUES, STALL_SECONDS, START_SECONDS, Recorder
 from craft_stream.parameters import Parameters
-from craft_stream.runtime.observer import Observer, PartitionState, Stage, TransactionResult
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 

@@ -8,12 +8,12 @@ import pytest
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import UnavailableError
-from craft_stream.model import Model
-from craft_stream.runtime.model_log import Manifest, ModelStore, publish
-from craft_stream.runtime.models import FixedModel, ModelFollower
-from craft_stream.runtime.observer import Observer
-from craft_stream.runtime.worker import Worker
+from craft_stream.events import Observer
+from craft_stream.scoring.model import Model
 from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryOutput, MemoryTransport
+from craft_stream.topics.model_log import Manifest, ModelStore, publish
+from craft_stream.worker.model_follower import FixedModel, ModelFollower
+from craft_stream.worker.worker import Worker
 from tests.unit.test_runtime_worker import configuration, filled, model
 
 __all__ = ["model"]  # a fixture
@@ -45,7 +45,7 @@ def test_a_start_waits_for_brokers(
     model: Model, monkeypatch: pytest.MonkeyPatch, patience: float, refusals: int
 ) -> None:
     """As long as a worker at work would, and no longer."""
-    monkeypatch.setattr("craft_stream.runtime.patience.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("craft_stream.worker.retry.AGAIN_SECONDS", 0.05)
     configured = configuration(kafka__unavailable_seconds=patience)
     broker = filled(configured)
     stop = threading.Event()

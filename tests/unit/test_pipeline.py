@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_stream.runtime.pipeline import GivenUpError, Pipeline
+from craft_stream.worker.pipeline import GivenUpError, Pipeline
 
 
 def wait_for(pipeline: Pipeline[int], jobs: int) -> None:

@@ -11,12 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
-from craft_stream.records import DecodeReason, Pair, Refusal, decision_json, decision_lines, decode, examine
-from craft_stream.runtime.decoding import pair, read_pairs
-from craft_stream.runtime.ports import Message
+from craft_stream.ports.messages import Message
+from craft_stream.reading.decoding import pair, read_pairs
+from craft_stream.reading.objects import Finding, read_objects
+from craft_stream.reading.records import DecodeReason, Pair, Refusal, decode, examine
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
-from craft_stream.text.objects import Finding, read_objects
+from craft_stream.writing.decisions import decision_json, decision_lines
 
 RECORD = RecordSettings()
 

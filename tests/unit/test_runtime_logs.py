@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.errors import DataError, IntegrityError
-from craft_stream.runtime.decider import sampled
-from craft_stream.runtime.lane import Lane
-from craft_stream.runtime.ledger_log import Entry, Kind, read_hint
-from craft_stream.runtime.observer import Stage
-from craft_stream.runtime.pace import Pace
-from craft_stream.runtime.policy import Breaker, DeadLetter, dead_records
-from craft_stream.runtime.ports import Message
+from craft_stream.events import Stage
+from craft_stream.ports.messages import Message
+from craft_stream.reading.dead_letter import DeadLetter
 from craft_stream.settings import ErrorsSettings
+from craft_stream.topics.ledger_log import Entry, Kind, read_restore_offset
+from craft_stream.worker.batch_sizer import BatchSizer
+from craft_stream.worker.breaker import CircuitBreaker
+from craft_stream.worker.decider import sampled
+from craft_stream.worker.lane import Lane
+from craft_stream.writing.dead_letters import dead_letter_records
 
 
 @given(st.sampled_from(Kind), st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=200))
@@ -45,14 +47,14 @@ def test_any_flipped_bit_or_cut_is_found(payload: bytes, data: st.DataObject) ->
 @pytest.mark.parametrize("note", ["", "{}", "[]", '{"ledger": "x"}', '{"ledger": null}', "nonsense"])
 def test_a_hint_that_says_nothing_is_the_beginning(note: str) -> None:
     """Anything else in an offset's note leads to the topic's beginning, never to an error."""
-    assert read_hint(note) == 0
+    assert read_restore_offset(note) == 0
 
 
 def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
     """Judged over the latest records only, and never by the first few."""
     limits = ErrorsSettings(dead_letter_limit=0.1, dead_letter_window=1000)
-    Breaker(limits).count(50, 50)
-    breaker = Breaker(limits)
+    CircuitBreaker(limits).count(50, 50)
+    breaker = CircuitBreaker(limits)
     for _ in range(30):
         breaker.count(100, 5)
     assert breaker.share == pytest.approx(0.05)
@@ -63,7 +65,7 @@ def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
 
 def test_a_transaction_grows_until_it_takes_long_and_shrinks_to_what_is_in_time() -> None:
     """Doubled while full and in time, never above the most; after a slow one as many as would have been in time."""
-    pace, rooms = Pace(10_000, 1.0), []
+    pace, rooms = BatchSizer(10_000, 1.0), []
     for _ in range(6):
         rooms.append(pace.room)
         pace.took(pace.room, 0.2)
@@ -76,13 +78,13 @@ def test_a_transaction_grows_until_it_takes_long_and_shrinks_to_what_is_in_time(
     assert pace.room == 13
     pace.took(1, 50.0)
     assert pace.room == 1
-    assert Pace(200, 1.0).room == 200
+    assert BatchSizer(200, 1.0).room == 200
 
 
 def test_a_dead_letter_keeps_what_it_was() -> None:
     """Its own headers stay, what happened is added, and an older account of it is replaced."""
     message = Message(b"x", 5, "in", 2, headers=(("a", b"1"), ("craft-error-stage", b"old")))
-    (record,) = dead_records([DeadLetter(message, Stage.DECODE, "not_json", "é" * 5000)])
+    (record,) = dead_letter_records([DeadLetter(message, Stage.DECODE, "not_json", "é" * 5000)])
     assert record[:2] == (b"x", None)
     headers = [*record.shared, *record.headers]
     assert ("a", b"1") in headers
@@ -103,8 +105,8 @@ def test_dead_letters_share_what_they_have_alike_and_nothing_else() -> None:
         for m, value in enumerate([b"v", None])
     ]
     random.Random(1).shuffle(letters)
-    together = dead_records(letters)
-    assert together == [record for letter in letters for record in dead_records([letter])]
+    together = dead_letter_records(letters)
+    assert together == [record for letter in letters for record in dead_letter_records([letter])]
     assert [dict(record.shared)["craft-error-class"].decode() for record in together] == [
         letter.reason for letter in letters
     ]

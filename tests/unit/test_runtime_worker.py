@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, IntegrityError, LogTruncatedError
+from craft_stream.events import Observer, RebalanceKind
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
-from craft_stream.runtime.model_log import ModelStore
-from craft_stream.runtime.models import FixedModel, ModelFollower
-from craft_stream.runtime.observer import Observer, RebalanceKind
-from craft_stream.runtime.transport import Position
-from craft_stream.runtime.worker import Worker
-from craft_stream.scorer import Texts
+from craft_stream.ports.transport import Position
 from craft_stream.scoring.embedding import EmbeddingError
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.worker.model_follower import FixedModel, ModelFollower
+from craft_stream.worker.worker import Worker
 from tests.unit.toy import Toy, target
 
 PARTITIONS = 2
@@ -242,7 +242,7 @@ def test_a_damaged_whole_ledger_falls_back(
     model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bit of the newest whole ledger flipped: the one before and the deltas lead to the same place."""
-    monkeypatch.setattr("craft_stream.runtime.ledger_log.WHOLE_EVERY", 2)
+    monkeypatch.setattr("craft_stream.topics.ledger_log.WHOLE_EVERY", 2)
     broker, configured = halves(model)
     assert damage(broker, configured, b"whole", slice(-1, None)) == PARTITIONS
     run(broker, configured, model)
@@ -253,7 +253,7 @@ def test_a_damaged_delta_is_named_and_rebuilt_only_when_told(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damage that nothing makes good stops the worker with a named error; --rebuild goes on from the committed offset."""
-    monkeypatch.setattr("craft_stream.runtime.restore.DAMAGED_SECONDS", 0.1)
+    monkeypatch.setattr("craft_stream.worker.restorer.DAMAGED_SECONDS", 0.1)
     broker, configured = halves(model)
     assert damage(broker, configured, b"whole", slice(None))
     assert damage(broker, configured, b"delta", slice(None))
@@ -288,7 +288,7 @@ def test_offsets_that_expired_are_taken_from_the_ledger(
 
 def test_a_ledger_that_is_gone_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offsets without a ledger: never a silent new start."""
-    monkeypatch.setattr("craft_stream.runtime.restore.GRACE_SECONDS", -20.0)
+    monkeypatch.setattr("craft_stream.worker.restorer.GRACE_SECONDS", -20.0)
     configured = configuration()
     broker = filled(configured)
     broker.committed[0] = Position(100)
@@ -314,7 +314,7 @@ def test_the_engine_failing_on_a_record_makes_it_a_dead_letter(
 
     original = Selector.decide
 
-    def brittle(self: Selector, texts: Texts, *rest: Any, **named: Any) -> Any:
+    def brittle(self: Selector, texts: TokenizedPairs, *rest: Any, **named: Any) -> Any:
         if any(text == json.loads(VALUES[100])["src"] for text in texts.batch.source.texts()):
             raise error("cannot")
         return original(self, texts, *rest, **named)

@@ -15,18 +15,18 @@ from toy import Stream, Toy, stream, target
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
 from craft_stream.learning.learner import Learner
-from craft_stream.model import Model
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
-from craft_stream.scorer import Texts
+from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import UNIT
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.pages import LEAST, MOST, SKETCH, Page, key_of
 from craft_stream.selection.seen import SeenPairs
+from craft_stream.selection.segments import LEAST, MOST, SKETCH, Segment, key_of
 from craft_stream.selection.selector import Selector
 from craft_stream.selection.sketches import jaccard, most_shared, sign, sketch
 from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 SIZE = 6000
@@ -66,7 +66,7 @@ def run(batch: PairBatch, settings_: Parameters, models: list[Model], size: int)
         piece = batch.slice(start, min(start + size, len(batch)))
         split = int(np.searchsorted(piece.positions, 3072))
         for part, model in ((piece.slice(0, split), models[0]), (piece.slice(split, len(piece)), models[-1])):
-            parts.append(selector.decide(Texts.of(part), ledger, model))
+            parts.append(selector.decide(TokenizedPairs.of(part), ledger, model))
     return Decisions.concatenate(parts), ledger
 
 
@@ -145,7 +145,7 @@ def test_listed_pairs_are_rejected(crawl: Stream, models: list[Model]) -> None:
     """A listed pair is rejected with that reason, whatever its score."""
     selector, ledger = Selector(parameters(), load_encoder()), Ledger(parameters())
     everything = np.ones(SIZE, np.bool_)
-    decisions = selector.decide(Texts.of(crawl.batch), ledger, models[0], everything)
+    decisions = selector.decide(TokenizedPairs.of(crawl.batch), ledger, models[0], everything)
     assert (decisions.reason == Reason.LISTED).all()
 
 
@@ -240,12 +240,12 @@ def test_deltas_rebuild_the_ledger(cuts: list[int], crawl: Stream, models: list[
     copy = Ledger.restore(settings_, ledger.snapshot())
     bounds = [0, *sorted(cuts), SIZE - 1000]
     for start, stop in pairwise(bounds):
-        selector.decide(Texts.of(crawl.batch.slice(start, max(start, stop))), ledger, models[0])
+        selector.decide(TokenizedPairs.of(crawl.batch.slice(start, max(start, stop))), ledger, models[0])
         copy.apply(ledger.delta())
         assert copy.digest() == ledger.digest()
     copy.bind(models[0])
     rest = crawl.batch.slice(max(bounds), SIZE) if max(bounds) < SIZE else crawl.batch.slice(SIZE, SIZE)
-    expected, found = (selector.decide(Texts.of(rest), state, models[0]) for state in (ledger, copy))
+    expected, found = (selector.decide(TokenizedPairs.of(rest), state, models[0]) for state in (ledger, copy))
     assert np.array_equal(expected.reason, found.reason)
     assert copy.digest() == ledger.digest()
 
@@ -259,11 +259,11 @@ def test_snapshot_pages_and_deltas_rebuild_the_ledger(toy: Toy, models: list[Mod
     batch = stream(toy, length, noise=0.0, seed=8).batch
     base, deltas, written = ledger.snapshot(), [], 0
     for number, start in enumerate(range(0, length, cut)):
-        selector.decide(Texts.of(batch.slice(start, min(start + cut, length))), ledger, models[0])
+        selector.decide(TokenizedPairs.of(batch.slice(start, min(start + cut, length))), ledger, models[0])
         made = ledger.closed_pages()
         pages |= dict(made)
         deltas.append(ledger.delta())
-        written += sum(len(Page.decode(page, index)) for index, page in made)
+        written += sum(len(Segment.decode(page, index)) for index, page in made)
         if number == 3:
             base, deltas = ledger.snapshot(), []
     assert len(pages) >= 2
@@ -279,7 +279,7 @@ def test_snapshot_pages_and_deltas_rebuild_the_ledger(toy: Toy, models: list[Mod
     more = stream(toy, 300, noise=0.0, seed=9).batch
     again = PairBatch.pack(more.source.texts(), more.target.texts(), list(range(length, length + 300)))
     copy.bind(models[0])
-    one, other = (selector.decide(Texts.of(again), state, models[0]) for state in (ledger, copy))
+    one, other = (selector.decide(TokenizedPairs.of(again), state, models[0]) for state in (ledger, copy))
     assert (one.reason == other.reason).all()
     with pytest.raises(IntegrityError, match="missing"):
         Ledger.restore(settings_, snapshot, dict(list(needed.items())[1:]))
@@ -292,7 +292,7 @@ def test_the_digest_does_not_tell_how_the_log_was_cut(crawl: Stream, models: lis
     for cut in (100, 900):
         selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
         for start in range(0, 1800, cut):
-            selector.decide(Texts.of(crawl.batch.slice(start, start + cut)), ledger, models[0])
+            selector.decide(TokenizedPairs.of(crawl.batch.slice(start, start + cut)), ledger, models[0])
             ledger.closed_pages()
             ledger.delta()
         digests.add(ledger.digest())
@@ -305,7 +305,7 @@ def test_a_ledger_writes_little(crawl: Stream, models: list[Model]) -> None:
     selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
     written = 0
     for start in range(0, 2000, 500):
-        selector.decide(Texts.of(crawl.batch.slice(start, start + 500)), ledger, models[0])
+        selector.decide(TokenizedPairs.of(crawl.batch.slice(start, start + 500)), ledger, models[0])
         written += sum(len(page) for _, page in ledger.closed_pages()) + len(ledger.delta())
     assert ledger.accepted > 100
     assert written < 0.05 * 300 * 2000
@@ -316,9 +316,9 @@ def test_a_delta_only_fits_its_base(crawl: Stream, models: list[Model]) -> None:
     settings_ = parameters()
     selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
     fresh = Ledger.restore(settings_, ledger.snapshot())
-    selector.decide(Texts.of(crawl.batch.slice(0, 100)), ledger, models[0])
+    selector.decide(TokenizedPairs.of(crawl.batch.slice(0, 100)), ledger, models[0])
     first = ledger.delta()
-    selector.decide(Texts.of(crawl.batch.slice(100, 200)), ledger, models[0])
+    selector.decide(TokenizedPairs.of(crawl.batch.slice(100, 200)), ledger, models[0])
     second = ledger.delta()
     with pytest.raises(IntegrityError, match="missing"):
         fresh.apply(second)
@@ -334,10 +334,10 @@ def test_a_restored_ledger_needs_its_model(crawl: Stream, models: list[Model]) -
     """Deciding without the model in force, or binding another version, is refused."""
     settings_ = parameters()
     selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
-    selector.decide(Texts.of(crawl.batch.slice(0, 100)), ledger, models[0])
+    selector.decide(TokenizedPairs.of(crawl.batch.slice(0, 100)), ledger, models[0])
     copy = Ledger.restore(settings_, ledger.snapshot())
     with pytest.raises(IntegrityError, match="bind"):
-        selector.decide(Texts.of(crawl.batch.slice(100, 200)), copy, models[0])
+        selector.decide(TokenizedPairs.of(crawl.batch.slice(100, 200)), copy, models[0])
     with pytest.raises(IntegrityError, match="load that version"):
         copy.bind(models[1])
 
@@ -372,7 +372,9 @@ def test_less_is_spent_when_the_domain_leaves(toy: Toy, models: list[Model]) -> 
     for share, seed in ((0.1, 11), (0.0, 12), (0.1, 13)):
         part = stream(toy, size, share=share, seed=seed).batch
         moved = PairBatch(part.source, part.target, part.positions + ledger.next_offset)
-        spent.append(selector.decide(Texts.of(moved), ledger, models[1]).accepted.sum() / (0.02 * size))
+        spent.append(
+            selector.decide(TokenizedPairs.of(moved), ledger, models[1]).accepted.sum() / (0.02 * size)
+        )
     assert spent[0] > 0.95
     assert spent[1] < 0.5
     assert spent[2] > 0.8
@@ -519,13 +521,13 @@ def test_a_page_is_stored_without_its_padding() -> None:
     assert len(page) == MOST
     assert len(seen.waiting()) == LEAST - 1
     data = page.encode(0)
-    again = Page.decode(data, 0)
+    again = Segment.decode(data, 0)
     assert again.first == 0
     assert (again.keys == page.keys).all()
     assert (again.sketches == page.sketches).all()
     assert len(data) < MOST * (3 + 3 * 2) + 1024
     with pytest.raises(IntegrityError):
-        Page.of(0, {**page.arrays(), "lengths": np.full(MOST, 3, np.uint8)[:-1]})
+        Segment.of(0, {**page.arrays(), "lengths": np.full(MOST, 3, np.uint8)[:-1]})
 
 
 @given(st.integers(0, 3 * UNIT), st.integers(0, 200))
@@ -537,10 +539,10 @@ def test_sketches_are_stored_as_they_are(seed: int, count: int) -> None:
         length = rng.integers(0, SKETCH + 1)
         row[:length] = np.sort(rng.choice(0xFFFF, length, replace=False))
     marks = rng.integers(0, 1 << 16, count, dtype=np.uint16)
-    page = Page(
+    page = Segment(
         7, np.array([key_of(*pair) for pair in zip(sketches, marks, strict=True)], np.uint64), sketches
     )
-    again = Page.decode(page.encode(3), 3)
+    again = Segment.decode(page.encode(3), 3)
     assert (again.sketches == sketches).all()
     assert (again.keys == page.keys).all()
 

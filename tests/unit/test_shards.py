@@ -11,8 +11,8 @@ import pytest
 
 from connectors.shards import MANIFEST, ShardedExport, ShardPlan, verify
 from craft_stream.errors import ConfigurationError, IntegrityError, LogTruncatedError, UnavailableError
-from craft_stream.runtime.ports import Message
-from craft_stream.runtime.transport import TransactionError
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import KafkaSettings
 
 
@@ -167,8 +167,8 @@ def test_the_manifest_names_the_target(tmp_path: Path) -> None:
 def test_targets_are_those_of_the_model_topic() -> None:
     """The target of a version comes from the version's manifest on the model topic; without the topic there is none."""
     from craft_stream.cli.export import _targets
-    from craft_stream.runtime.model_log import MANIFESTS
     from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+    from craft_stream.topics.model_log import MANIFESTS
 
     settings = KafkaSettings()
     broker = MemoryBroker({settings.input_topic: 1, settings.model_topic: 2})

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.encoders.hashing import HashingEncoder
-from craft_stream.scorer import Texts
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.mojibake import count_mojibake
 from craft_stream.text.ngrams import NGRAM_BITS, word_ngrams
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import MARK, MAX_TOKENS, NUMBER, WORD, tokenize
 
 texts = st.lists(st.text(max_size=60), max_size=12)
@@ -46,7 +46,7 @@ def test_a_slice_of_what_was_read_is_what_is_read_of_a_slice(
     low = data.draw(st.integers(0, len(pairs)))
     high = data.draw(st.integers(low, len(pairs)))
     batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs], range(5, 5 + len(pairs)))
-    part, own = Texts.of(batch).slice(low, high), Texts.of(batch.slice(low, high))
+    part, own = TokenizedPairs.of(batch).slice(low, high), TokenizedPairs.of(batch.slice(low, high))
     assert len(part) == high - low
     assert part.batch.source.texts() == own.batch.source.texts()
     assert part.batch.positions.tolist() == list(range(5 + low, 5 + high))

@@ -1,0 +1,37 @@
+"""What reads and writes files of pairs. Connectors implement these protocols.
+
+A record travels as the bytes of one JSON object with a source and a target side; every format is converted to
+and from that at the edge, so that nothing inside knows where a pair came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+from craft_stream.ports.messages import Message
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A finite or growing log of records, read in order, resumable by position."""
+
+    def read(self, limit: int) -> Sequence[Message]:
+        """At most `limit` next messages; empty at the end (a growing source: nothing new yet)."""
+
+    def position(self) -> str:
+        """Resume token: a source opened with it goes on after the last message that `read` returned."""
+
+    def close(self) -> None:
+        """Release files and connections; safe to call twice."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A log that records are appended to."""
+
+    def write(self, values: Iterable[bytes]) -> None:
+        """Append records in order."""
+
+    def close(self) -> None:
+        """Flush and release; what was written is durable afterwards."""

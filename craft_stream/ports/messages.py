@@ -1,0 +1,73 @@
+"""What the runtime asks of the outside: messages in, records out. Connectors implement these protocols.
+
+A record travels as the bytes of one JSON object with a source and a target side; every format is converted to
+and from that at the edge, so that nothing inside knows where a pair came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, overload
+
+
+class Message(NamedTuple):
+    """One record of a log, as it came; a tuple, since there is one for every pair (.4 us to make, 1.0 as a dataclass).
+
+    Attributes:
+        value: the record's bytes; None is a tombstone.
+        offset: its position in the partition, strictly increasing.
+        key, headers, timestamp_ms: as in Kafka; empty for files.
+        topic, partition: where it was; for files the path and 0.
+        problem: why a connector could not turn its input into a record (then `value` is the raw input); None
+        when it could.
+    """
+
+    value: bytes | None
+    offset: int
+    topic: str = ""
+    partition: int = 0
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int = 0
+    problem: str | None = None
+
+
+class Lines(Sequence[Message]):
+    """Messages that are nothing but the lines of a file: each is made when it is asked for, as a pass asks for few.
+
+    Made at once they took a tenth of the time of `select`, and kept the interpreter's lock from the thread that decides.
+
+    Attributes:
+        values: of the messages.
+    """
+
+    def __init__(self, values: list[bytes], first: int, topic: str) -> None:
+        self.values = values
+        self._first, self._topic = first, topic
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Message]: ...
+    def __getitem__(self, index: int | slice) -> Message | Sequence[Message]:
+        places = range(len(self.values))[index]
+        if isinstance(places, range):
+            return [self[place] for place in places]
+        return Message(self.values[places], self._first + places, self._topic)
+
+
+def values(messages: Sequence[Message]) -> list[bytes]:
+    """The messages' values; empty where there is none, or where it is no record."""
+    if isinstance(messages, Lines):
+        return messages.values
+    return [(message.value or b"") if message.problem is None else b"" for message in messages]
+
+
+def size(messages: Sequence[Message]) -> int:
+    """Bytes of the messages' values."""
+    if isinstance(messages, Lines):
+        return sum(map(len, messages.values))
+    return sum([len(message.value or b"") for message in messages])

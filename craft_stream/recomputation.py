@@ -1,0 +1,204 @@
+"""Deciding a log again: every decision follows from the log, the Models and where they changed.
+
+Reads, decides on a ledger of its own and writes nothing. Audits compare the result with what was written
+down, replays compare it with what other parameters or another Model would have decided.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_stream.errors import IntegrityError, LogTruncatedError
+from craft_stream.ports.transport import Reader
+from craft_stream.reading.decoding import Decoded, decode_messages
+from craft_stream.scoring.model import Model
+from craft_stream.selection.blocklist import Blocklist
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.topics.ledger_records import LedgerRecords
+from craft_stream.topics.model_log import ModelStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is known of a partition's past.
+
+    Attributes:
+        partition: of the input topic.
+        records: everything on the ledger topic.
+        first: where the group began to decide; None before it has decided anything.
+        committed: the next offset to decide.
+        retained: where the log begins by now.
+    """
+
+    partition: int
+    records: LedgerRecords
+    first: int | None
+    committed: int
+    retained: int
+
+
+def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
+    """Read a partition's ledger topic and committed offset."""
+    kafka = settings.kafka
+    position = reader.committed(partition)
+    records = LedgerRecords(f"{kafka.group_id}/{kafka.input_topic}/{partition}")
+    first, end = reader.bounds(kafka.ledger_topic, [partition])[partition]
+    for messages in reader.read(kafka.ledger_topic, partition, first, end):
+        records.add(messages)
+    begun = min(records.models, default=None)
+    retained, _ = reader.bounds(kafka.input_topic, [partition])[partition]
+    return Stretch(partition, records, begun, position.offset if position else 0, retained)
+
+
+class Recomputation:
+    """Decides a partition's log again.
+
+    Args:
+        reader: of the log.
+        settings: parameters and decoding to decide by.
+        selector: of those parameters.
+        store: where the versions of the Model are.
+        stretch: the partition's past.
+        model: decide with this one all along, instead of the versions that were in force.
+        listed: what must not be accepted.
+
+    Attributes:
+        ledger: after what has been decided so far.
+        disagreeing: offsets at which a whole ledger was written that is not the recomputed one.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        settings: Settings,
+        selector: Selector,
+        store: ModelStore,
+        stretch: Stretch,
+        model: Model | None = None,
+        listed: Blocklist | None = None,
+    ) -> None:
+        self.ledger = Ledger(selector.parameters)
+        self.disagreeing: list[int] = []
+        self._begun: int | None = None
+        self._reader, self._settings, self._selector = reader, settings, selector
+        self._store, self._stretch, self._model, self._listed = store, stretch, model, listed
+        self._offsets = np.array(sorted(stretch.records.models), np.int64)
+
+    def begin(self, start: int) -> int | None:
+        """Take the ledger of the last place at or before `start` from which the log can be decided again.
+
+        Such places are the group's first offset, while the log reaches back to it, and whole ledgers in the ledger
+        topic, anchors above all. Where there is none before `start`, the first after it is taken.
+
+        Returns:
+            The place; None when nothing has been decided yet.
+
+        Raises:
+            LogTruncatedError: there is none at all.
+        """
+        stretch = self._stretch
+        if stretch.first is None:
+            return None
+        known = [offset for offset in stretch.records.starts() if offset >= stretch.retained]
+        before = [offset for offset in reversed(known) if offset <= start]
+        nothing = [stretch.first] if stretch.retained <= stretch.first else []
+        for offset in [*before, *nothing, *(offset for offset in known if offset > start)]:
+            self._begun = offset
+            if offset == stretch.first:
+                return offset
+            try:
+                self.ledger = stretch.records.start(self._selector.parameters, offset)
+                self.ledger.bind(self._store.load(self.ledger.model_version))
+                return offset
+            except IntegrityError as error:
+                log.warning("partition %d: no audit from offset %d: %s", stretch.partition, offset, error)
+        raise LogTruncatedError(
+            f"{self._settings.kafka.input_topic}/{stretch.partition} begins at {stretch.retained}, the group began at "
+            f"{stretch.first}, and no whole ledger in between can be used: ledger.anchors times ledger.anchor_hours must be "
+            "more than the topic's retention"
+        )
+
+    def begin_empty(self, offset: int) -> None:
+        """Begin at an offset as a group that has decided nothing yet."""
+        self._begun = offset
+        if offset > self.ledger.next_offset:
+            self.ledger.skip(offset - 1)
+
+    def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Decoded, Decisions]]:
+        """Decide up to `stop`, chunk by chunk, from where `begin` or `begin_empty` has put the ledger.
+
+        Raises:
+            LogTruncatedError: there is no place to begin at.
+            IntegrityError: a version that was in force is not on its topic any more.
+        """
+        start = self._begun if self._begun is not None else self.begin(0)
+        if start is None or start >= stop:
+            return
+        known = [offset for offset in self._stretch.records.starts() if start < offset <= stop]
+        topic, partition = self._settings.kafka.input_topic, self._stretch.partition
+        policy = self._settings.errors.policies.decode
+        for first, end in itertools.pairwise([start, *known, *([stop] if stop not in known else [])]):
+            for messages in self._reader.read(topic, partition, first, end):
+                for at in range(0, len(messages), limit):
+                    decoded = decode_messages(
+                        messages[at : at + limit],
+                        self._settings.record,
+                        "skip" if policy == "fail" else policy,
+                    )
+                    yield decoded, self._decide(decoded)
+            if end in known:
+                self._compare(end)
+
+    def _compare(self, offset: int) -> None:
+        """Hold the recomputed ledger against the whole one that was written here."""
+        try:
+            written = self._stretch.records.start(self._selector.parameters, offset)
+        except IntegrityError as error:
+            log.warning("partition %d: the ledger at offset %d: %s", self._stretch.partition, offset, error)
+            return
+        if written.digest() != self.ledger.digest():
+            self.disagreeing.append(offset)
+
+    def _decide(self, decoded: Decoded) -> Decisions:
+        batch, texts, listed = decoded.batch, TokenizedPairs.of(decoded.batch), decoded.mask(self._listed)
+        # Cut where another Model came into force: each piece is decided with the one that was.
+        places = np.searchsorted(self._offsets, batch.positions, "right")
+        cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(batch)]
+        parts = []
+        for start, stop in itertools.pairwise(cuts):
+            if start < stop:
+                model = self._in_force(int(places[start]))
+                own = None if listed is None else listed[start:stop]
+                parts.append(self._selector.decide(texts.slice(start, stop), self.ledger, model, own))
+        if decoded.last_offset >= self.ledger.next_offset:
+            self.ledger.skip(decoded.last_offset)
+        return Decisions.concatenate(parts) if parts else Decisions.none()
+
+    def _in_force(self, place: int) -> Model:
+        if self._model is not None:
+            return self._model
+        if place == 0:
+            raise IntegrityError("pairs were decided before the ledger names any model")
+        version = self._stretch.records.models[int(self._offsets[place - 1])]
+        held = self.ledger.model
+        return held if held is not None and held.version == version else self._store.load(version)
+
+
+def changed(before: Decisions, after: Decisions) -> Mapping[tuple[int, int], int]:
+    """How many decisions went from one reason to another, by (reason before, reason after)."""
+    together = before.reason.astype(np.int64) * 256 + after.reason
+    kinds, counts = np.unique(together[before.reason != after.reason], return_counts=True)
+    return {
+        (int(kind) // 256, int(kind) % 256): int(count) for kind, count in zip(kinds, counts, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""The long-running consumer: one loop, and what works beside it."""

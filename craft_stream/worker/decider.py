@@ -1,0 +1,219 @@
+"""Decides batches of partitions: the first half of a transaction.
+
+Runs a transaction ahead of the `Committer`, in a thread of its own: while one is written and committed, the next is
+decided on the ledgers that it will leave behind. Reading, which asks no ledger, goes on in another thread beside deciding.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.beside import ahead
+from craft_stream.errors import CraftError, DataError
+from craft_stream.events import Observer, Stage
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import TransactionError
+from craft_stream.reading.dead_letter import DeadLetter
+from craft_stream.reading.decoding import Decoded, decode_messages
+from craft_stream.scoring.embedding import EmbeddingError
+from craft_stream.scoring.model import Model
+from craft_stream.selection.blocklist import Blocklist
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.topics.ledger_log import PendingWrites
+from craft_stream.topics.partition_ledger import PartitionLedger
+
+Batch = tuple[PartitionLedger, Sequence[Message]]  # messages of a partition, in the order of its log
+
+# Messages that are read at a time, and parts that may be read before they are decided.
+_PART = 2048
+_AHEAD = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one partition in a transaction: all that is to be written, and told when it is committed.
+
+    Attributes:
+        partition: as it was decided on; by the time that this is committed its ledger may be ahead.
+        decoded: its messages and pairs.
+        decisions: on the pairs.
+        kept: bool [pairs], rejected ones whose decisions are written down.
+        changes: (offset, version) wherever another Model came into force.
+        due: to the ledger topic.
+        next_offset: of the input, after it.
+        summary: `Ledger.summary()` after it.
+    """
+
+    partition: PartitionLedger
+    decoded: Decoded
+    decisions: Decisions
+    kept: NDArray[np.bool_]
+    changes: list[tuple[int, int]]
+    due: PendingWrites
+    next_offset: int
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A transaction that is to be committed.
+
+    Attributes:
+        outcomes: by partition.
+        records: messages, dead letters included.
+        seconds: that deciding took.
+    """
+
+    outcomes: Mapping[int, Outcome]
+    records: int
+    seconds: float
+
+    @property
+    def dead(self) -> int:
+        """Messages that could not be decided."""
+        return sum(len(outcome.decoded.dead) for outcome in self.outcomes.values())
+
+
+class Decider:
+    """Turns messages into decisions, and ledgers into what they are after them.
+
+    Attributes:
+        careful: by partition, the last offset of the batch that the engine failed on: up to there pairs are tried one
+            by one. A batch behind it may be decided before that one is read again, so none that succeeds ends it.
+    """
+
+    def __init__(
+        self, settings: Settings, selector: Selector, observer: Observer, listed: Blocklist | None = None
+    ) -> None:
+        self.careful: dict[int, int] = {}
+        self._settings, self._selector, self._observer, self._listed = settings, selector, observer, listed
+
+    def warm_up(self, model: Model) -> None:
+        """Decide a pair that counts for nothing: compiled kernels are loaded before a partition waits for them (0.3 s)."""
+        alone = PairBatch.pack(["a"], ["b"], [0])
+        try:
+            self._selector.decide(TokenizedPairs.of(alone), Ledger(self._selector.parameters), model)
+        except Exception as error:  # it will fail again on a record, where a policy says what to do
+            log.warning("the selector fails on a made-up pair: %s: %s", type(error).__name__, error)
+
+    def decide(self, batches: Mapping[int, Batch], model: Model) -> Decided:
+        """Decide messages of several partitions, whose ledgers change by that.
+
+        Raises:
+            TransactionError: nothing of it counts; restore these partitions.
+            DataError: a record met the policy "fail".
+        """
+        began = time.monotonic()
+        outcomes = {
+            number: self._decide(number, partition, messages, model)
+            for number, (partition, messages) in batches.items()
+        }
+        records = sum(len(messages) for _, messages in batches.values())
+        return Decided(outcomes, records, time.monotonic() - began)
+
+    def _decide(
+        self, number: int, partition: PartitionLedger, messages: Sequence[Message], model: Model
+    ) -> Outcome:
+        ledger = partition.ledger
+        careful = messages[0].offset <= self.careful.get(number, -1)
+        parts: list[Decoded] = []
+        decided: list[Decisions] = []
+        try:
+            read = self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
+            with closing(read):
+                for part, texts in read:
+                    began = time.monotonic()
+                    decided.append(self._selector.decide(texts, ledger, model, part.mask(self._listed)))
+                    parts.append(part)
+                    self._observer.stage(Stage.DECIDE, time.monotonic() - began, len(texts))
+        except CraftError:
+            raise
+        except Exception as error:
+            stage = failed_stage(error)
+            if self._settings.errors.policies.of(stage) == "fail":
+                raise DataError(
+                    f"{messages[0].topic}/{number}, offsets {messages[0].offset} to {messages[-1].offset}: the "
+                    f"selector failed ({type(error).__name__}: {error}); errors.policies.{stage} says to stop"
+                ) from error
+            self.careful[number] = messages[-1].offset
+            raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
+        decoded, decisions = Decoded.concatenate(parts), Decisions.concatenate(decided)
+        if decoded.last_offset >= ledger.next_offset:
+            ledger.skip(decoded.last_offset)
+        rejected = ~decisions.accepted
+        kept = rejected & sampled(decisions.positions, number, self._settings.decisions.rejected_sample)
+        changes = model_changes(decisions, partition.writer.model_version)
+        due = partition.writer.due(ledger, changes, self._settings.ledger, int(1000 * time.time()))
+        return Outcome(
+            partition, decoded, decisions, kept, changes, due, ledger.next_offset, ledger.summary()
+        )
+
+    def _read(self, messages: Sequence[Message]) -> Generator[tuple[Decoded, TokenizedPairs]]:
+        """Decode messages and read their texts; of many, parts ahead of what is being decided."""
+        parts = [messages[at : at + _PART] for at in range(0, len(messages), _PART)]
+        read = map(self._read_part, parts)
+        yield from ahead(read, lambda _: 1, _AHEAD) if len(parts) > 1 else read
+
+    def _read_part(self, messages: Sequence[Message]) -> tuple[Decoded, TokenizedPairs]:
+        began = time.monotonic()
+        decoded = self._decode(messages)
+        texts = TokenizedPairs.of(decoded.batch)
+        self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
+        return decoded, texts
+
+    def _decode(self, messages: Sequence[Message]) -> Decoded:
+        return decode_messages(messages, self._settings.record, self._settings.errors.policies.decode)
+
+    def _sift(
+        self, messages: Sequence[Message], ledger: Ledger, model: Model
+    ) -> Generator[tuple[Decoded, TokenizedPairs]]:
+        """The same with those pairs taken out that the engine fails on, one by one on a ledger that counts for nothing."""
+        decoded = self._decode(messages)
+        failed: dict[int, DeadLetter] = {}
+        for row, message in enumerate(decoded.messages):
+            try:
+                self._selector.decide(TokenizedPairs.of(decoded.batch.slice(row, row + 1)), ledger, model)
+            except Exception as error:  # whatever it is, this record causes it
+                failed[row] = DeadLetter(message, failed_stage(error), type(error).__name__, str(error))
+        kept = decoded.without(failed)
+        yield kept, TokenizedPairs.of(kept.batch)
+
+
+def failed_stage(error: Exception) -> Stage:
+    """Where a pair failed on which the selector raised `error`."""
+    return Stage.EMBED if isinstance(error, EmbeddingError) else Stage.DECIDE
+
+
+def model_changes(decisions: Decisions, before: int) -> list[tuple[int, int]]:
+    """(offset, version) wherever another Model came into force; `before` was in force before the first."""
+    versions = np.concatenate([[before], decisions.model_version])
+    rows = np.flatnonzero(np.diff(versions))
+    return [(int(decisions.positions[row]), int(decisions.model_version[row])) for row in rows]
+
+
+def sampled(positions: NDArray[np.int64], partition: int, share: float) -> NDArray[np.bool_]:
+    """A share of the offsets, bool [n], by SplitMix64 of partition and offset: the same whenever asked."""
+    if share >= 1:
+        return np.ones(len(positions), np.bool_)
+    with np.errstate(over="ignore"):
+        z = positions.astype(np.uint64) + (np.uint64(partition + 1) << np.uint64(48))
+        z = (z + np.uint64(0x9E3779B97F4A7C15)) & np.uint64(0xFFFFFFFFFFFFFFFF)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return np.asarray((z >> np.uint64(11)) < np.uint64(share * (1 << 53)), np.bool_)

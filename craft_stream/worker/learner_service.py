@@ -1,0 +1,193 @@
+"""The learner at work: reads the target, primes itself, learns what it is given, publishes versions.
+
+Learning is not exactly-once, and a learner that fails stops nobody: only published versions decide. It runs
+in a thread of the worker that owns input partition 0, or in a process of its own (`craft-stream learn`). Two
+of them cannot publish at once: the output's name is the group's, so the newer one fences the older.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import Empty, Full, Queue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import CraftError, TargetError
+from craft_stream.events import Observer, Stage
+from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
+from craft_stream.ports.transport import Output, Reader, TransactionError, Transport
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.settings import Settings
+from craft_stream.text.batch import PairBatch
+from craft_stream.topics.model_log import ModelStore, prune, publish
+from craft_stream.topics.pruning import needless
+from craft_stream.topics.target_log import TargetFollower
+from craft_stream.worker.primer import Primer
+
+QUEUE = 16  # batches that wait for the learner; more are not learned from
+TARGET_SECONDS = 2.0  # between looks at the target topic
+# A version costs seconds of one core and some 20 MB on its topic: not more often than this, however fast
+# pairs come.
+PUBLISH_SECONDS = 10.0
+RETRY_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class LearnerService:
+    """Runs a learner until it is stopped; starts it again after a failure.
+
+    Attributes:
+        failure: why there is no model yet, in words; None when all is well.
+    """
+
+    def __init__(
+        self, settings: Settings, transport: Transport, encoder: Embedder, observer: Observer
+    ) -> None:
+        self.failure: str | None = None
+        self._settings = settings
+        self._parameters: Parameters = settings.parameters()
+        self._transport = transport
+        self._encoder = encoder
+        self._observer = observer
+        self._batches: Queue[tuple[int, PairBatch, NDArray[np.bool_] | None]] = Queue(QUEUE)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End the thread; a version that is being made is not waited for longer than that."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        self._observer.learner(False, 0)
+
+    def offer(
+        self, partition: int, batch: PairBatch, accepted: NDArray[np.bool_] | None, wait: float = 0.0
+    ) -> bool:
+        """Hand over pairs to learn from, and which were accepted; False when the learner is too far behind."""
+        try:
+            self._batches.put((partition, batch, accepted), timeout=wait or None, block=wait > 0)
+        except Full:
+            return False
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            reader = output = None
+            try:
+                output = self._transport.output("learner")
+                reader = self._transport.reader()
+                self._learn(reader, output)
+            except (CraftError, TransactionError) as error:
+                self.failure = str(error)
+                log.error("the learner failed and will start again: %s", error)
+                self._observer.error(type(error).__name__)
+            except Exception as error:
+                self.failure = f"{type(error).__name__}: {error}"
+                log.exception("the learner failed and will start again")
+                self._observer.error("Learner")
+            finally:
+                for client in (reader, output):
+                    if client is not None:
+                        client.close()
+            self._stop.wait(RETRY_SECONDS)
+
+    def _learn(self, reader: Reader, output: Output) -> None:
+        settings = self._settings
+        learner = Learner(self._parameters, self._encoder)
+        store = ModelStore(reader, settings.kafka.model_topic)
+        store.refresh()
+        learner.continue_from(max(store.manifests, default=0))
+        target = TargetFollower(reader, settings.kafka.target_topic, settings.record)
+        target.refresh(learner)
+        self._complete(target, learner)
+        self._wait_for_target(target, learner)
+        began = time.monotonic()
+        primer = Primer(reader, settings)
+        primer.prime(learner, self._stop)
+        self._observer.primed(primer.pairs, time.monotonic() - began)
+        self._observer.learner(True, learner.pairs_seen)
+        if self._stop.is_set():
+            return
+        self._publish(learner, output)
+        looked = published = time.monotonic()
+        changed = False
+        while not self._stop.is_set():
+            self._take(learner, primer)
+            now = time.monotonic()
+            if now - looked >= TARGET_SECONDS:
+                looked = now
+                changed |= target.refresh(learner) > 0
+                self._complete(target, learner)
+            if now - published >= (TARGET_SECONDS if changed else PUBLISH_SECONDS) and (
+                changed or learner.due
+            ):
+                self._publish(learner, output)
+                self._prune(output, reader, store)
+                published, changed = time.monotonic(), False
+
+    def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
+        while not learner.target_size and not self._stop.is_set():
+            self.failure = (
+                f"the target topic {self._settings.kafka.target_topic} is empty: publish pairs of the domain that you "
+                "want with `craft-stream target publish FILE`"
+            )
+            log.warning("%s", self.failure)
+            self._stop.wait(TARGET_SECONDS)
+            target.refresh(learner)
+            self._complete(target, learner)
+
+    def _complete(self, target: TargetFollower, learner: Learner) -> None:
+        """Read the target again where withdrawals have left the reservoir with gaps."""
+        if learner.target_incomplete:
+            target.reread(learner)
+            log.info("the target was read again after withdrawals: %d pairs", learner.target_size)
+            self._observer.target_reread(learner.target_size)
+
+    def _take(self, learner: Learner, primer: Primer) -> None:
+        try:
+            partition, batch, accepted = self._batches.get(timeout=0.5)
+        except Empty:
+            return
+        began = time.monotonic()
+        if accepted is not None:
+            learner.observe_accepted(batch.take(np.flatnonzero(accepted)))
+        # What priming has shown it is not learned twice.
+        rows = np.flatnonzero(~primer.primed(partition, batch.positions))
+        if len(rows):
+            learner.observe(batch.take(rows))
+        self._observer.stage(Stage.LEARN, time.monotonic() - began, len(batch))
+        self._observer.learner(True, learner.pairs_seen)
+
+    def _publish(self, learner: Learner, output: Output) -> None:
+        began = time.monotonic()
+        try:
+            model = learner.publish()
+        except TargetError as error:  # everything was withdrawn: the last version stays in force
+            log.warning("no version is published: %s", error)
+            return
+        manifest = publish(output, self._settings.kafka.model_topic, model)
+        self.failure = None
+        self._observer.published(model.version, time.monotonic() - began, manifest.size)
+        self._observer.target(model.target_version, model.target_pairs)
+        log.info("published model %d (%s), %d bytes", model.version, model.digest, manifest.size)
+
+    def _prune(self, output: Output, reader: Reader, store: ModelStore) -> None:
+        """Withdraw what nothing needs any more."""
+        keep = self._settings.learner.keep_versions
+        store.refresh()
+        versions = needless(store, reader, keep) if keep else []
+        if versions:
+            prune(output, self._settings.kafka.model_topic, store, versions)
+            log.info(
+                "withdrew %d versions of the model that nothing needs, up to %d", len(versions), versions[-1]
+            )
+            self._observer.pruned(len(versions))

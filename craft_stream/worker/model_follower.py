@@ -1,0 +1,95 @@
+"""Which Model ought to be in force: followed on the model topic, or fixed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from craft_stream.errors import CraftError, IntegrityError, LogTruncatedError
+from craft_stream.events import Observer
+from craft_stream.scoring.model import Model
+from craft_stream.topics.model_log import ModelStore
+
+log = logging.getLogger(__name__)
+
+
+class ModelFollower:
+    """Looks at the model topic now and then, in its own thread, and loads what ought to be in force.
+
+    A version that cannot be loaded is named, counted and passed over: the selectors go on with the one
+    before.
+
+    Attributes:
+        current: the Model; None before there is any.
+        store: all versions.
+    """
+
+    def __init__(self, store: ModelStore, observer: Observer, seconds: float = 1.0) -> None:
+        self.current: Model | None = None
+        self.store = store
+        self._observer = observer
+        self._seconds = seconds
+        self._bad: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def look(self) -> None:
+        """Take note of what is new on the topic, now.
+
+        Raises:
+            UnavailableError: brokers away; nothing is held against a version that could not be fetched.
+        """
+        self.store.refresh()
+        while (wanted := self._wanted()) and (self.current is None or self.current.version != wanted):
+            try:
+                model = self.store.load(wanted)
+            except (IntegrityError, LogTruncatedError) as error:
+                self._bad.add(wanted)
+                log.error("model %d is passed over: %s", wanted, error)
+                self._observer.error(type(error).__name__)
+                continue
+            self.current = model
+            manifest = self.store.manifests[wanted]
+            self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)
+
+    def _wanted(self) -> int:
+        """The version that ought to be in force, or the newest before it that is not damaged; 0 without one."""
+        wanted = self.store.newest
+        if wanted not in self._bad:
+            return wanted
+        return max((v for v in self.store.manifests if v not in self._bad and v < wanted), default=0)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self.look()
+            except CraftError as error:  # brokers away: the version in force stays
+                log.warning("the model topic cannot be read: %s", error)
+                self._observer.error(type(error).__name__)
+            except Exception:
+                log.exception("following the model topic failed")
+                self._observer.error("ModelFollower")
+
+
+class FixedModel(ModelFollower):
+    """A Model from a file, in force for ever."""
+
+    def __init__(self, store: ModelStore, observer: Observer, model: Model, size: int) -> None:
+        super().__init__(store, observer)
+        store.give(model)
+        self.current = model
+        observer.model(model.header, size)
+
+    def start(self) -> None:
+        """Nothing to follow."""
+
+    def look(self) -> None:
+        """Nothing to look at."""

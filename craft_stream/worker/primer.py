@@ -1,0 +1,99 @@
+"""Priming: the learner reads a sample of what the crawl topic retains; no pair is lost to a warm-up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import LogTruncatedError
+from craft_stream.learning.learner import Learner
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Reader
+from craft_stream.reading.decoding import decode_messages
+from craft_stream.settings import Settings
+
+# A long log is sampled in so many stretches of each partition: crawls come site by site, and the head of a
+# log is one.
+STRETCHES = 16
+AGAIN_SECONDS = 0.5
+
+
+class Primer:
+    """Feeds a learner from the log, outside of the group.
+
+    Attributes:
+        pairs: that were fed.
+    """
+
+    def __init__(self, reader: Reader, settings: Settings) -> None:
+        self.pairs = 0
+        self._reader = reader
+        self._settings = settings
+        self._ranges: dict[int, list[tuple[int, int]]] = {}
+
+    def prime(self, learner: Learner, stop: threading.Event) -> None:
+        """Feed at most `learner.prime_pairs`; while the log holds fewer, wait, `learner.prime_seconds` at most."""
+        wanted = self._settings.learner.prime_pairs
+        deadline = time.monotonic() + self._settings.learner.prime_seconds
+        while self.pairs < wanted and not stop.is_set():
+            plan, sampled = self._plan(wanted - self.pairs)
+            for partition, start, end in plan:
+                if self.pairs >= wanted or stop.is_set():
+                    return
+                self._feed(learner, partition, start, end, wanted)
+            if sampled or self.pairs >= wanted or time.monotonic() >= deadline:
+                return
+            stop.wait(AGAIN_SECONDS)
+
+    def primed(self, partition: int, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which offsets of a partition the learner has seen already, bool [n]."""
+        seen = np.zeros(len(positions), np.bool_)
+        for start, end in self._ranges.get(partition, []):
+            seen |= (positions >= start) & (positions < end)
+        return seen
+
+    def _plan(self, wanted: int) -> tuple[list[tuple[int, int, int]], bool]:
+        """Stretches not yet read (partition, first offset, end), and whether they leave something out."""
+        topic = self._settings.kafka.input_topic
+        bounds = self._reader.bounds(topic, self._reader.partitions(topic))
+        fresh = {}
+        for partition, (first, end) in bounds.items():
+            known = max((stop for _, stop in self._ranges.get(partition, [])), default=first)
+            if end > max(first, known):
+                fresh[partition] = (max(first, known), end)
+        total = sum(end - first for first, end in fresh.values())
+        if total <= wanted:
+            return [(partition, first, end) for partition, (first, end) in fresh.items()], False
+        plan = []
+        for partition, (first, end) in fresh.items():
+            length = max(1, int(wanted * (end - first) / total / STRETCHES))
+            starts = np.linspace(first, max(first, end - length), STRETCHES).astype(int)
+            plan += [(partition, int(start), min(end, int(start) + length)) for start in np.unique(starts)]
+        return plan, True
+
+    def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int) -> None:
+        topic = self._settings.kafka.input_topic
+        at = start
+        try:
+            for messages in self._reader.read(topic, partition, start, end):
+                observe(learner, messages, self._settings)
+                self.pairs += len(messages)
+                at = messages[-1].offset + 1
+                if self.pairs >= wanted:
+                    break
+            else:
+                at = end
+        except LogTruncatedError:
+            at = end  # retention was faster; the next look sees what is left
+        self._ranges.setdefault(partition, []).append((start, at))
+
+
+def observe(learner: Learner, messages: Sequence[Message], settings: Settings) -> None:
+    """Let the learner see what of these messages is a pair; what is none is the worker's business."""
+    decoded = decode_messages(messages, settings.record, "skip")
+    if len(decoded.batch):
+        learner.observe(decoded.batch)

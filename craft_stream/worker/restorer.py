@@ -1,0 +1,198 @@
+"""Restoring a partition: its ledger, checked against the committed offset.
+
+The predecessor's commit may still be under way: the offset waits for it, the ledger's topic shows it a moment
+later. So both are read again until they agree.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from craft_stream.errors import IntegrityError, LogTruncatedError
+from craft_stream.events import Observer, Stage
+from craft_stream.parameters import Parameters
+from craft_stream.ports.transport import Position, Reader, Transport
+from craft_stream.selection.ledger import Ledger
+from craft_stream.settings import Settings
+from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter, read_restore_offset
+from craft_stream.topics.ledger_records import LedgerRecords
+from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.partition_ledger import PartitionLedger
+
+AGAIN_SECONDS = 0.05
+READING = 0.9  # share of a restore's progress that is reading; the rest is putting together
+GRACE_SECONDS = 30.0
+DAMAGED_SECONDS = 5.0  # for a commit under way; what is damaged stays so
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A partition that is ready.
+
+    Attributes:
+        partition: its number.
+        state: what the worker has of it.
+        offset: the next record to read.
+        size: bytes that were read for it.
+        attempts: how often the topic was read.
+        seconds: how long it took.
+    """
+
+    partition: int
+    state: PartitionLedger
+    offset: int
+    size: int
+    attempts: int
+    seconds: float
+
+
+class Restorer:
+    """Restores partitions, in a lane of its own.
+
+    Args:
+        rebuild: begin a new ledger, or at what is left of the log, where that is all that can be done.
+        observer: is told how far a restore is, what it found damaged and what became of it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        parameters: Parameters,
+        store: ModelStore,
+        rebuild: bool,
+        observer: Observer | None = None,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._parameters = parameters
+        self._store = store
+        self._rebuild = rebuild
+        self._observer = observer or Observer()
+        self._reader: Reader | None = None
+
+    def restore(self, partition: int) -> Restored:
+        """Restore one partition.
+
+        Raises:
+            IntegrityError: the ledger does not lead to the committed offset.
+            LogTruncatedError: the log no longer holds the record to be read next.
+            UnavailableError: no broker answers.
+        """
+        began = time.monotonic()
+        if self._reader is None:
+            self._reader = self._transport.reader()
+        kafka = self._settings.kafka
+        # longer than a dead predecessor's transaction can stay open
+        deadline = began + kafka.transaction_timeout_ms / 1000 + GRACE_SECONDS
+        attempts, damaged = 0, False
+        while True:
+            attempts += 1
+            position = self._reader.committed(partition)
+            records = self._read(partition, None if damaged else position)
+            try:
+                state = self._state(partition, position, records)
+                break
+            except IntegrityError as error:
+                # What is damaged where the hint points to may be made good by what stands before it.
+                damaged |= bool(records.damaged)
+                limit = began + DAMAGED_SECONDS if damaged else deadline
+                if time.monotonic() < limit:
+                    time.sleep(AGAIN_SECONDS * min(attempts, 20))
+                    continue
+                if not self._rebuild:
+                    self._observer.ledger_damaged(partition, "refused")
+                    raise
+                log.warning("partition %d: %s; a new ledger is begun", partition, error)
+                self._observer.ledger_damaged(partition, "rebuilt")
+                damaged, records.damaged = False, []
+                state = self._new(partition)
+                break
+        if records.damaged:
+            # Nothing is decided again: from the ledger before, the deltas lead to the committed offset, or `_state` raises.
+            log.warning(
+                "partition %d: damaged records of the ledger topic were passed over, and others led to offset %d: %s",
+                partition,
+                state.ledger.next_offset,
+                "; ".join(records.damaged[:5]),
+            )
+            self._observer.ledger_damaged(partition, "fell_back")
+        offset = self._start(partition, position, state.ledger)
+        if state.ledger.model_version:
+            state.ledger.bind(self._store.load(state.ledger.model_version))
+        seconds = time.monotonic() - began
+        self._observer.stage(Stage.RESTORE, seconds, records.size)
+        return Restored(partition, state, offset, records.size, attempts, seconds)
+
+    def close(self) -> None:
+        """Release the reader."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _prefix(self, partition: int) -> str:
+        kafka = self._settings.kafka
+        return f"{kafka.group_id}/{kafka.input_topic}/{partition}"
+
+    def _new(self, partition: int) -> PartitionLedger:
+        return PartitionLedger(Ledger(self._parameters), LedgerWriter(self._prefix(partition)), LedgerIndex())
+
+    def _read(self, partition: int, position: Position | None) -> LedgerRecords:
+        assert self._reader is not None  # noqa: S101
+        topic = self._settings.kafka.ledger_topic
+        records = LedgerRecords(self._prefix(partition))
+        first, end = self._reader.bounds(topic, [partition])[partition]
+        start = max(first, read_restore_offset(position.note) if position else 0)
+        for messages in self._reader.read(topic, partition, min(start, end), end):
+            records.add(messages)
+            self._observer.restoring(
+                partition, READING * (messages[-1].offset + 1 - start) / max(end - start, 1)
+            )
+        return records
+
+    def _state(self, partition: int, position: Position | None, records: LedgerRecords) -> PartitionLedger:
+        """What agrees with the committed position.
+
+        Raises:
+            IntegrityError: they do not, so far.
+        """
+        upto = position.offset if position and self._settings.kafka.guarantee == "exactly_once" else None
+        found = records.restore(self._parameters, upto)
+        if found is None:
+            if position is None:
+                return self._new(partition)
+            raise IntegrityError(
+                f"partition {partition}: offset {position.offset} is committed, but there is no ledger: was "
+                f"{self._settings.kafka.ledger_topic} deleted? `craft-stream run --rebuild` begins a new one"
+            )
+        ledger = found.ledger
+        # Without a committed offset (the group was idle for longer than the brokers keep offsets) the ledger
+        # knows. At least once, the ledger is written before the offset and may be ahead of it.
+        if position is None or ledger.next_offset == position.offset:
+            return found
+        if upto is not None or ledger.next_offset < position.offset:
+            raise IntegrityError(
+                f"partition {partition}: the ledger leads to offset {ledger.next_offset}, but {position.offset} is "
+                f"committed{''.join('; ' + what for what in records.damaged[:3])}: `craft-stream ledger verify` shows "
+                "what is there, `craft-stream run --rebuild` begins a new one"
+            )
+        return found
+
+    def _start(self, partition: int, position: Position | None, ledger: Ledger) -> int:
+        """The offset to read from; the first of the log for a new group."""
+        assert self._reader is not None  # noqa: S101
+        topic = self._settings.kafka.input_topic
+        first, _ = self._reader.bounds(topic, [partition])[partition]
+        known = max(ledger.next_offset, position.offset if position else 0)
+        if known == 0:
+            return first
+        if known < first and not self._rebuild:
+            raise LogTruncatedError(
+                f"{topic}/{partition}: offset {known} is next, but the log begins at {first}: records were deleted "
+                "before they were decided. Raise the topic's retention; `craft-stream run --rebuild` goes on with what "
+                "is left"
+            )
+        return max(known, first)

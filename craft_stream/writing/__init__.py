@@ -1,0 +1,1 @@
+"""What is written about decisions, in one form for topics and files."""
