@@ -25,9 +25,9 @@ class GettextSource(FileSource):
         DataError: the file cannot be read as a catalogue.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
         self._path = path
-        self._record = record
+        self._fields = fields
         self._next = int(resume or 0)
         self._pairs = islice(_pairs(_catalogue(path)), self._next, None)
 
@@ -37,9 +37,9 @@ class GettextSource(FileSource):
         for source, target in islice(self._pairs, limit):
             value = orjson.dumps(
                 {
-                    self._record.id_field: f"{self._path}#{self._next}",
-                    self._record.source_field: source,
-                    self._record.target_field: target,
+                    self._fields.id_field: f"{self._path}#{self._next}",
+                    self._fields.source_field: source,
+                    self._fields.target_field: target,
                 }
             )
             messages.append(Message(value, self._next, self._path))

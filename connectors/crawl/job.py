@@ -38,7 +38,7 @@ class Crawl:
         store: what has been done.
         publisher: where pairs go.
         takedown: what must not be used.
-        record: names of the fields of a record.
+        fields: names of the fields of a record.
         follow: wait for more at the end of the files.
         max_bytes: largest page.
         failed: told of a page that raised something unforeseen; it is counted and passed over.
@@ -52,7 +52,7 @@ class Crawl:
         publisher: Publisher,
         *,
         takedown: Takedown | None = None,
-        record: RecordSettings | None = None,
+        fields: RecordSettings | None = None,
         follow: bool = False,
         max_bytes: int = 10 << 20,
         failed: Callable[[str, Exception], None] = lambda url, error: None,
@@ -61,7 +61,7 @@ class Crawl:
         self._inputs, self._languages = inputs, languages
         self._store, self._publisher = store, publisher
         self._takedown = takedown or Takedown(None)
-        self._record = record or RecordSettings()
+        self._fields = fields or RecordSettings()
         self._follow, self._max_bytes, self._failed = follow, max_bytes, failed
         self._files: dict[str, WarcFile | WarcStream] = {}
 
@@ -177,7 +177,7 @@ class Crawl:
                 target.fingerprint.hex().encode(),
             )
         )
-        record, provenance = self._record, _provenance(source, target)
+        fields, provenance = self._fields, _provenance(source, target)
         records = []
         mixed = min(source.share, target.share) < _PURE
         for pair in align(source.blocks, target.blocks, self._languages, mixed=mixed):
@@ -186,9 +186,9 @@ class Crawl:
             records.append(
                 orjson.dumps(
                     {
-                        record.id_field: identity,
-                        record.source_field: pair.source,
-                        record.target_field: pair.target,
+                        fields.id_field: identity,
+                        fields.source_field: pair.source,
+                        fields.target_field: pair.target,
                         "block": pair.block,
                         "sentence": pair.sentence,
                         "alignment": round(pair.score, 4),

@@ -53,14 +53,14 @@ def ending(path: str) -> str:
     return "moses" if _TWINS.fullmatch(name) else name
 
 
-def open_source(path: str, record: RecordSettings, resume: str | None = None) -> Source:
+def open_source(path: str, fields: RecordSettings, resume: str | None = None) -> Source:
     """Open a file of pairs, `-` for JSON lines from standard input; `resume` is a `Source.position`.
 
     Raises:
         ConfigurationError: the format is not known, or its package is not installed.
         DataError: the file cannot be read.
     """
-    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, record, resume))
+    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, fields, resume))
 
 
 def open_sink(path: str) -> Sink:

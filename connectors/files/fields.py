@@ -39,10 +39,10 @@ def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str
     return name, options
 
 
-def sides(columns: Sequence[str], record: RecordSettings) -> tuple[int, int] | None:
+def sides(columns: Sequence[str], fields: RecordSettings) -> tuple[int, int] | None:
     """Numbers of the two sides among named columns: the record's own names, else those in `SIDES`."""
     lower = [column.strip().lower() for column in columns]
-    for source, target in ((record.source_field.lower(), record.target_field.lower()), *SIDES):
+    for source, target in ((fields.source_field.lower(), fields.target_field.lower()), *SIDES):
         if source in lower and target in lower:
             return lower.index(source), lower.index(target)
     return None

@@ -24,8 +24,8 @@ class JsonlSource(FileSource):
     refuses lines above `record.max_bytes`. Resume tokens are `line:byte` of the decompressed text.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
-        del record  # the fields stay where they are: lines pass through unchanged
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+        del fields  # the fields stay where they are: lines pass through unchanged
         self._path = path
         self._file = open_input(path)
         self._line = self._byte = 0

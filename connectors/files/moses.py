@@ -28,14 +28,14 @@ class MosesSource(FileSource):
     A line that has none beside it, or is not UTF-8, is a message with a `problem`.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
-        self._path, self._record = path, record
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+        self._path, self._fields = path, fields
         source, target = twins(path)
         tokens: Sequence[str | None] = (None, None) if resume is None else resume.split("/")
         if len(tokens) != 2:
             raise DataError(f'"{resume}" is no position in {path}')
-        self._source = JsonlSource(source, record, tokens[0])
-        self._target = JsonlSource(target, record, tokens[1])
+        self._source = JsonlSource(source, fields, tokens[0])
+        self._target = JsonlSource(target, fields, tokens[1])
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs of lines; empty at the end of both files."""
@@ -62,8 +62,8 @@ class MosesSource(FileSource):
         try:
             value = orjson.dumps(
                 {
-                    self._record.source_field: one.decode("utf-8").rstrip("\r"),
-                    self._record.target_field: other.decode("utf-8").rstrip("\r"),
+                    self._fields.source_field: one.decode("utf-8").rstrip("\r"),
+                    self._fields.target_field: other.decode("utf-8").rstrip("\r"),
                 }
             )
         except UnicodeDecodeError as error:

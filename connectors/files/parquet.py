@@ -33,9 +33,9 @@ class ParquetSource(FileSource):
     `problem`.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
         self._path, options = split_options(path, _OPTIONS)
-        self._record = record
+        self._fields = fields
         try:
             self._next = int(resume or 0)
             self._batches = self._open(self._next)
@@ -66,15 +66,15 @@ class ParquetSource(FileSource):
 
     def _columns(self, names: list[str], options: dict[str, str]) -> tuple[str | None, list[str]]:
         """The struct column that holds both sides, if one does, and the fields that the columns become."""
-        record = self._record
+        fields = self._fields
         if options:
-            chosen = [options.get("src", record.source_field), options.get("tgt", record.target_field)]
-        elif (found := sides(names, record)) is not None:
+            chosen = [options.get("src", fields.source_field), options.get("tgt", fields.target_field)]
+        elif (found := sides(names, fields)) is not None:
             chosen = [names[number] for number in found]
         elif "translation" in names and pa.types.is_struct(kind := self._schema.field("translation").type):
             languages = [kind.field(number).name for number in range(kind.num_fields)]
             if len(languages) == 2:
-                return "translation", [record.source_field, record.target_field]
+                return "translation", [fields.source_field, fields.target_field]
             chosen = []
         else:
             chosen = []
@@ -82,8 +82,8 @@ class ParquetSource(FileSource):
             raise ConfigurationError(
                 f"{self._path}: its columns are {', '.join(names)}; add ?src=NAME&tgt=NAME"
             )
-        fields = dict(zip(chosen, (record.source_field, record.target_field), strict=True))
-        return None, [fields.get(name, name) for name in names]
+        renamed = dict(zip(chosen, (fields.source_field, fields.target_field), strict=True))
+        return None, [renamed.get(name, name) for name in names]
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next rows; empty at the end."""

@@ -41,9 +41,9 @@ class TmxSource(FileSource):
         DataError: the file cannot be read, declares entities, or has a unit of more than 16 MiB.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
         self._path, options = split_options(path, ("langs",))
-        self._record = record
+        self._fields = fields
         self._languages: list[str] = [
             code.strip().lower() for code in options.get("langs", "").split(",") if code
         ]
@@ -165,8 +165,8 @@ class TmxSource(FileSource):
                 raw, f"a unit with {', '.join(sides) or 'no language'} where {wanted} were expected", end
             )
             return
-        value: dict[str, str | None] = {} if identifier is None else {self._record.id_field: identifier}
-        value[self._record.source_field], value[self._record.target_field] = texts
+        value: dict[str, str | None] = {} if identifier is None else {self._fields.id_field: identifier}
+        value[self._fields.source_field], value[self._fields.target_field] = texts
         for name, text in fields.items():
             language, _, rest = name.partition("\t")
             if not rest:

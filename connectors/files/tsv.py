@@ -49,14 +49,14 @@ class TsvSource(FileSource):
         ConfigurationError: an option of the path names a column that is not there.
     """
 
-    def __init__(self, path: str, record: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
         self._path, options = split_options(path, _OPTIONS)
         with open_input(self._path) as file:
             head = file.readline(LONGEST_LINE).rstrip(b"\r\n").split(b"\t")
-        self._names, self._sides, header = _columns(path, head, options, record)
+        self._names, self._sides, header = _columns(path, head, options, fields)
         self._needed = max(self._sides) + 1
-        self._record = record
-        self._lines = JsonlSource(self._path, record, resume)
+        self._fields = fields
+        self._lines = JsonlSource(self._path, fields, resume)
         if header and resume is None:
             self._lines.read(1)
 
@@ -98,15 +98,15 @@ class TsvSource(FileSource):
 
 
 def _columns(
-    path: str, head: list[bytes], options: dict[str, str], record: RecordSettings
+    path: str, head: list[bytes], options: dict[str, str], fields: RecordSettings
 ) -> tuple[list[str], tuple[int, int], bool]:
     """Names of the columns (empty: dropped), numbers of the sides, and whether the first line is a header."""
     first = [cell.decode("utf-8", "replace").strip() for cell in head]
-    found = sides(first, record)
+    found = sides(first, fields)
     header = found is not None
     if "columns" in options:
         names = [name.strip() for name in options["columns"].split(",")]
-        found = sides(names, record)
+        found = sides(names, fields)
         names = ["" if name == "-" else name for name in names]
     elif header:
         names = list(first)
@@ -123,7 +123,7 @@ def _columns(
         raise ConfigurationError(f"{path}: no two columns are named as the sides; add ?src=N&tgt=M")
     while len(names) <= max(found):
         names.append("")
-    for number, name in zip(found, (record.source_field, record.target_field), strict=True):
+    for number, name in zip(found, (fields.source_field, fields.target_field), strict=True):
         names[number] = name
     return names, found, header
 

@@ -38,10 +38,10 @@ class TopicPlan:
     required: Mapping[str, str]
 
 
-def plans(kafka: KafkaSettings, record: RecordSettings, partitions: int) -> list[TopicPlan]:
+def plans(kafka: KafkaSettings, fields: RecordSettings, partitions: int) -> list[TopicPlan]:
     """All topics of a configuration, for an input topic with so many partitions."""
     compact = {"cleanup.policy": "compact"}
-    largest = {"max.message.bytes": str(record.max_bytes + (64 << 10))}  # headers included
+    largest = {"max.message.bytes": str(fields.max_bytes + (64 << 10))}  # headers included
     ledger = {**COMPACTED, "segment.bytes": str(16 << 20), "max.compaction.lag.ms": str(DAY_MS // 24)}
     return [
         TopicPlan("input_topic", kafka.input_topic, partitions, {}, {}),
@@ -128,7 +128,7 @@ def connect(settings: KafkaSettings) -> Iterator[Admin]:
             client.close()
 
 
-def check(admin: Admin, kafka: KafkaSettings, record: RecordSettings) -> None:
+def check(admin: Admin, kafka: KafkaSettings, fields: RecordSettings) -> None:
     """That all topics are there and fit to run on.
 
     Raises:
@@ -136,7 +136,7 @@ def check(admin: Admin, kafka: KafkaSettings, record: RecordSettings) -> None:
     """
     present = admin.partitions()
     partitions = present.get(kafka.input_topic, 1)
-    wanted = plans(kafka, record, partitions)
+    wanted = plans(kafka, fields, partitions)
     missing = [plan.name for plan in wanted if plan.name not in present]
     if missing:
         raise ConfigurationError(

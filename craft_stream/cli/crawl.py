@@ -103,7 +103,7 @@ def crawl(
                 opened,
                 publisher,
                 takedown=Takedown(takedown),
-                record=settings.record,
+                fields=settings.record,
                 follow=follow,
                 max_bytes=max_page_bytes,
                 failed=_tell,

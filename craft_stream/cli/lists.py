@@ -65,7 +65,7 @@ def read_lists(settings: Settings) -> Blocklist | None:
 
 def _read(
     path: str,
-    record: RecordSettings,
+    fields: RecordSettings,
     listed: Blocklist,
     add: Callable[[Blocklist, Sequence[dict[str, Any] | str], RecordSettings, str], None],
     name: str,
@@ -73,9 +73,9 @@ def _read(
     if path == STANDARD:
         raise ConfigurationError(f"selection.{name}: a list is read by every process: name a file, not `-`")
     try:
-        entries = _lines(path) if ending(path) == "txt" else _records(path, record)
+        entries = _lines(path) if ending(path) == "txt" else _records(path, fields)
         while run := list(islice(entries, _RUN)):
-            add(listed, run, record, path)
+            add(listed, run, fields, path)
     except (DataError, ConfigurationError) as error:
         raise ConfigurationError(f"selection.{name}: {error}") from None
 
@@ -94,8 +94,8 @@ def _lines(path: str) -> Iterator[dict[str, Any] | str]:
                 yield text
 
 
-def _records(path: str, record: RecordSettings) -> Iterator[dict[str, Any] | str]:
-    source = open_source(path, record)
+def _records(path: str, fields: RecordSettings) -> Iterator[dict[str, Any] | str]:
+    source = open_source(path, fields)
     try:
         while messages := source.read(_RUN):
             for message in messages:
@@ -115,29 +115,29 @@ def _records(path: str, record: RecordSettings) -> Iterator[dict[str, Any] | str
         source.close()
 
 
-def _texts(entry: dict[str, Any], record: RecordSettings) -> list[str]:
+def _texts(entry: dict[str, Any], fields: RecordSettings) -> list[str]:
     """The sides of a record, one or both."""
     names = list(entry)
-    found = sides(names, record)
-    fields = [names[place] for place in found] if found else [record.source_field, record.target_field]
-    texts = [entry.get(field) for field in fields]
+    found = sides(names, fields)
+    chosen = [names[place] for place in found] if found else [fields.source_field, fields.target_field]
+    texts = [entry.get(field) for field in chosen]
     return [text for text in texts if type(text) is str and text and not text.isspace()]
 
 
 def _add_test_set(
-    listed: Blocklist, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+    listed: Blocklist, entries: Sequence[dict[str, Any] | str], fields: RecordSettings, path: str
 ) -> None:
     texts: list[str] = []
     for entry in entries:
-        own = [entry] if isinstance(entry, str) else _texts(entry, record)
+        own = [entry] if isinstance(entry, str) else _texts(entry, fields)
         if not own:
-            raise DataError(f"{path}: a record has neither {record.source_field} nor {record.target_field}")
+            raise DataError(f"{path}: a record has neither {fields.source_field} nor {fields.target_field}")
         texts += own
     listed.add_test_set(texts)
 
 
 def _add_takedown(
-    listed: Blocklist, entries: Sequence[dict[str, Any] | str], record: RecordSettings, path: str
+    listed: Blocklist, entries: Sequence[dict[str, Any] | str], fields: RecordSettings, path: str
 ) -> None:
     identifiers: list[str] = []
     hosts: list[str] = []
@@ -150,7 +150,7 @@ def _add_takedown(
             if _HOST.fullmatch(entry):
                 hosts.append(entry)
             continue
-        identifier, host, own = entry.get(record.id_field), entry.get(_HOST_FIELD), _texts(entry, record)
+        identifier, host, own = entry.get(fields.id_field), entry.get(_HOST_FIELD), _texts(entry, fields)
         if type(identifier) is int:
             identifier = str(identifier)
         if type(identifier) is str and identifier:
@@ -159,7 +159,7 @@ def _add_takedown(
             hosts.append(host)
         texts += own
         if not own and not identifier and not host:
-            raise DataError(f"{path}: a record has no {record.id_field}, {_HOST_FIELD} or text")
+            raise DataError(f"{path}: a record has no {fields.id_field}, {_HOST_FIELD} or text")
     listed.add_identifiers(identifiers)
     listed.add_hosts(hosts)
     listed.add_texts(texts)

@@ -81,9 +81,9 @@ def _embedded(
     )
 
 
-def pairs_of_files(paths: Sequence[str], record: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
+def pairs_of_files(paths: Sequence[str], fields: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
     """Ids and texts of files of pairs; what is no pair is passed over."""
-    for block in blocks(read(paths, record), record):
+    for block in blocks(read(paths, fields), fields):
         if len(block.texts):
             yield [pair.id for pair in block.pairs], block.texts.batch
 

@@ -145,11 +145,11 @@ def decide(
     return summary
 
 
-def read(paths: Iterable[str], record: RecordSettings) -> Iterator[Sequence[Message]]:
+def read(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequence[Message]]:
     """Messages of all files, one after the other, in runs of `BLOCK` across their borders."""
     run: list[Message] = []
     for path in paths:
-        source = open_source(path, record)
+        source = open_source(path, fields)
         try:
             while messages := source.read(BLOCK - len(run)):
                 if len(messages) == BLOCK:  # as it came: lines need not become messages
@@ -180,14 +180,14 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
     return settings.model_copy(update={"budget": budget})
 
 
-def read_target(selection: Pass, paths: list[str], record: RecordSettings) -> None:
+def read_target(selection: Pass, paths: list[str], fields: RecordSettings) -> None:
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 
     Raises:
         TargetError: they hold no pair.
     """
     pairs = 0
-    for block in blocks(read(paths, record), record):
+    for block in blocks(read(paths, fields), fields):
         for row, (reason, text) in block.refused:
             typer.echo(f"craft-stream: target {location(block.messages[row])}: {reason}: {text}", err=True)
         selection.observe_target(block)

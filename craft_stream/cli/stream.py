@@ -49,7 +49,7 @@ class Block:
         refused: (index in `messages`, why) of what could not be decoded.
         texts: the pairs, at their positions in the stream.
         end: position in the stream after the last message.
-        record: where the sides and the id stand.
+        fields: where the sides and the id stand.
     """
 
     messages: Sequence[Message]
@@ -57,14 +57,14 @@ class Block:
     refused: list[tuple[int, Refusal]]
     texts: TokenizedPairs
     end: int
-    record: RecordSettings
+    fields: RecordSettings
 
     @classmethod
-    def decode(cls, messages: Sequence[Message], start: int, record: RecordSettings) -> Block:
+    def decode(cls, messages: Sequence[Message], start: int, fields: RecordSettings) -> Block:
         """Decode messages, the first of which stands at `start` in the stream."""
         end = start + len(messages)
-        batch, rows, refused = read_pairs(messages, np.arange(start, end), record)
-        return cls(messages, rows, refused, TokenizedPairs.of(batch), end, record)
+        batch, rows, refused = read_pairs(messages, np.arange(start, end), fields)
+        return cls(messages, rows, refused, TokenizedPairs.of(batch), end, fields)
 
     @property
     def size(self) -> int:
@@ -74,14 +74,14 @@ class Block:
     @property
     def pairs(self) -> list[Pair]:
         """The pairs with their ids, decoded one by one."""
-        return [pair(self.messages[row], self.record) for row in self.rows.tolist()]
+        return [pair(self.messages[row], self.fields) for row in self.rows.tolist()]
 
 
-def blocks(messages: Iterable[Sequence[Message]], record: RecordSettings) -> Iterator[Block]:
+def blocks(messages: Iterable[Sequence[Message]], fields: RecordSettings) -> Iterator[Block]:
     """Decode runs of at most `BLOCK` messages; positions count all messages, whatever file they come from."""
     start = 0
     for run in messages:
-        yield Block.decode(run, start, record)
+        yield Block.decode(run, start, fields)
         start += len(run)
 
 

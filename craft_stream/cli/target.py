@@ -57,9 +57,9 @@ def publish(
         raise DataError(f"{bad} records are no pairs and were not published")
 
 
-def _messages(files: list[str], record: RecordSettings) -> Iterator[Message]:
+def _messages(files: list[str], fields: RecordSettings) -> Iterator[Message]:
     for path in files:
-        source = open_source(path, record)
+        source = open_source(path, fields)
         try:
             while messages := source.read(CHUNK):
                 yield from messages

@@ -39,18 +39,18 @@ class Decoded:
         batch: what they hold, for the engine.
         dead: those that hold none, or none that can be decided.
         last_offset: of the last message of either kind.
-        record: where the sides and the id stand.
+        fields: where the sides and the id stand.
     """
 
     messages: Sequence[Message]
     batch: PairBatch
     dead: list[DeadLetter]
     last_offset: int
-    record: RecordSettings
+    fields: RecordSettings
 
     def pair(self, row: int) -> Pair:
         """The pair at `row`, its id included: for the few that something is written about."""
-        return pair(self.messages[row], self.record)
+        return pair(self.messages[row], self.fields)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Decoded]) -> Decoded:
@@ -63,7 +63,7 @@ class Decoded:
             replace(PairBatch.concatenate([part.batch for part in parts]), positions=positions),
             [letter for part in parts for letter in part.dead],
             parts[-1].last_offset,
-            parts[-1].record,
+            parts[-1].fields,
         )
 
     def mask(self, listed: Blocklist | None) -> NDArray[np.bool_] | None:
@@ -83,7 +83,7 @@ class Decoded:
     @property
     def pairs(self) -> list[Pair]:
         """All pairs, decoded one by one."""
-        return [pair(message, self.record) for message in self.messages]
+        return [pair(message, self.fields) for message in self.messages]
 
 
 def location(message: Message) -> str:
@@ -91,17 +91,17 @@ def location(message: Message) -> str:
     return f"{message.topic}/{message.partition}/{message.offset}"
 
 
-def pair(message: Message, record: RecordSettings) -> Pair:
+def pair(message: Message, fields: RecordSettings) -> Pair:
     """What a message holds.
 
     Raises:
         RecordError: it holds no pair.
     """
-    return decode(message.value, record, location(message), message.problem)
+    return decode(message.value, fields, location(message), message.problem)
 
 
 def read_pairs(
-    messages: Sequence[Message], positions: NDArray[np.int64], record: RecordSettings
+    messages: Sequence[Message], positions: NDArray[np.int64], fields: RecordSettings
 ) -> tuple[PairBatch, NDArray[np.int64], list[tuple[int, Refusal]]]:
     """Decode messages together: what `records.examine` makes of each, byte by byte, at a tenth of the time.
 
@@ -110,13 +110,13 @@ def read_pairs(
     Args:
         messages: any.
         positions: int64 [messages].
-        record: where the sides stand.
+        fields: where the sides stand.
 
     Returns:
         The pairs; int64 [pairs], which messages they are from; the others, with the reasons.
     """
-    names = (record.source_field, record.target_field)
-    sides = read_objects(values(messages), names, record.max_bytes)
+    names = (fields.source_field, fields.target_field)
+    sides = read_objects(values(messages), names, fields.max_bytes)
     refused: list[tuple[int, Refusal]] = []
     understood = sides.understood
     if understood.all():
@@ -129,7 +129,7 @@ def read_pairs(
         if finding != Finding.ASK:
             refused.append((row, _refusal(finding, place)))
             continue
-        found = examine(messages[row].value, record, "", messages[row].problem)
+        found = examine(messages[row].value, fields, "", messages[row].problem)
         if isinstance(found, Refusal):
             refused.append((row, found))
         else:
@@ -168,17 +168,17 @@ def mask(listed: Blocklist, batch: PairBatch, pairs: Callable[[], Sequence[Pair]
     return listed.mask(batch, [pair.id for pair in found], [pair.urls for pair in found])
 
 
-def decode_messages(messages: Sequence[Message], record: RecordSettings, policy: Policy) -> Decoded:
+def decode_messages(messages: Sequence[Message], fields: RecordSettings, policy: Policy) -> Decoded:
     """Decode consecutive messages of one partition.
 
     Raises:
         DataError: one is no pair and the policy is "fail".
     """
     positions = np.fromiter((message.offset for message in messages), np.int64, len(messages))
-    batch, rows, refused = read_pairs(messages, positions, record)
+    batch, rows, refused = read_pairs(messages, positions, fields)
     if refused and policy == "fail":
         row, (_, text) = refused[0]
         raise DataError(f"{location(messages[row])}: {text}; errors.policies.decode says to stop")
     dead = [DeadLetter(messages[row], Stage.DECODE, reason, text) for row, (reason, text) in refused]
     kept = [messages[row] for row in rows.tolist()] if refused else messages
-    return Decoded(kept, batch, dead, messages[-1].offset if messages else -1, record)
+    return Decoded(kept, batch, dead, messages[-1].offset if messages else -1, fields)

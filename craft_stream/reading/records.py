@@ -56,28 +56,26 @@ class Refusal(NamedTuple):
     text: str
 
 
-def decode(
-    value: bytes | None, settings: RecordSettings, default_id: str, problem: str | None = None
-) -> Pair:
+def decode(value: bytes | None, fields: RecordSettings, default_id: str, problem: str | None = None) -> Pair:
     """Decode the value of one record; arguments as for `examine`.
 
     Raises:
         RecordError: with a `DecodeReason` and a message that names the field.
     """
-    found = examine(value, settings, default_id, problem)
+    found = examine(value, fields, default_id, problem)
     if isinstance(found, Refusal):
         raise RecordError(found.reason, found.text)
     return found
 
 
 def examine(
-    value: bytes | None, settings: RecordSettings, default_id: str, problem: str | None = None
+    value: bytes | None, fields: RecordSettings, default_id: str, problem: str | None = None
 ) -> Pair | Refusal:
     """What the value of one record holds.
 
     Args:
         value: its bytes; None is a tombstone.
-        settings: the names of the fields and the largest size.
+        fields: the names of the fields and the largest size.
         default_id: the id of a record that carries none.
         problem: what a connector said when it could not make a record of its input (`Message.problem`).
     """
@@ -85,9 +83,9 @@ def examine(
         return Refusal(DecodeReason.UNREADABLE, problem)
     if value is None:
         return Refusal(DecodeReason.TOMBSTONE, "the record has no value")
-    if len(value) > settings.max_bytes:
+    if len(value) > fields.max_bytes:
         return Refusal(
-            DecodeReason.TOO_LARGE, f"{len(value)} bytes; record.max_bytes allows {settings.max_bytes}"
+            DecodeReason.TOO_LARGE, f"{len(value)} bytes; record.max_bytes allows {fields.max_bytes}"
         )
     try:
         record = orjson.loads(value)
@@ -95,15 +93,15 @@ def examine(
         return _undecodable(value, error)
     if type(record) is not dict:
         return Refusal(DecodeReason.NOT_OBJECT, f"a JSON {_json_type(record)} where an object was expected")
-    source, target = record.get(settings.source_field), record.get(settings.target_field)
+    source, target = record.get(fields.source_field), record.get(fields.target_field)
     if not _is_side(source):
-        return _no_side(record, settings.source_field)
+        return _no_side(record, fields.source_field)
     if not _is_side(target):
-        return _no_side(record, settings.target_field)
-    identifier = record.get(settings.id_field)
+        return _no_side(record, fields.target_field)
+    identifier = record.get(fields.id_field)
     if type(identifier) is int:
         identifier = str(identifier)
-    urls = tuple(url for field in settings.url_fields if type(url := record.get(field)) is str)
+    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
     return Pair(identifier if type(identifier) is str and identifier else default_id, source, target, urls)
 
 

@@ -23,11 +23,11 @@ class TargetFollower:
         bad: records that are no pairs, passed over.
     """
 
-    def __init__(self, reader: Reader, topic: str, record: RecordSettings) -> None:
+    def __init__(self, reader: Reader, topic: str, fields: RecordSettings) -> None:
         self.bad = 0
         self._reader = reader
         self._topic = topic
-        self._record = record
+        self._fields = fields
         self._positions: dict[int, int] = {}
 
     def refresh(self, learner: Learner) -> int:
@@ -80,7 +80,7 @@ class TargetFollower:
                 learner.withdraw_target([identifier])
                 continue
             try:
-                pair = decode(message.value, self._record, identifier, message.problem)
+                pair = decode(message.value, self._fields, identifier, message.problem)
             except RecordError as error:
                 self.bad += 1
                 log.warning("%s/%d/%d: %s", self._topic, message.partition, message.offset, error)
