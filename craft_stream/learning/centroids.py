@@ -60,11 +60,6 @@ class Centroids:
                 self._delete(name)
             self._insert(name, embeddings[name])
 
-    def shares(self) -> NDArray[np.float64]:
-        """Share of the members in each cluster, float64 [K]."""
-        found = np.bincount([cluster for cluster, _ in self._members.values()], minlength=len(self._sums))
-        return found / max(len(self._members), 1)
-
     def _insert(self, name: str, x: NDArray[np.float32]) -> None:
         cluster = int(nearest(x[None], self.columns)[0])
         self._sums[cluster] += _fixed(x)

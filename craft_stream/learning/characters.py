@@ -27,7 +27,7 @@ def _count(
 
 
 class CharacterCounts:
-    """Counts that add up.
+    """Counts of 4-grams.
 
     Attributes:
         source, target: float32 [2^CHARACTER_BITS].
@@ -41,11 +41,6 @@ class CharacterCounts:
         """Count the pairs whose weight is above 0."""
         _count(batch.source.buffer, batch.source.offsets, weights, self.source)
         _count(batch.target.buffer, batch.target.offsets, weights, self.target)
-
-    def merge(self, other: CharacterCounts) -> None:
-        """Add another learner's counts."""
-        self.source += other.source
-        self.target += other.target
 
     def freeze(self) -> Characters:
         """As log-probabilities."""

@@ -73,7 +73,7 @@ def _weights(
 
 
 class NGramCounts:
-    """Counts that add up: those of two learners are the sums of theirs, exactly below 2^24 an n-gram.
+    """Counts of n-grams, exact below 2^24 each.
 
     Attributes:
         target, stream, selected: float32 [2^NGRAM_BITS].
@@ -105,12 +105,6 @@ class NGramCounts:
         """Begin anew with what was selected: the target is another."""
         self.selected[:] = 0
         self._totals["selected"] = 0
-
-    def merge(self, other: NGramCounts) -> None:
-        """Add another learner's stream and selected counts; the target is the same for all."""
-        for name in ("stream", "selected"):
-            getattr(self, name)[:] += getattr(other, name)
-            self._totals[name] += other._totals[name]
 
     def weights(self, balance: float) -> NDArray[np.float32]:
         """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected with beta = `balance`."""

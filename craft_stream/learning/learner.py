@@ -17,7 +17,7 @@ from craft_stream.learning.correction import CorrectionFit, fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import TAIL_QUANTILE, NGramCounts
 from craft_stream.learning.discriminant import learn_discriminant
-from craft_stream.learning.lexicon import learn_lexicon, merge_lexicon
+from craft_stream.learning.lexicon import learn_lexicon
 from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir, Sample
@@ -209,39 +209,6 @@ class Learner:
         self.next_version = self.pairs_seen + self._pause()
         self._judge = Scorer(model, self._encoder)
         return model
-
-    def merge(self, other: Learner) -> None:
-        """Take over what another learner has observed, so that parts of a crawl can prime one model side by side.
-
-        Exactly what one learner of both would hold: the reservoir, and below 2^24 a count the n-grams, stems, characters and
-        occurrences of words, as long as no judge has weighed pairs (the first 2,048 of a learner that has a target). Sums or
-        means, but not what one learner would hold: the lexicon's joint counts and the regressions' rows. All else is derived
-        when a version is made.
-
-        Raises:
-            ValueError: one has published, after which embeddings keep that learner's weights; or they differ in learning
-                parameters or encoder.
-        """
-        if self._version or other._version:
-            raise ValueError("learners merge before their first version")
-        if (self._parameters.learning, self._encoder.digest) != (
-            other._parameters.learning,
-            other._encoder.digest,
-        ):
-            raise ValueError("only learners of the same learning parameters and encoder merge")
-        self._catch_up()
-        other._catch_up()
-        self.pairs_seen += other.pairs_seen
-        self._learned += other._learned
-        self._reservoir.merge(other._reservoir)
-        self._counts.merge(other._counts)
-        self._characters.merge(other._characters)
-        self._recent.merge(other._recent)
-        self._forward.merge(other._forward)
-        self._backward.merge(other._backward)
-        merge_lexicon(self._lexicon, other._lexicon)
-        for counts, more in zip(self._stems, other._stems, strict=True):
-            counts += more
 
     def _pause(self) -> int:
         # A version costs .4 s, 2 us a pair where one comes each 204,800; what so many pairs change fades as the counts grow.

@@ -157,38 +157,3 @@ def learn_lexicon(lexicon: Lexicon, source: Tokens, target: Tokens, weights: NDA
         lexicon.target_count,
         lexicon.totals,
     )
-
-
-@numba.njit(cache=True, nogil=True)
-def _merge(joint: NDArray[np.uint32], other: NDArray[np.uint32]) -> None:
-    most = np.uint64(4_000_000_000)
-    for slot in range(0, len(other), 2):
-        tag = other[slot]
-        add = other[slot + 1]
-        if add == 0:
-            continue
-        s = slot // 4 * 4
-        if joint[s] == tag:
-            where = s
-        elif joint[s + 2] == tag:
-            where = s + 2
-        else:
-            where = s if joint[s + 1] <= joint[s + 3] else s + 2
-            if joint[where + 1] > add:
-                joint[where + 1] -= add
-                continue
-            joint[where] = tag
-            joint[where + 1] = 0
-        joint[where + 1] = np.uint32(min(np.uint64(joint[where + 1]) + np.uint64(add), most))
-
-
-def merge_lexicon(lexicon: Lexicon, other: Lexicon) -> None:
-    """Add another learner's counts; changes `lexicon` in place.
-
-    Occurrences and masses are sums. Joint counts are sums too where a bucket has room for both learners' pairs of words, and
-    else make room as in learning. They are not what one learner of both streams has: its EM steps began from other counts.
-    """
-    _merge(lexicon.joint, other.joint)
-    for name in ("source_mass", "target_mass", "source_count", "target_count", "totals"):
-        counts = getattr(lexicon, name)
-        counts += getattr(other, name)

@@ -67,18 +67,6 @@ class OnlineRegression:
         self.rows = np.zeros((1 << ROW_BITS, dimensions), np.float32)
         self.steps = np.zeros(1 << ROW_BITS, np.float32)
 
-    def merge(self, other: OnlineRegression) -> None:
-        """Average with another learner's rows, each weighted by its steps.
-
-        An approximation: rows are the state of a gradient method, and two half-taught ones are not one that was taught all
-        (averaging of stochastic gradients: Zinkevich et al. 2010). What adds up exactly, X'X and X'Y, would take 34 GB for
-        65,536 rows.
-        """
-        steps = self.steps + other.steps
-        share = (other.steps / np.maximum(steps, 1))[:, None]
-        self.rows += share * (other.rows - self.rows)
-        self.steps = steps
-
     def learn(self, tokens: Tokens, y: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         """One step on each text: y float32 [texts, D], embedding of its other side; weights float32 [texts]."""
         _learn(tokens.stems, tokens.offsets, y, weights, self.rows, self.steps, self.TOKENS)

@@ -1,10 +1,9 @@
 """The target reservoir: a bottom-k sample of the target log.
 
-Each pair has a priority from a hash of its identifier alone, log(-log u) - log(weight) - decay x time with u uniform in
-(0, 1): the k smallest are a weighted sample without replacement (Efraimidis and Spirakis 2006, exponential order
-statistics; forward decay: Cormode et al. 2009). So the sample is the same whatever order the log came in. As many spares
-as samples are kept, so that a withdrawn pair is replaced by the one that would have been there without it: exact, until
-more than k have been withdrawn after larger ones were let go; `incomplete` then says that the target must be read again.
+Each pair has a priority from a hash of its identifier alone, log(-log u) with u uniform in (0, 1): the k smallest are a
+sample without replacement, the same whatever order the log came in. As many spares as samples are kept, so that a withdrawn
+pair is replaced by the one that would have been there without it: exact, until more than k have been withdrawn after larger
+ones were let go; `incomplete` then says that the target must be read again.
 """
 
 from __future__ import annotations
@@ -67,11 +66,10 @@ class Reservoir:
         incomplete: deletions have used up the spares after larger pairs were let go.
     """
 
-    def __init__(self, size: int, seed: int = 0, decay: float = 0.0) -> None:
+    def __init__(self, size: int, seed: int = 0) -> None:
         self.size = size
         self.incomplete = False
         self._seed = seed
-        self._decay = decay
         self._pairs: dict[str, TargetPair] = {}
         # The smallest priority that was ever let go: beyond it nothing is known.
         self._horizon = math.inf
@@ -80,20 +78,18 @@ class Reservoir:
     def __len__(self) -> int:
         return min(len(self._pairs), self.size)
 
-    def priority(self, identifier: str, weight: float = 1.0, time: float = 0.0) -> float:
-        """log(-log u) - log(weight) - decay x time, u from a hash of the identifier."""
+    def priority(self, identifier: str) -> float:
+        """log(-log u), u from a hash of the identifier."""
         seed = self._seed.to_bytes(8, "little", signed=True)
         hashed = hashlib.blake2b(
             identifier.encode("utf-8", "surrogatepass"), digest_size=8, key=seed
         ).digest()
         u = ((int.from_bytes(hashed, "little") >> 11) + 0.5) / (1 << 53)
-        return math.log(-math.log(u)) - math.log(weight) - self._decay * time
+        return math.log(-math.log(u))
 
-    def insert(
-        self, identifier: str, source: str, target: str, weight: float = 1.0, time: float = 0.0
-    ) -> None:
+    def insert(self, identifier: str, source: str, target: str) -> None:
         """Add or replace a pair."""
-        pair = TargetPair(identifier, source, target, self.priority(identifier, weight, time))
+        pair = TargetPair(identifier, source, target, self.priority(identifier))
         self._sample = None
         self._pairs.pop(identifier, None)
         if pair.priority >= self._horizon:
@@ -109,22 +105,6 @@ class Reservoir:
         self._pairs.pop(identifier, None)
         if len(self._pairs) < self.size and self._horizon < math.inf:
             self.incomplete = True
-
-    def merge(self, other: Reservoir) -> None:
-        """Take over what another reservoir of the same size, seed and decay has seen; of one identifier, its pair.
-
-        Exact: what is among the k smallest of a union is among the k smallest of its part, and of both parts all is known
-        that is smaller than the smaller horizon. A withdrawal must have reached both.
-        """
-        if (self.size, self._seed, self._decay) != (other.size, other._seed, other._decay):
-            raise ValueError("only reservoirs of the same size, seed and decay have a union")
-        self._sample = None
-        self._horizon = min(self._horizon, other._horizon)
-        self.incomplete |= other.incomplete
-        union = self._pairs | other._pairs
-        self._pairs = {name: pair for name, pair in union.items() if pair.priority < self._horizon}
-        if len(self._pairs) > 4 * self.size:
-            self._trim()
 
     def sample(self) -> Sample:
         """The k pairs of smallest priority."""

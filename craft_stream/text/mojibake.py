@@ -11,8 +11,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.text.batch import TextBatch
-
 
 @numba.njit(cache=True, nogil=True)
 def mojibake_signs(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
@@ -41,16 +39,3 @@ def mojibake_signs(buffer: NDArray[np.uint8], start: int, stop: int) -> int:
                 p += 3
         p += 1
     return found
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(buffer: NDArray[np.uint8], offsets: NDArray[np.int64], out: NDArray[np.int32]) -> None:
-    for i in range(len(out)):
-        out[i] = mojibake_signs(buffer, offsets[i], offsets[i + 1])
-
-
-def count_mojibake(texts: TextBatch) -> NDArray[np.int32]:
-    """Signs of double encoding in each text, int32 [texts]."""
-    out = np.zeros(len(texts), np.int32)
-    _count(texts.buffer, texts.offsets, out)
-    return out

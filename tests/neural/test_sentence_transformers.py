@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from craft_stream.encoders import load_encoder
-from craft_stream.encoders.hashed_bag import HashedBag
-from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
@@ -90,19 +89,17 @@ def test_options_reach_the_model(encoder: Embedder) -> None:
 
 
 def test_each_side_may_have_its_own_model(encoder: Embedder, tmp_path: Path) -> None:
-    """MiniLM for the source, hashed bags from a folder for the target."""
-    SentenceTransformer(modules=[HashedBag(384)], device="cpu").save(str(tmp_path / "bags"))
-    both = load_encoder(
-        KIND, model=weights(), target_model=str(tmp_path / "bags"), device="cpu", trust_remote_code=True
-    )
+    """MiniLM for the source, the same with its word vectors negated, from a folder, for the target."""
+    other = SentenceTransformer(weights(), device="cpu")
+    with torch.no_grad():
+        next(iter(other.parameters())).neg_()
+    other.save(str(tmp_path / "other"))
+    both = load_encoder(KIND, model=weights(), target_model=str(tmp_path / "other"), device="cpu")
     items = ["The invoice is due."]
-    assert np.array_equal(embed(both, items), embed(encoder, items))
-    assert np.allclose(embed(both, items, "target"), HashingEncoder(384).encode(items), atol=1e-6)
-    SentenceTransformer(modules=[HashedBag(100)], device="cpu").save(str(tmp_path / "short"))
-    with pytest.raises(ConfigurationError, match="384 and 100 dimensions"):
-        load_encoder(
-            KIND, model=weights(), target_model=str(tmp_path / "short"), device="cpu", trust_remote_code=True
-        )
+    source, target_ = embed(both, items), embed(both, items, "target")
+    assert np.array_equal(source, embed(encoder, items))
+    assert np.allclose(target_, other.encode(items, normalize_embeddings=True), atol=1e-5)
+    assert float((source @ target_.T)[0, 0]) < 0.99
 
 
 def test_the_engine_runs_on_it(encoder: Embedder) -> None:
