@@ -25,11 +25,11 @@ class GettextSource(FileSource):
         DataError: the file cannot be read as a catalogue.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path = path
         self._fields = fields
-        self._next = int(resume or 0)
-        self._pairs = islice(_pairs(_catalogue(path)), self._next, None)
+        self._next = 0
+        self._pairs = _pairs(_catalogue(path))
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs; empty at the end."""
@@ -45,10 +45,6 @@ class GettextSource(FileSource):
             messages.append(Message(value, self._next, self._path))
             self._next += 1
         return messages
-
-    def position(self) -> str:
-        """The number of the next pair."""
-        return str(self._next)
 
     def close(self) -> None:
         """Nothing is kept open."""

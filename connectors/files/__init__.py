@@ -2,7 +2,7 @@
 
 What stands behind a question mark is for the format: `pairs.tsv?src=3&tgt=4`. `corpus.en-fr` is two Moses files.
 
-A source is made by `CLASS(path, record, resume)`, a sink by `CLASS(path)`. Other packages add endings by
+A source is made by `CLASS(path, fields)`, a sink by `CLASS(path)`. Other packages add endings by
 entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named as the ending without dot.
 """
 
@@ -53,14 +53,14 @@ def ending(path: str) -> str:
     return "moses" if _TWINS.fullmatch(name) else name
 
 
-def open_source(path: str, fields: RecordSettings, resume: str | None = None) -> Source:
-    """Open a file of pairs, `-` for JSON lines from standard input; `resume` is a `Source.position`.
+def open_source(path: str, fields: RecordSettings) -> Source:
+    """Open a file of pairs, `-` for JSON lines from standard input.
 
     Raises:
         ConfigurationError: the format is not known, or its package is not installed.
         DataError: the file cannot be read.
     """
-    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, fields, resume))
+    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, fields))
 
 
 def open_sink(path: str) -> Sink:

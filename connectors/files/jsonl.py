@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
 from connectors.files.open import STANDARD, open_input
-from craft_stream.errors import DataError
 from craft_stream.ports.messages import Lines, Message
 from craft_stream.settings import RecordSettings
 
@@ -14,34 +13,24 @@ from craft_stream.settings import RecordSettings
 LONGEST_LINE = 1 << 26
 _BATCH_BYTES = 1 << 26
 _BLOCK = 1 << 17
-_SKIP_BLOCK = 1 << 20
 
 
 class JsonlSource(FileSource):
     """The lines of a file as messages: offset = line number from 0, value = the line without its newline.
 
     A line is whatever stands between newlines; what it holds is for `records.decode` to judge, which also
-    refuses lines above `record.max_bytes`. Resume tokens are `line:byte` of the decompressed text.
+    refuses lines above `record.max_bytes`.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         del fields  # the fields stay where they are: lines pass through unchanged
         self._path = path
         self._file = open_input(path)
-        self._line = self._byte = 0
+        self._line = 0
         self._lines: list[bytes] = []  # that are ready, without their newlines, and cut
         self._next = 0  # of them
-        # by line: bytes behind what is given of it, where not just a newline
-        self._beyond: dict[int, int] = {}
-        self._filled = 0  # lines that were ever ready
         self._begun: list[bytes] = []  # of the next line, in parts
-        self._room, self._lost = LONGEST_LINE, 0  # bytes that it may still have, and those that are cut off
-        if resume is not None:
-            try:
-                self._resume(resume)
-            except DataError:
-                self.close()
-                raise
+        self._room = LONGEST_LINE  # bytes that it may still have
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next lines, and little more than 64 MiB of them; empty at the end."""
@@ -53,14 +42,8 @@ class JsonlSource(FileSource):
             self._next += len(lines)
             taken += lines
             size += sum(map(len, lines)) + len(lines)
-        if self._beyond:
-            size += sum(self._beyond.pop(line, 1) - 1 for line in range(number, number + len(taken)))
-        self._line, self._byte = number + len(taken), self._byte + size
+        self._line = number + len(taken)
         return Lines(taken, number, self._path)
-
-    def position(self) -> str:
-        """`line:byte`, both from 0, of the next line."""
-        return f"{self._line}:{self._byte}"
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
@@ -75,49 +58,31 @@ class JsonlSource(FileSource):
             if not block:
                 if not self._begun:
                     return False
-                self._end_line(0)
+                self._end_line()
                 return True
             head, newline, rest = block.partition(b"\n")
             self._begin_line(head)
             if not newline:
                 continue
-            self._end_line(1)
+            self._end_line()
             *lines, rest = rest.split(b"\n")
             if lines and max(map(len, lines)) > LONGEST_LINE:
                 for line in lines:
                     self._begin_line(line)
-                    self._end_line(1)
+                    self._end_line()
             else:
                 self._lines.extend(lines)
-                self._filled += len(lines)
             if rest:
                 self._begin_line(rest)
         return True
 
     def _begin_line(self, part: bytes) -> None:
         self._begun.append(part[: self._room])
-        self._lost += max(len(part) - self._room, 0)
         self._room -= len(self._begun[-1])
 
-    def _end_line(self, newline: int) -> None:
-        if self._lost or not newline:
-            self._beyond[self._filled] = self._lost + newline
+    def _end_line(self) -> None:
         self._lines.append(b"".join(self._begun))
-        self._filled += 1
-        self._begun, self._room, self._lost = [], LONGEST_LINE, 0
-
-    def _resume(self, token: str) -> None:
-        try:
-            line, byte = (int(part) for part in token.split(":"))
-        except ValueError:
-            raise DataError(f'"{token}" is no position in {self._path}') from None
-        left = byte
-        while left:
-            block = self._file.read(min(left, _SKIP_BLOCK))
-            if not block:
-                raise DataError(f"{self._path} ends before the position {token}: is it another file?")
-            left -= len(block)
-        self._line, self._byte, self._filled = line, byte, line
+        self._begun, self._room = [], LONGEST_LINE
 
 
 class JsonlSink(FileSink):

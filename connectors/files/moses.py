@@ -28,14 +28,11 @@ class MosesSource(FileSource):
     A line that has none beside it, or is not UTF-8, is a message with a `problem`.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, self._fields = path, fields
         source, target = twins(path)
-        tokens: Sequence[str | None] = (None, None) if resume is None else resume.split("/")
-        if len(tokens) != 2:
-            raise DataError(f'"{resume}" is no position in {path}')
-        self._source = JsonlSource(source, fields, tokens[0])
-        self._target = JsonlSource(target, fields, tokens[1])
+        self._source = JsonlSource(source, fields)
+        self._target = JsonlSource(target, fields)
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs of lines; empty at the end of both files."""
@@ -70,10 +67,6 @@ class MosesSource(FileSource):
             problem = f"byte {error.start} of a side is not valid UTF-8"
             return Message(one + b"\t" + other, source.offset, self._path, problem=problem)
         return Message(value, source.offset, self._path)
-
-    def position(self) -> str:
-        """Positions in the two files, with a slash between."""
-        return f"{self._source.position()}/{self._target.position()}"
 
     def close(self) -> None:
         """Close both files."""

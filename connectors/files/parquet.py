@@ -29,40 +29,31 @@ class ParquetSource(FileSource):
 
     The sides are the columns that the path names (`pairs.parquet?src=en&tgt=fr`), the record's own names, names that
     tools use, or the two languages of a struct column `translation`. Memory is that of one batch of 8,192 rows and
-    the column chunks being decompressed. Resume tokens are row numbers. A row that is no UTF-8 is a message with a
-    `problem`.
+    the column chunks being decompressed. A row that is no UTF-8 is a message with a `problem`.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, _OPTIONS)
         self._fields = fields
         try:
-            self._next = int(resume or 0)
-            self._batches = self._open(self._next)
-        except ValueError as error:
-            if isinstance(error, pa.ArrowInvalid):
-                raise DataError(f"cannot read {self._path}: {error}") from None
-            raise DataError(f'"{resume}" is no position in {self._path}') from None
-        except OSError as error:
+            self._batches = self._open()
+        except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"cannot read {self._path}: {error}") from None
         self._struct, self._names = self._columns(self._schema.names, options)
         self._ready: list[Message] = []
-        self._taken = 0
+        self._taken = self._next = 0
 
-    def _open(self, row: int) -> Iterator[Any]:
+    def _open(self) -> Iterator[Any]:
         raise_missing = open(self._path, "rb")  # noqa: SIM115  # pyarrow's messages are many lines
         magic = raise_missing.read(6)
         raise_missing.close()
         if magic == b"ARROW1":
             reader = pyarrow.ipc.open_file(pa.memory_map(self._path))
             self._schema = reader.schema
-            return _after(map(reader.get_batch, range(reader.num_record_batches)), row)
+            return _bounded(map(reader.get_batch, range(reader.num_record_batches)))
         self._file = pq.ParquetFile(self._path, memory_map=False, pre_buffer=False)
         self._schema = self._file.schema_arrow
-        groups, skipped = list(range(self._file.num_row_groups)), 0
-        while groups and skipped + self._file.metadata.row_group(groups[0]).num_rows <= row:
-            skipped += self._file.metadata.row_group(groups.pop(0)).num_rows
-        return _after(self._file.iter_batches(_BATCH, row_groups=groups), row - skipped)
+        return _bounded(self._file.iter_batches(_BATCH))
 
     def _columns(self, names: list[str], options: dict[str, str]) -> tuple[str | None, list[str]]:
         """The struct column that holds both sides, if one does, and the fields that the columns become."""
@@ -115,10 +106,6 @@ class ParquetSource(FileSource):
             for row, (value, problem) in enumerate(rows, self._next)
         ]
 
-    def position(self) -> str:
-        """The number of the next row."""
-        return str(self._next)
-
     def close(self) -> None:
         """Release the file."""
         self._batches = iter(())
@@ -126,16 +113,12 @@ class ParquetSource(FileSource):
             self._file.close()
 
 
-def _after(batches: Iterator[Any], rows: int) -> Iterator[Any]:
-    """Batches behind the first `rows` rows, cut where they hold more than `_BATCH_BYTES`."""
+def _bounded(batches: Iterator[Any]) -> Iterator[Any]:
+    """Batches, cut where they hold more than `_BATCH_BYTES`."""
     for batch in batches:
-        if rows >= batch.num_rows:
-            rows -= batch.num_rows
-            continue
         step = max(1, batch.num_rows * _BATCH_BYTES // max(batch.nbytes, _BATCH_BYTES))
-        for start in range(rows, batch.num_rows, step):
+        for start in range(0, batch.num_rows, step):
             yield batch.slice(start, step)
-        rows = 0
 
 
 class ParquetSink(FileSink):

@@ -35,21 +35,19 @@ class TmxSource(FileSource):
     `tgt_` before their names. A unit without both languages, or that is not well-formed, is a message with a
     `problem`; reading goes on behind it.
 
-    Resume tokens are `unit:byte` of the decompressed file.
-
     Raises:
         DataError: the file cannot be read, declares entities, or has a unit of more than 16 MiB.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, ("langs",))
         self._fields = fields
         self._languages: list[str] = [
             code.strip().lower() for code in options.get("langs", "").split(",") if code
         ]
         self._file = open_input(self._path)
-        self._ready: deque[tuple[Message, int]] = deque()
-        self._unit = self._next = self._done = 0
+        self._ready: deque[Message] = deque()
+        self._unit = 0
         self._held, self._held_at, self._unit_at = (
             b"",
             0,
@@ -59,32 +57,6 @@ class TmxSource(FileSource):
         self._encoding = _encoding(self._path)
         self._unit_parser = _UnitParser(self)
         self._base = 0  # what to add to the parser's byte index
-        if resume is not None:
-            self._resume(resume)
-
-    def _resume(self, token: str) -> None:
-        try:
-            unit, byte, languages = token.split(":")
-            self._unit = self._next = int(unit)
-            left = int(byte)
-        except ValueError:
-            self.close()
-            raise DataError(f'"{token}" is no position in {self._path}') from None
-        self._languages = [code for code in languages.split(",") if code]
-        if self._encoding.startswith("utf-16"):  # a parser cannot begin in the middle of it
-            self._next = self._unit = 0
-            while self._next < int(unit) and self.read(int(unit) - self._next):
-                pass
-            return
-        self._done = self._held_at = self._unit_at = left
-        while left:
-            block = self._file.read(min(left, 1 << 20))
-            if not block:
-                self.close()
-                raise DataError(f"{self._path} ends before the position {token}: is it another file?")
-            left -= len(block)
-        if self._done:
-            self._restart(self._done)
 
     def _restart(self, byte: int) -> None:
         self._unit_parser = _UnitParser(self, self._encoding)
@@ -97,9 +69,7 @@ class TmxSource(FileSource):
             self._parse()
         messages: list[Message] = []
         while self._ready and len(messages) < limit:
-            message, self._done = self._ready.popleft()
-            messages.append(message)
-            self._next = message.offset + 1
+            messages.append(self._ready.popleft())
         return messages
 
     def _parse(self) -> None:
@@ -193,13 +163,9 @@ class TmxSource(FileSource):
         self._append(Message(raw, self._unit, self._path, problem=problem), end)
 
     def _append(self, message: Message, end: int) -> None:
-        self._ready.append((message, end))
+        self._ready.append(message)
         self._unit += 1
         self._unit_at = end
-
-    def position(self) -> str:
-        """`unit:byte:languages` of what follows the last unit that was read."""
-        return f"{self._next}:{self._done}:{','.join(self._languages)}"
 
     def close(self) -> None:
         """Close the file."""

@@ -42,22 +42,21 @@ _OPTIONS = ("src", "tgt", "columns")
 class TsvSource(FileSource):
     """The lines of a file as messages: offset = line number from 0, the header's included.
 
-    A line with fewer columns than the two sides need, or that is not UTF-8, is a message with a `problem`. Resume
-    tokens are those of `JsonlSource`.
+    A line with fewer columns than the two sides need, or that is not UTF-8, is a message with a `problem`.
 
     Raises:
         ConfigurationError: an option of the path names a column that is not there.
     """
 
-    def __init__(self, path: str, fields: RecordSettings, resume: str | None = None) -> None:
+    def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, _OPTIONS)
         with open_input(self._path) as file:
             head = file.readline(LONGEST_LINE).rstrip(b"\r\n").split(b"\t")
         self._names, self._sides, header = _columns(path, head, options, fields)
         self._needed = max(self._sides) + 1
         self._fields = fields
-        self._lines = JsonlSource(self._path, fields, resume)
-        if header and resume is None:
+        self._lines = JsonlSource(self._path, fields)
+        if header:
             self._lines.read(1)
 
     def read(self, limit: int) -> Sequence[Message]:
@@ -87,10 +86,6 @@ class TsvSource(FileSource):
             names.append(f"column{len(names) + 1}")
         fields = {name: cell for name, cell in zip(names, cells, strict=False) if name}
         return orjson.dumps(fields)
-
-    def position(self) -> str:
-        """`line:byte` of the next line."""
-        return self._lines.position()
 
     def close(self) -> None:
         """Close the file."""

@@ -14,13 +14,10 @@ from craft_stream.ports.messages import Message
 
 @runtime_checkable
 class Source(Protocol):
-    """A finite or growing log of records, read in order, resumable by position."""
+    """A finite log of records, read in order."""
 
     def read(self, limit: int) -> Sequence[Message]:
-        """At most `limit` next messages; empty at the end (a growing source: nothing new yet)."""
-
-    def position(self) -> str:
-        """Resume token: a source opened with it goes on after the last message that `read` returned."""
+        """At most `limit` next messages; empty at the end."""
 
     def close(self) -> None:
         """Release files and connections; safe to call twice."""

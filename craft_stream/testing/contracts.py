@@ -1,7 +1,7 @@
 """Contracts of connectors, as functions that any test framework can call: each returns, or raises ContractError.
 
 def test_my_source() -> None:
-    check_source(lambda resume: MySource("pairs.my", RecordSettings(), resume), records=3)
+    check_source(lambda: MySource("pairs.my", RecordSettings()), records=3)
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from craft_stream.ports.files import Sink, Source
 from craft_stream.ports.messages import Message
 
 _LIMITS = (1, 7, 10_000)
-_RESUMED = 25  # positions to go on from; all of them in a short log, evenly spread in a longer one
 
 
 class ContractError(AssertionError):
     """A connector breaks its contract; the message says which sentence of it."""
 
 
-def check_source(opened: Callable[[str | None], Source], records: int | None = None) -> list[Message]:
+def check_source(opened: Callable[[], Source], records: int | None = None) -> list[Message]:
     """Check a source over a log that does not grow.
 
     Reading gives the same messages whatever the limit, never more than the limit, with strictly increasing offsets,
-    and at the end nothing, however often it is asked. A source opened with the position of another one goes on
-    exactly behind it. What has no `problem` is the bytes of a JSON object. Closing twice is safe.
+    and at the end nothing, however often it is asked. What has no `problem` is the bytes of a JSON object. Closing twice
+    is safe.
 
     Args:
-        opened: opens the source, at the start or at a resume token.
+        opened: opens the source.
         records: how many messages there are, when that is known.
 
     Returns:
@@ -39,39 +38,30 @@ def check_source(opened: Callable[[str | None], Source], records: int | None = N
     Raises:
         ContractError: it breaks its contract.
     """
-    whole, positions = _read(opened(None), _LIMITS[0])
+    whole = _read(opened(), _LIMITS[0])
     _hold(records is None or len(whole) == records, f"{records} messages were expected, {len(whole)} came")
     for limit in _LIMITS[1:]:
-        again, _ = _read(opened(None), limit)
+        again = _read(opened(), limit)
         _hold(again == whole, f"reading {limit} at a time gives other messages than reading one at a time")
     _hold(all(a.offset < b.offset for a, b in pairwise(whole)), "offsets do not increase strictly")
     for message in whole:
         if message.problem is None and message.value is not None:
             _hold(_is_object(message.value), f"the value at offset {message.offset} is no JSON object")
-    for taken in range(0, len(positions), max(1, len(positions) // _RESUMED)):
-        rest, _ = _read(opened(positions[taken]), _LIMITS[1])
-        _hold(
-            rest == whole[taken:], f'resumed at "{positions[taken]}" it does not go on with message {taken}'
-        )
     return whole
 
 
-def _read(source: Source, limit: int) -> tuple[list[Message], list[str]]:
-    """All messages, and the position before each read and after the last."""
+def _read(source: Source, limit: int) -> list[Message]:
     _hold(isinstance(source, Source), f"{type(source).__name__} has not all methods of Source")
     messages: list[Message] = []
-    positions = [source.position()]
     try:
         while batch := source.read(limit):
             _hold(len(batch) <= limit, f"{len(batch)} messages came where at most {limit} were asked for")
             messages.extend(batch)
-            positions.append(source.position())
         _hold(not source.read(limit), "after its end it gives messages again")
-        _hold(source.position() == positions[-1], "reading at the end moves the position")
     finally:
         source.close()
         source.close()
-    return messages, positions
+    return messages
 
 
 def check_sink(

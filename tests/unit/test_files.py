@@ -72,30 +72,6 @@ def test_lines_are_the_messages_that_they_stand_for(
         lines[len(found)]
 
 
-@pytest.mark.parametrize("packing", PACK)
-@pytest.mark.parametrize("before", range(6))
-def test_a_source_goes_on_from_its_position(tmp_path: Path, packing: str, before: int) -> None:
-    """A source opened with a position reads what the first one had not read."""
-    path = tmp_path / "stream.jsonl"
-    path.write_bytes(PACK[packing](b"\n".join(LINES) + b"\n"))
-    with JsonlSource(str(path), RECORD) as source:
-        source.read(before)
-        position = source.position()
-    with JsonlSource(str(path), RECORD, position) as resumed:
-        messages = resumed.read(10)
-        assert [message.value for message in messages] == LINES[before:]
-        assert [message.offset for message in messages] == list(range(before, 5))
-
-
-@pytest.mark.parametrize("token", ["9:1000", "x", "1", ""])
-def test_a_position_of_another_file_is_refused(tmp_path: Path, token: str) -> None:
-    """A position that the file cannot have is an error."""
-    path = tmp_path / "stream.jsonl"
-    path.write_bytes(b"a\n")
-    with pytest.raises(DataError):
-        JsonlSource(str(path), RECORD, token)
-
-
 @pytest.mark.parametrize("packing", [name for name in PACK if name != "plain"])
 def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, packing: str) -> None:
     """The end of a compressed file is not the end of the data unless it is whole."""
@@ -123,8 +99,6 @@ def test_a_long_line_is_cut_and_the_next_is_whole(tmp_path: Path, monkeypatch: p
     path.write_bytes(b"x" * 1000 + b"\n" + b"123456789\n" + b"1234567890\n" + b"y" * 11)
     with JsonlSource(str(path), RECORD) as source:
         assert read_all(source) == [b"x" * 10, b"123456789", b"1234567890", b"y" * 10]
-        end = source.position()
-    assert end == f"4:{path.stat().st_size}"
 
 
 @given(
@@ -134,7 +108,7 @@ def test_a_long_line_is_cut_and_the_next_is_whole(tmp_path: Path, monkeypatch: p
     st.integers(1, 40),
 )
 def test_lines_are_what_stands_between_newlines(data: bytes, limit: int, longest: int, block: int) -> None:
-    """However the file comes in blocks and is asked for in runs: each line once, cut, and the position behind the last."""
+    """However the file comes in blocks and is asked for in runs: each line once, cut."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -147,8 +121,6 @@ def test_lines_are_what_stands_between_newlines(data: bytes, limit: int, longest
         with JsonlSource(str(path), RECORD) as source:
             while messages := source.read(limit):
                 found += messages
-                behind = sum(len(line) + 1 for line in lines[: len(found)])
-                assert source.position() == f"{len(found)}:{min(behind, len(data))}"
     assert [message.value for message in found] == [line[:longest] for line in lines]
     assert [message.offset for message in found] == list(range(len(lines)))
 
@@ -281,18 +253,15 @@ from pathlib import Path
 from craft_stream.ports.messages import Message
 
 class CsvSource:
-    def __init__(self, path, record, resume=None):
+    def __init__(self, path, record):
         self.rows = list(csv.reader(Path(path).read_text().splitlines()))
-        self.path, self.record, self.next = path, record, int(resume or 0)
+        self.path, self.record, self.next = path, record, 0
 
     def read(self, limit):
         start, self.next = self.next, min(self.next + limit, len(self.rows))
         names = self.record.source_field, self.record.target_field
         return [Message(json.dumps(dict(zip(names, row))).encode(), start + n, self.path)
                 for n, row in enumerate(self.rows[start : self.next])]
-
-    def position(self):
-        return str(self.next)
 
     def close(self):
         pass
@@ -327,6 +296,6 @@ def test_a_package_adds_its_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(site))
     values = [b'{"src": "a, \\"b\\"", "tgt": "c"}', b'{"src": "d", "tgt": "e"}', b'{"src": "f", "tgt": "g"}']
     check_sink(lambda: open_sink(path), lambda: read_all(open_source(path, RECORD)), values)  # type: ignore[arg-type, return-value]
-    check_source(lambda resume: open_source(path, RECORD, resume), records=3)
+    check_source(lambda: open_source(path, RECORD), records=3)
     with pytest.raises(ConfigurationError, match="csv_gone"):
         open_source("x.lost", RECORD)

@@ -49,17 +49,6 @@ def test_translated_messages_are_pairs(tmp_path: Path, catalogue: polib.POFile, 
     assert [record["id"] for record in records] == [f"{path}#{number}" for number in range(4)]
 
 
-def test_resume(tmp_path: Path, catalogue: polib.POFile) -> None:
-    """A catalogue goes on from a position."""
-    path = str(tmp_path / "fr.po")
-    catalogue.save(path)
-    first = GettextSource(path, RECORD)
-    head = first.read(1)
-    rest = GettextSource(path, RECORD, first.position()).read(10)
-    assert [message.offset for message in (*head, *rest)] == [0, 1, 2, 3]
-    assert GettextSource(path, RECORD, "4").read(10) == []
-
-
 @pytest.mark.parametrize("name", ["none.po", "bad.mo", "bad.po"])
 def test_no_catalogue(tmp_path: Path, name: str) -> None:
     """A file that is missing or no catalogue is one clear error."""
