@@ -15,7 +15,6 @@ import typer.core
 
 from connectors.files import open_source
 from connectors.files.open import STANDARD
-from craft_stream.beside import ahead
 from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -23,6 +22,7 @@ from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model
 from craft_stream.cli.summary import Summary
+from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.decoding import location
@@ -131,7 +131,7 @@ def decide(
     summary = Summary()
     with outputs, Progress() as progress:
         began = time.perf_counter()
-        stream = ahead(
+        stream = prefetch(
             blocks(read(inputs, settings.record), settings.record), attrgetter("size"), _AHEAD_BYTES
         )
         for block, decided in selection.decide(stream):

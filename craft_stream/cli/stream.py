@@ -7,6 +7,7 @@ thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.beside import Background, together
+from craft_stream.concurrency import SerialExecutor
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
@@ -121,7 +122,7 @@ class Pass:
         self._learning = parameters.learning
         self._selector = Selector(parameters, encoder)
         self.ledger = Ledger(self._selector.parameters)
-        self._learner = Learner(parameters, encoder, together) if model is None else None
+        self._learner = Learner(parameters, encoder, SerialExecutor("beside")) if model is None else None
         self._observed = 0  # pairs that the learner has been given, or will have been by the next version
 
     def observe_target(self, block: Block) -> None:
@@ -138,27 +139,24 @@ class Pass:
         stream = iter(stream)
         head = self._prime(stream)
         primed = len(head)
-        lessons = Background("learn")
-        try:
-            for number, block in enumerate(chain(_drain(head), stream)):
-                if self._learner is not None and self._observed >= self._learner.next_version:
-                    lessons.settle()
-                    self._publish(self._learner)
-                assert self.model is not None  # noqa: S101  # primed, or pinned
-                listed = None if self._listed is None else self._mask(self._listed, block)
-                decisions = self._selector.decide(block.texts, self.ledger, self.model, listed)
-                if self.ledger.next_offset < block.end:
-                    self.ledger.skip(block.end - 1)
-                yield block, decisions
-                if self._learner is not None:
-                    fresh = number >= primed
-                    self._observed += len(block.texts) if fresh else 0
-                    lessons.submit(
-                        partial(self._learn, self._learner, block.texts.batch, decisions.accepted, fresh)
-                    )
-            lessons.settle()
-        finally:
-            lessons.close()
+        executor = SerialExecutor("learn")
+        lessons: list[Future[None]] = []
+        for number, block in enumerate(chain(_drain(head), stream)):
+            if self._learner is not None and self._observed >= self._learner.next_version:
+                _join(lessons)
+                self._publish(self._learner)
+            assert self.model is not None  # noqa: S101  # primed, or pinned
+            listed = None if self._listed is None else self._mask(self._listed, block)
+            decisions = self._selector.decide(block.texts, self.ledger, self.model, listed)
+            if self.ledger.next_offset < block.end:
+                self.ledger.skip(block.end - 1)
+            yield block, decisions
+            if self._learner is not None:
+                fresh = number >= primed
+                self._observed += len(block.texts) if fresh else 0
+                lesson = partial(self._learn, self._learner, block.texts.batch, decisions.accepted, fresh)
+                lessons.append(executor.submit(lesson))
+        _join(lessons)
 
     @staticmethod
     def _learn(learner: Learner, batch: PairBatch, accepted: NDArray[np.bool_], fresh: bool) -> None:
@@ -190,6 +188,13 @@ class Pass:
 
     def _publish(self, learner: Learner) -> None:
         self.model = learner.publish()
+
+
+def _join(lessons: list[Future[None]]) -> None:
+    """Wait for all of them; raises what one of them raised."""
+    for lesson in lessons:
+        lesson.result()
+    lessons.clear()
 
 
 def _drain(head: list[Block]) -> Iterator[Block]:

@@ -17,12 +17,12 @@ from craft_stream.learning.correction import CorrectionFit, fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import TAIL_QUANTILE, NGramCounts
 from craft_stream.learning.discriminant import learn_discriminant
+from craft_stream.learning.executor import IN_TURN, Executor, both
 from craft_stream.learning.lexicon import learn_lexicon
 from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir, Sample
 from craft_stream.learning.stream import RecentPairs
-from craft_stream.learning.together import Together, in_turn
 from craft_stream.parameters import Parameters, digest
 from craft_stream.scoring.domain import domain_scores
 from craft_stream.scoring.embedding import Embedder
@@ -87,16 +87,16 @@ class Learner:
     Args:
         parameters: `learning` is used.
         encoder: that turns texts into vectors.
-        together: does jobs in turn, as by default, or at once; what is learned is the same.
+        executor: does one of two jobs that touch nothing of one another; what is learned is the same in any.
 
     Attributes:
         pairs_seen: pairs of the stream observed.
         next_version: `pairs_seen` at which a new version is due.
     """
 
-    def __init__(self, parameters: Parameters, encoder: Embedder, together: Together = in_turn) -> None:
+    def __init__(self, parameters: Parameters, encoder: Embedder, executor: Executor = IN_TURN) -> None:
         self.pairs_seen = 0
-        self._together = together
+        self._executor = executor
         self._parameters = parameters
         self._encoder = encoder
         learning = parameters.learning
@@ -193,8 +193,8 @@ class Learner:
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
             target = self._current_target()
-            judgement, (domain, recent) = self._together(
-                partial(self._judgement, target), partial(self._domain, target.clean.ngrams)
+            judgement, (domain, recent) = both(
+                self._executor, partial(self._judgement, target), partial(self._domain, target.clean.ngrams)
             )
             model = replace(
                 judgement.renumbered(self._version + 1),
@@ -228,7 +228,11 @@ class Learner:
     def _learn(self, batch: PairBatch) -> None:
         texts = TokenizedPairs.of(batch)
         worth = self._worth(texts)
-        self._together(partial(self._learn_words, texts, worth), partial(self._learn_vectors, texts, worth))
+        both(
+            self._executor,
+            partial(self._learn_words, texts, worth),
+            partial(self._learn_vectors, texts, worth),
+        )
         self._recent.add(batch)
         self._learned += len(batch)
 
@@ -259,7 +263,9 @@ class Learner:
             return np.ones(len(texts), np.float32)
         judge, half = self._judge, len(texts) // 2
         halves = texts.slice(0, half), texts.slice(half, len(texts))
-        quality = np.concatenate(self._together(*(partial(self._quality, judge, part) for part in halves)))
+        quality = np.concatenate(
+            both(self._executor, *(partial(self._quality, judge, part) for part in halves))
+        )
         probability = np.exp(quality)
         return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
 
@@ -429,7 +435,8 @@ class Learner:
                 axis=1,
             )
 
-        clean, corrupted = self._together(
+        clean, corrupted = both(
+            self._executor,
             partial(features, target.clean, target.chosen, target.chosen),
             partial(features, target.corrupted, np.arange(len(target.parents)), target.parents),
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.beside import ahead
+from craft_stream.concurrency import prefetch
 from craft_stream.errors import CraftError, DataError
 from craft_stream.events import Observer, Stage
 from craft_stream.ports.messages import Message
@@ -167,7 +167,7 @@ class Decider:
         """Decode messages and read their texts; of many, parts ahead of what is being decided."""
         parts = [messages[at : at + _PART] for at in range(0, len(messages), _PART)]
         read = map(self._read_part, parts)
-        yield from ahead(read, lambda _: 1, _AHEAD) if len(parts) > 1 else read
+        yield from prefetch(read, lambda _: 1, _AHEAD) if len(parts) > 1 else read
 
     def _read_part(self, messages: Sequence[Message]) -> tuple[Decoded, TokenizedPairs]:
         began = time.monotonic()

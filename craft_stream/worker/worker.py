@@ -18,11 +18,13 @@ import itertools
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future, wait
 from operator import attrgetter
 from typing import TypeVar
 
+from craft_stream.concurrency import SerialExecutor
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.events import Observer, PartitionState, RebalanceKind, Stage
 from craft_stream.ports.transport import ChangeKind, Group, TransactionError, Transport
@@ -34,13 +36,12 @@ from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.breaker import CircuitBreaker
 from craft_stream.worker.committer import Committed, Committer
 from craft_stream.worker.decider import Batch, Decider, Outcome
-from craft_stream.worker.lane import Lane
 from craft_stream.worker.learner_service import LearnerService
 from craft_stream.worker.model_follower import ModelFollower
 from craft_stream.worker.partition import AssignedPartition
-from craft_stream.worker.pipeline import GivenUpError, Pipeline
 from craft_stream.worker.restorer import Restored, Restorer
 from craft_stream.worker.retry import retry
+from craft_stream.worker.transactions import TransactionsInFlight
 
 TRANSACTIONS = 2  # at work: one is decided while one is committed
 # transactions' worth of records that may have been read: those at work, one ready, one arriving
@@ -95,7 +96,6 @@ class Worker:
         kafka = settings.kafka
         self._pace = BatchSizer(kafka.max_poll_records, max(BATCH_SECONDS, kafka.commit_interval_ms / 1000))
         self._held: dict[int, AssignedPartition] = {}
-        self._at_work: deque[dict[int, Batch]] = deque()
         self._restoring = -1
         self._recovering = False
         self._recover_again = 0.0
@@ -103,8 +103,11 @@ class Worker:
         self._learner: LearnerService | None = None
         self._stop = stop
         self._wake = threading.Event()
-        self._work: Pipeline[Committed | None] = Pipeline("decide", "commit", self._wake.set)
-        self._restore: Lane[Restored] = Lane("restore", self._wake.set)
+        self._work: TransactionsInFlight[Committed] = TransactionsInFlight(self._wake.set)
+        self._recovery: Future[None] | None = None
+        self._recoveries = SerialExecutor("recover")
+        self._restore: Future[Restored] | None = None
+        self._restores = SerialExecutor("restore")
         self._last_poll = self._last_reached = time.monotonic()
 
     def run(self) -> None:
@@ -151,6 +154,11 @@ class Worker:
         self._bound(group)
         self._watch(group)
 
+    @property
+    def _busy(self) -> bool:
+        """Whether a transaction or a recovery is in flight."""
+        return bool(self._work) or self._recovery is not None
+
     # Reading.
 
     def _poll(self, group: Group) -> None:
@@ -162,7 +170,7 @@ class Worker:
         # While a transaction is open the poll must be one round only: a second round could join the group
         # again and take from a partition that is being drained the generation in which it may still be
         # committed.
-        seconds = 0.0 if self._work else IDLE_SECONDS
+        seconds = 0.0 if self._busy else IDLE_SECONDS
         messages = group.poll(self._settings.kafka.max_poll_records, seconds)
         self._observer.stage(Stage.POLL, time.monotonic() - now, len(messages))
         for partition, run in itertools.groupby(messages, attrgetter("partition")):
@@ -170,7 +178,7 @@ class Worker:
             if held is not None and held.state in (PartitionState.ACTIVE, PartitionState.PAUSED):
                 arrived = list(run)
                 self._observer.consumed(partition, len(arrived), held.add(arrived))
-        if not messages and self._work:
+        if not messages and self._busy:
             self._wake.wait(IDLE_SECONDS)
         self._wake.clear()
 
@@ -179,7 +187,7 @@ class Worker:
         limit = IN_FLIGHT_BATCHES * self._settings.kafka.max_poll_records
         records = sum(len(held.buffer) for held in self._held.values())
         size = sum(held.size for held in self._held.values())
-        at_work = sum(len(messages) for batches in self._at_work for _, messages in batches.values())
+        at_work = sum(len(messages) for batches in self._work.batches for _, messages in batches.values())
         self._observer.in_flight(records + at_work, size)
         full = records + at_work >= limit or size >= IN_FLIGHT_BYTES
         roomy = records + at_work <= 2 * limit // 3 and size <= IN_FLIGHT_BYTES // 2
@@ -225,7 +233,7 @@ class Worker:
     def _finish(self, partitions: Iterable[int]) -> None:
         """Wait, without polling, for the transactions that hold some of these, so that they can be committed."""
         taken = set(partitions)
-        holding = [place for place, batches in enumerate(self._at_work, 1) if taken & set(batches)]
+        holding = [place for place, batches in enumerate(self._work.batches, 1) if taken & set(batches)]
         if not holding or self._work.ended >= holding[-1]:
             return
         for partition in partitions:
@@ -241,9 +249,10 @@ class Worker:
             self._observer.beat()
 
     def _collect_restored(self, group: Group) -> None:
-        if self._restore.ended:
+        if self._restore is not None and self._restore.done():
+            restore, self._restore = self._restore, None
             try:
-                restored = self._restore.collect()
+                restored = restore.result()
             except CraftError as error:
                 held = self._held.get(self._restoring)
                 ours = held is not None and held.state is PartitionState.RESTORING
@@ -254,15 +263,16 @@ class Worker:
                 self._observer.error(type(error).__name__)
             else:
                 self._accept(group, restored)
-        if not self._restore.busy:
+        if self._restore is None:
             waiting = [p for p, held in self._held.items() if held.state is PartitionState.ASSIGNED]
             stale = [p for p, held in self._held.items() if held.state is PartitionState.RESTORING]
             for partition in [*stale, *waiting][:1]:
-                if self._recovering or any(partition in batches for batches in self._at_work):
+                if self._recovering or any(partition in batches for batches in self._work.batches):
                     continue  # its old transactions must end first
                 self._state(partition, PartitionState.RESTORING)
                 self._restoring = partition
-                self._restore.submit(functools.partial(self._restorer.restore, partition))
+                self._restore = self._restores.submit(functools.partial(self._restorer.restore, partition))
+                self._restore.add_done_callback(lambda _: self._wake.set())
 
     def _accept(self, group: Group, restored: Restored) -> None:
         """Set a restored partition going, unless it has gone (or gone and come back) in the meantime."""
@@ -294,9 +304,9 @@ class Worker:
         """Hand the next transaction to the pipeline."""
         now = time.monotonic()
         if self._recovering:
-            if not self._work and now >= self._recover_again:
-                self._at_work.append({})
-                self._work.submit(lambda: None, lambda _: self._committer.recover())
+            if not self._busy and now >= self._recover_again:
+                self._recovery = self._recoveries.submit(self._committer.recover)
+                self._recovery.add_done_callback(lambda _: self._wake.set())
             return
         if len(self._work) >= TRANSACTIONS:
             return
@@ -319,9 +329,9 @@ class Worker:
                 messages = self._held[number].take(room)
                 batches[number] = (ready[number], messages)
                 room -= len(messages)
-        self._at_work.append(batches)
         self._dispatched = now
-        self._work.submit(
+        self._work.begin(
+            batches,
             lambda: self._decider.decide(batches, model),
             lambda decided: self._committer.commit(decided, group),
         )
@@ -333,22 +343,26 @@ class Worker:
             log.warning("no model yet: %s", failure or "the learner primes itself, or is not running yet")
 
     def _collect_work(self, group: Group) -> None:
-        while self._work.ended:
-            batches = self._at_work.popleft()
+        if self._recovery is not None and self._recovery.done():
+            recovery, self._recovery = self._recovery, None
             try:
-                done = self._work.collect()
-            except (TransactionError, UnavailableError, GivenUpError) as error:
-                self._give_up(group, batches, error)
-                continue
-            if done is None:
+                recovery.result()
                 self._recovering = False
+            except (TransactionError, UnavailableError) as error:
+                self._give_up(group, (), error)
+        while self._work.ended:
+            transaction = self._work.pop()
+            try:
+                done = transaction.committed.result()
+            except (TransactionError, UnavailableError, CancelledError) as error:
+                self._give_up(group, transaction.batches, error)
                 continue
             self._pace.took(done.decided.records, done.seconds)
             self._committed(group, done)
 
     def _give_up(self, group: Group, partitions: Iterable[int], error: Exception) -> None:
         """Let these partitions be restored and read again, and the committer recover before anything else is tried."""
-        if not isinstance(error, GivenUpError):
+        if not isinstance(error, CancelledError):
             log.warning("%s", error)
             self._observer.error(type(error).__name__)
             self._recover_again = time.monotonic() + (RECOVER_SECONDS if self._recovering else 0.0)
@@ -446,7 +460,9 @@ class Worker:
         for partition in self._held:
             self._state(partition, PartitionState.DRAINING)
         # a recovery has nothing to commit, it only ends a transaction that its time-out would end too
-        self._await(len(self._work), RECOVERY_STOP_SECONDS if self._recovering else STOP_SECONDS)
+        if self._recovery is not None:
+            wait([self._recovery], RECOVERY_STOP_SECONDS)
+        self._await(len(self._work), STOP_SECONDS)
         self._collect_work(group)
 
     def _close(self, group: Group | None) -> None:
@@ -455,9 +471,10 @@ class Worker:
             self._learner.stop(2.0)
         if group is not None:
             group.leave()
-        if self._work.close(1.0):
+        self._await(len(self._work), 1.0)
+        if self._work.ended == len(self._work) and (self._recovery is None or self._recovery.done()):
             self._committer.close()
-        if self._restore.close(0.5):
+        if self._restore is None or self._restore.done():
             self._restorer.close()
         for partition in list(self._held):
             self._state(partition, PartitionState.RELEASED)

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from test_beside import check_nobody_reads_ahead
 
 from craft_stream.encoders import load_encoder
 from craft_stream.events import Observer, Stage
@@ -20,6 +19,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.worker.decider import Batch, Decider
+from tests.unit.test_concurrency import threads, wait_until
 from tests.unit.test_runtime_worker import VALUES, configuration, model
 
 __all__ = ["model"]  # a fixture
@@ -95,7 +95,7 @@ def test_reading_ahead_changes_nothing(model: Model, part: int, monkeypatch: pyt
         )
     assert found[0] == found[1]
     assert found[0][2] == [5, 6, 298]
-    check_nobody_reads_ahead()
+    wait_until(lambda: not threads("prefetch"))
 
 
 def test_a_failure_in_a_later_part_is_the_whole_batch(
@@ -108,7 +108,7 @@ def test_a_failure_in_a_later_part_is_the_whole_batch(
     assert decider.careful == {0: 299}
     again = decider.decide({0: (partition(), MESSAGES[:300])}, model)
     assert [letter.message.offset for letter in again.outcomes[0].decoded.dead] == [BAD]
-    check_nobody_reads_ahead()
+    wait_until(lambda: not threads("prefetch"))
 
 
 def test_sifting_changes_nothing_of_the_ledger(decider: Decider, model: Model) -> None:

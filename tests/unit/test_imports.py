@@ -27,12 +27,12 @@ READING = PORTS | {
     "orjson",
 }
 INSIDE = READING | SCORING | {
-    "craft_stream.beside", "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders",
+    "craft_stream.concurrency", "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders",
     "craft_stream.writing", "craft_stream.topics",
 }  # fmt: skip
 ALLOWED = {
     "craft_stream.errors": set(),
-    "craft_stream.beside": set(),
+    "craft_stream.concurrency": set(),
     "craft_stream.parameters": {"craft_stream.errors"},
     "craft_stream.settings": {"craft_stream.errors", "craft_stream.parameters", "pydantic", "pydantic_settings"},
     "craft_stream.codec": ENGINE | {"zstandard"},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_encoders import Counting
 from toy import Toy, stream, target
 
-from craft_stream.beside import together
+from craft_stream.concurrency import SerialExecutor
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.errors import IntegrityError, TargetError
@@ -299,7 +299,10 @@ def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
     """The same versions, bit for bit, with a judge at work and without."""
     toy = Toy()
     digests = []
-    for learner in (Learner(Parameters(), load_encoder()), Learner(Parameters(), load_encoder(), together)):
+    for learner in (
+        Learner(Parameters(), load_encoder()),
+        Learner(Parameters(), load_encoder(), SerialExecutor("beside")),
+    ):
         learner.observe_target(*target(toy))
         for seed in range(3):
             learner.observe(stream(toy, 2500, seed=seed).batch)

@@ -1,10 +1,9 @@
-"""The ledger topic's records, dead letters, the breaker and the lane."""
+"""The ledger topic's records, dead letters, and the breaker."""
 
 from __future__ import annotations
 
 import itertools
 import random
-import threading
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from craft_stream.topics.ledger_log import Entry, Kind, read_restore_offset
 from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.breaker import CircuitBreaker
 from craft_stream.worker.decider import sampled
-from craft_stream.worker.lane import Lane
 from craft_stream.writing.dead_letters import dead_letter_records
 
 
@@ -122,20 +120,3 @@ def test_the_sample_is_the_same_whenever_asked(share: float, partition: int) -> 
     pieces = [sampled(piece, partition, share) for piece in np.array_split(positions, 7)]
     assert (np.concatenate(pieces) == whole).all()
     assert abs(whole.mean() - share) < 0.04
-
-
-def test_a_lane_hands_over_results_and_errors() -> None:
-    """One job at a time; what it raises is raised where it is collected."""
-    woken = threading.Event()
-    lane: Lane[int] = Lane("test", woken.set)
-    lane.submit(lambda: 7)
-    assert woken.wait(5)
-    assert lane.ended
-    assert lane.collect() == 7
-    assert not lane.busy
-    woken.clear()
-    lane.submit(lambda: 1 // 0)
-    assert woken.wait(5)
-    with pytest.raises(ZeroDivisionError):
-        lane.collect()
-    assert lane.close(5)
