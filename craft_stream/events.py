@@ -1,11 +1,11 @@
-"""What the runtime tells whoever watches it: one method for each kind of event.
+"""What the worker tells whoever watches it: one method for each kind of event.
 
-The runtime calls an observer from several of its threads and never waits for it: an implementation
-(`craft_stream.observe`) overrides what it wants, keeps its own clock and locks, and must not block or raise.
-Events flow one way; everything that a metric, a health check or a status page shows is derived from them. A
-base class rather than a protocol, so that a new event breaks no implementation.
+The worker calls an observer from several of its threads and never waits for it: an implementation overrides what it
+wants, keeps its own clock and locks, and must not block or raise. A base class rather than a protocol, so that a new
+event breaks no implementation. What `craft_stream.observe` shows is derived from these events alone; its table of
+metrics names arguments by the names that they have here.
 
-Units: seconds, bytes, records. Every string that may become a metric label is from a closed set named here.
+Units: seconds, bytes (`size`), records. Every string that may become a metric label is from a closed set named here.
 """
 
 from __future__ import annotations
@@ -43,17 +43,12 @@ class Stage(StrEnum):
 
 
 class TransactionResult(StrEnum):
-    """How a transaction ended; `recovered` counts the producers thrown away after an ambiguous error."""
+    """How a transaction ended."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
     FENCED = "fenced"
     FAILED = "failed"
-
-
-# What became of a restore that met damage: an older whole ledger (and the deltas since) led to the committed offset,
-# it cannot be restored and the worker stops, or a new ledger was begun as `--rebuild` says.
-DAMAGE = ("fell_back", "refused", "rebuilt")
 
 
 class RebalanceKind(StrEnum):
@@ -64,68 +59,74 @@ class RebalanceKind(StrEnum):
     LOST = "lost"
 
 
+# What became of a restore that met damage: an older snapshot (and the deltas since) led to the committed offset,
+# the ledger cannot be restored and the worker stops, or a new one was begun as `--rebuild` says.
+DAMAGE = ("fell_back", "refused", "rebuilt")
+
+# What can drift: the signals of `selection.monitor`, and the share of the budget that a ledger lets be spent.
+SPENDING = "spending"
+DRIFTS = ("domain", "clean", "accepted", SPENDING)
+
+
 class Observer:
     """Receives every event of a worker and ignores it."""
 
-    def started(self, group_id: str, input_topic: str, parameters_digest: str, rate: float) -> None:
-        """The worker begins; `rate` is the budget wanted."""
+    def started(self, group: str, topic: str, parameters: str, budget: float, /) -> None:
+        """The worker begins, in a consumer group, on an input topic, with parameters of this digest and a budget's rate."""
 
     def beat(self) -> None:
         """The loop turned (at least once a second while the worker is healthy): the basis of liveness."""
 
-    def joined(self, partitions: frozenset[int]) -> None:
+    def joined(self, partitions: frozenset[int], /) -> None:
         """The group gave this worker exactly these input partitions (or none): the basis of readiness."""
 
     def stopped(self) -> None:
         """The worker has left the group and closed its clients."""
 
-    def partition_state(self, partition: int, state: PartitionState) -> None:
+    def partition_state(self, partition: int, state: PartitionState, /) -> None:
         """A partition entered `state`; after RELEASED or LOST the worker says nothing more of it."""
 
-    def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float) -> None:
+    def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float, /) -> None:
         """A rebalance took or gave `partitions`; `seconds` until they were drained, dropped or restored."""
 
-    def consumed(self, partition: int, records: int, size: int) -> None:
+    def consumed(self, partition: int, records: int, size: int, /) -> None:
         """`records` records of `size` bytes of values arrived (before anything is done with them)."""
 
-    def in_flight(self, records: int, size: int) -> None:
+    def in_flight(self, records: int, size: int, /) -> None:
         """What has been read and not committed, now."""
 
-    def poll_interval_used(self, share: float) -> None:
+    def poll_interval_used(self, share: float, /) -> None:
         """Time between the last two polls over the broker's limit for it (max_poll_interval_ms)."""
 
-    def lag(self, partition: int, records: int, seconds: float) -> None:
+    def lag(self, partition: int, records: int, seconds: float, /) -> None:
         """Offsets behind the end of the log, and the age of the newest record decided (0 when lag is 0)."""
 
-    def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
-        """A batch was decided; `rejected_kept`: rejected ones that are written to the decisions topic."""
+    def decided(self, partition: int, decisions: Decisions, rejected_kept: int, /) -> None:
+        """A batch was decided and committed; `rejected_kept`: rejected ones written to the decisions topic."""
 
-    def dead_letters(self, partition: int, stage: Stage, reason: str, records: int) -> None:
+    def dead_letters(self, partition: int, stage: Stage, reason: str, records: int, /) -> None:
         """Records could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""
 
-    def breaker(self, open_: bool, share: float) -> None:
+    def breaker(self, open_: bool, share: float, /) -> None:
         """The circuit breaker's state and the dead letters' share it is judged by."""
 
-    def stage(self, stage: Stage, seconds: float, records: int) -> None:
+    def stage(self, stage: Stage, seconds: float, records: int, /) -> None:
         """A stage took `seconds` for `records` records."""
 
-    def transaction(self, result: TransactionResult, seconds: float, records: int) -> None:
+    def transaction(self, result: TransactionResult, seconds: float, records: int, /) -> None:
         """A transaction ended."""
 
-    def embedded(self, pairs: int) -> None:
-        """The encoder was asked for `pairs` pairs of a committed transaction; a cascade asks for few."""
-
-    def latency(self, seconds: float, records: int) -> None:
+    def latency(self, seconds: float, records: int, /) -> None:
         """`records` records were committed; `seconds`: mean time from record timestamp to commit."""
 
     def recovered(self) -> None:
         """An ambiguous transaction error was answered with a new producer and a restore."""
 
-    def restoring(self, partition: int, share: float) -> None:
+    def restoring(self, partition: int, share: float, /) -> None:
         """A restore is under way and has read this share, 0 to 1, of what it must read."""
 
     def restored(
-        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int
+        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int, /
     ) -> None:
         """A ledger was restored.
 
@@ -134,51 +135,51 @@ class Observer:
             seconds: that it took.
             size: bytes read.
             attempts: readings of the ledger topic.
-            deltas: since its newest whole ledger.
+            deltas: since its newest snapshot.
             written_ms: when that was written, by the brokers' clock; 0 when there is none.
         """
 
-    def ledger_damaged(self, partition: int, outcome: str) -> None:
+    def ledger_damaged(self, partition: int, outcome: str, /) -> None:
         """Records of a ledger were of no use in a restore; `outcome`: one of `DAMAGE`."""
 
-    def ledger_written(self, partition: int, kind: str, size: int) -> None:
+    def ledger_written(self, partition: int, kind: str, size: int, /) -> None:
         """Ledger bytes went into a committed transaction; `kind`: a name of `ledger_log.Kind`, in small letters."""
 
-    def snapshot(self, partition: int, seconds: float, size: int) -> None:
-        """A whole ledger was made for a transaction: time and encoded bytes."""
+    def snapshot(self, partition: int, seconds: float, size: int, /) -> None:
+        """A snapshot of a ledger was made for a transaction: time and encoded bytes."""
 
-    def snapshot_failed(self, partition: int) -> None:
-        """A transaction that held a whole ledger was not committed, or none could be made."""
+    def snapshot_failed(self, partition: int, /) -> None:
+        """A transaction that held a snapshot was not committed, or none could be made."""
 
-    def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
+    def ledger(self, partition: int, summary: Mapping[str, Any], /) -> None:
         """`Ledger.summary()` after a commit, at most once a second for each partition."""
 
-    def drifted(self, partition: int, signal: str) -> None:
-        """A signal of the decisions has drifted; one of `selection.monitor.SIGNALS`."""
+    def drifted(self, partition: int, signal: str, /) -> None:
+        """Something has drifted; one of `DRIFTS`."""
 
-    def model(self, header: Mapping[str, Any], size: int) -> None:
+    def model(self, header: Mapping[str, Any], size: int, /) -> None:
         """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and bytes."""
 
-    def model_in_force(self, partition: int, version: int) -> None:
+    def model_in_force(self, partition: int, version: int, /) -> None:
         """A partition decides with this Model version."""
 
-    def target(self, version: str, pairs: int) -> None:
+    def target(self, version: str, pairs: int, /) -> None:
         """The target as read: its version (a digest of the reservoir) and its size."""
 
-    def target_reread(self, pairs: int) -> None:
+    def target_reread(self, pairs: int, /) -> None:
         """Withdrawals had left the reservoir incomplete: the target was read again and holds `pairs`."""
 
-    def learner(self, active: bool, pairs_seen: int) -> None:
+    def learner(self, active: bool, pairs_seen: int, /) -> None:
         """Whether this worker learns, and what it has learned from."""
 
-    def published(self, version: int, seconds: float, size: int) -> None:
+    def published(self, version: int, seconds: float, size: int, /) -> None:
         """This worker's learner published a Model: time to make and write it, encoded bytes."""
 
-    def pruned(self, versions: int) -> None:
+    def pruned(self, versions: int, /) -> None:
         """This worker's learner withdrew versions that nothing needs any more."""
 
-    def primed(self, pairs: int, seconds: float) -> None:
+    def primed(self, pairs: int, seconds: float, /) -> None:
         """The learner was primed before the first decision."""
 
-    def error(self, kind: str) -> None:
+    def error(self, kind: str, /) -> None:
         """An error was survived; `kind` is the class name of a CraftError or of a client's error."""

@@ -1,13 +1,12 @@
 """What can be watched of `craft-stream crawl`: the counts of its store as metrics, and its health.
 
-watched = CrawlRecorder()
+watched = CrawlRecorder(store.counts)
 server = Server(watched, settings.observe.host, settings.observe.port)
 watched.step(store.counts, store.waiting)      # after every step, and now and then while it waits
 """
 
 from __future__ import annotations
 
-import platform
 import threading
 import time
 from collections import Counter
@@ -17,10 +16,20 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from craft_stream import __version__
-from craft_stream.observe.metrics import CrawlMetrics
+from craft_stream.observe.families import Families
+from craft_stream.observe.metrics import CRAWL
 
 # Parsing the largest page takes seconds, a broker that is away is waited for up to two minutes.
 STALL_SECONDS: Final = 180.0
+
+# Counts of the store; all others are pages by outcome.
+_COUNTERS: Final = {
+    "responses": "craft_crawl_responses_total",
+    "bytes": "craft_crawl_read_bytes_total",
+    "pairs": "craft_crawl_pairs_total",
+}
+_BEAT: Final = "craft_last_beat_timestamp_seconds"
+_PUBLISHED: Final = "craft_crawl_last_publish_timestamp_seconds"
 
 
 class CrawlRecorder:
@@ -29,46 +38,38 @@ class CrawlRecorder:
     Counts go on from where the store was when this process began, so that they are the process's own, as counters are.
     """
 
-    def __init__(
-        self,
-        before: Mapping[str, int],
-        metrics: CrawlMetrics | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, before: Mapping[str, int], clock: Callable[[], float] = time.time) -> None:
         """`before`: the store's counts at the start; `clock` gives seconds since the epoch."""
-        self.metrics = metrics if metrics is not None else CrawlMetrics()
-        self.metrics.build.info({"version": __version__, "python": platform.python_version()})
+        self._families = Families(CRAWL)
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = Counter(before)
-        self.metrics.last_publish.set(clock())
         self._waiting = 0
         self._beat = clock()
-        self.metrics.last_beat.set(self._beat)
+        for name in (_BEAT, _PUBLISHED):
+            self._families.record(name, self._beat)
 
     def step(self, counts: Mapping[str, int], waiting: int) -> None:
-        """The store's counts, whole, and how many pages wait: "responses", "bytes", "pairs", all else are pages by outcome."""
+        """The store's counts, whole, and how many pages wait."""
+        now = self._clock()
         with self._lock:
-            for name, count in counts.items():
-                more = count - self._counts[name]
-                if more > 0:
-                    self._family(name).inc(more)
-                    if name == "pairs":
-                        self.metrics.last_publish.set(self._clock())
-                    self._counts[name] = count
-            self._waiting, self._beat = waiting, self._clock()
-        self.metrics.waiting.set(waiting)
-        self.metrics.last_beat.set(self._beat)
-
-    def _family(self, name: str) -> Any:
-        if name in ("responses", "bytes", "pairs"):
-            return getattr(self.metrics, name)
-        return self.metrics.pages.labels(name)
+            more = {name: count - self._counts[name] for name, count in counts.items()}
+            self._counts.update(more)
+            self._waiting, self._beat = waiting, now
+        for name, count in more.items():
+            if name in _COUNTERS:
+                self._families.record(_COUNTERS[name], count)
+            else:
+                self._families.record("craft_crawl_pages_total", count, name)
+        if more.get("pairs"):
+            self._families.record(_PUBLISHED, now)
+        self._families.record("craft_crawl_waiting_pages", waiting)
+        self._families.record(_BEAT, now)
 
     @property
     def registry(self) -> CollectorRegistry:
         """Of the metrics."""
-        return self.metrics.registry
+        return self._families.registry
 
     def refresh(self) -> None:
         """Nothing is derived."""

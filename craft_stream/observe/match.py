@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.observe.metrics import Metrics
+from craft_stream.observe.families import Families
 
 # Spending falls with the domain's share of the stream, and jitters by a few percent on a steady one.
 DRIFT: Final = 0.9
@@ -65,19 +65,21 @@ class Match:
             }
         return result
 
-    def export(self, metrics: Metrics) -> None:
+    def export(self, families: Families) -> None:
         """Set the gauges of the distribution match."""
         certificate = self.certificate()
         if not certificate:
             return
-        metrics.budget_realised.set(certificate["realised_rate"])
-        metrics.budget_unspendable.set(certificate["unspendable"])
+        families.record("craft_budget_realised_ratio", certificate["realised_rate"])
+        families.record("craft_budget_unspendable_ratio", certificate["unspendable"])
         if "divergence_nats" in certificate:
-            metrics.divergence.set(certificate["divergence_nats"])
-            metrics.divergence_bound.set(certificate["divergence_bound_nats"])
+            families.record("craft_divergence_nats", certificate["divergence_nats"])
+            families.record("craft_divergence_bound_nats", certificate["divergence_bound_nats"])
             for cluster, share in enumerate(certificate["target_shares"]):
-                metrics.cluster_target_share.labels(cluster).set(share)
-                metrics.cluster_accepted.labels(cluster).set(certificate["accepted_by_cluster"][cluster])
+                families.record("craft_cluster_target_share_ratio", share, cluster)
+                families.record(
+                    "craft_cluster_accepted_pairs", certificate["accepted_by_cluster"][cluster], cluster
+                )
 
 
 def divergence(target: NDArray[np.float64], accepted: NDArray[np.float64]) -> float:

@@ -2,64 +2,109 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partialmethod
+from inspect import signature
 from typing import Any, Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 
 from craft_stream import __version__
-from craft_stream.events import Observer, PartitionState, RebalanceKind, Stage, TransactionResult
+from craft_stream.events import SPENDING, Observer, PartitionState
+from craft_stream.observe.families import Change, Families, Metric
 from craft_stream.observe.match import Match
-from craft_stream.observe.metrics import HELD_STATES, Metrics, outcome
+from craft_stream.observe.metrics import DELTA, HELD_STATES, SNAPSHOT, WORKER, outcome
 from craft_stream.selection.decisions import Decisions, Reason
 
 # The loop beats once a second; a commit may wait a minute for its time-out: two of those are a hang.
 STALL_SECONDS: Final = 120.0
 # Kernels compile and models load before the first beat: a minute on a small machine, five on one that swaps.
 START_SECONDS: Final = 300.0
-# Classes of errors are few, but not only our code names them: beyond this they count as "other".
-MOST_LABEL_VALUES: Final = 64
 
-_LEFT: Final = (PartitionState.RELEASED, PartitionState.LOST)
 _UNREADY: Final = (PartitionState.ASSIGNED, PartitionState.RESTORING)
+# Events whose last arguments the status page shows.
+_SHOWN: Final = ("started", "model", "target", "learner", "published", "primed")
+# By event, its arguments.
+_EVENTS: Final = {
+    name: tuple(signature(method).parameters)[1:]
+    for name, method in vars(Observer).items()
+    if not name.startswith("_")
+}
 
 
-class Recorder(Observer):
+class Tabulated(Observer):
+    """Changes, with each event, the metrics of a table whose rows name it."""
+
+    def __init__(self, table: Iterable[Metric], clock: Callable[[], float]) -> None:
+        self._families = Families(table)
+        self._clock = clock
+        self._last: dict[str, dict[str, Any]] = {}
+        self._rows = {event: list(_rows(table, event)) for event in _EVENTS}
+
+    def _told(self, *arguments: Any, event: str) -> None:
+        if event in _SHOWN:
+            self._last[event] = dict(zip(_EVENTS[event], arguments, strict=True))
+        values = (*arguments, self._clock())
+        for name, read, labels in self._rows[event]:
+            value = read(*values)
+            if value is not None:
+                self._families.record(name, value, *(values[place] for place in labels))
+
+
+def _rows(
+    table: Iterable[Metric], event: str
+) -> Iterator[tuple[str, Callable[..., float | None], list[int]]]:
+    """What an event changes: a metric's name, the value out of the event's arguments and the time, places of the labels."""
+    names = (*_EVENTS[event], "now")
+    for row in table:
+        if event in row.on:
+            yield row.name, _reader(row.on[event], names), [names.index(label) for label in row.labels]
+
+
+def _reader(change: Change, names: tuple[str, ...]) -> Callable[..., float | None]:
+    """Take from an event's arguments, whose names these are, what a row wants."""
+    if isinstance(change, str):
+        place = names.index(change)
+        return lambda *values: values[place]
+    if callable(change):
+        places = [names.index(name) for name in signature(change).parameters]
+        return lambda *values: change(*(values[place] for place in places))
+    return lambda *_: change
+
+
+for _event in _EVENTS:
+    setattr(Tabulated, _event, partialmethod(Tabulated._told, event=_event))
+
+
+class Recorder(Tabulated):
     """Keeps every event as metrics and as the present state; the worker calls it, HTTP threads read it."""
 
-    def __init__(self, metrics: Metrics | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since the epoch; tests move it by hand."""
-        self.metrics = metrics if metrics is not None else Metrics()
-        self._clock = clock
+        super().__init__(WORKER, clock)
         self._lock = threading.Lock()
         self._match = Match()
         self._states: dict[int, PartitionState] = {}
         self._versions: dict[int, int] = {}
-        self._model: dict[str, Any] = {}
-        self._worker: dict[str, Any] = {}
-        self._target: dict[str, Any] = {}
-        self._learner: dict[str, Any] = {"active": False, "pairs_seen": 0}
-        self._label_values: dict[str, set[str]] = {}
+        self._deltas: Counter[int] = Counter()
         self._begun = clock()
         self._beat: float | None = None
         self._joined = False
         self._stopped = False
         self._breaker_open = False
-        self.metrics.build.info({"version": __version__, "python": platform.python_version()})
-        self.metrics.last_commit.set(self._begun)
-        self.metrics.last_beat.set(self._begun)
+        for name in ("craft_last_commit_timestamp_seconds", "craft_last_beat_timestamp_seconds"):
+            self._families.record(name, self._begun)
 
     # What the HTTP endpoints ask.
 
     @property
     def registry(self) -> CollectorRegistry:
         """Of the metrics."""
-        return self.metrics.registry
+        return self._families.registry
 
     def alive(self) -> str | None:
         """None while the loop turns, else what is wrong."""
@@ -88,278 +133,119 @@ class Recorder(Observer):
 
     def state(self) -> dict[str, Any]:
         """The present state, ready for JSON: worker, partitions, model, target, learner, certificate."""
+        told = {event: self._last.get(event, {}) for event in _SHOWN}
         with self._lock:
             return {
-                "worker": dict(self._worker),
+                "worker": told["started"] | {"version": __version__, "started": self._begun},
                 "partitions": [
                     {"partition": p, "state": str(state), "model_version": self._versions.get(p)}
                     | self._match.partition(p)
                     for p, state in sorted(self._states.items())
                 ],
-                "model": dict(self._model),
-                "target": dict(self._target),
-                "learner": dict(self._learner),
+                "model": told["model"],
+                "target": told["target"],
+                "learner": told["learner"] | {"published": told["published"], "primed": told["primed"]},
                 "certificate": self._match.certificate(),
             }
 
     def refresh(self) -> None:
         """Bring what is derived from several partitions up to date; called before each scrape."""
         with self._lock:
-            self._match.export(self.metrics)
+            self._match.export(self._families)
 
-    # What the worker tells.
+    # What is kept beside the metrics, or put together from several events.
 
-    def started(self, group_id: str, input_topic: str, parameters_digest: str, rate: float) -> None:
-        """Keep who this is."""
-        with self._lock:
-            self._worker = {
-                "group": group_id,
-                "topic": input_topic,
-                "parameters": parameters_digest,
-                "budget": rate,
-                "version": __version__,
-                "started": self._clock(),
-            }
-        self.metrics.parameters.info({"digest": parameters_digest})
-        self.metrics.budget_wanted.set(rate)
+    def started(self, group: str, topic: str, parameters: str, budget: float, /) -> None:
+        """Expose the digest."""
+        super().started(group, topic, parameters, budget)
+        about = "Digest of the parameters in force, in a label."
+        self._families.info("craft_parameters", about, {"digest": parameters})
 
     def beat(self) -> None:
         """Note the time."""
+        super().beat()
         self._beat = self._clock()
-        self.metrics.last_beat.set(self._beat)
 
-    def joined(self, partitions: frozenset[int]) -> None:
+    def joined(self, partitions: frozenset[int], /) -> None:
         """Ready from here on, as far as the group goes; what is no longer held is forgotten."""
         with self._lock:
             self._joined = True
             for partition in set(self._states) - partitions:
                 self._forget(partition)
-        self._count_states()
+            self._count_states()
 
     def stopped(self) -> None:
         """No longer ready; still alive, since ending is not hanging."""
-        with self._lock:
-            self._stopped = True
+        self._stopped = True
 
-    def partition_state(self, partition: int, state: PartitionState) -> None:
+    def partition_state(self, partition: int, state: PartitionState, /) -> None:
         """Count partitions by state, and drop every series of one that is gone."""
         with self._lock:
-            if state in _LEFT:
-                self._forget(partition)
-            else:
+            if state in HELD_STATES:
                 self._states[partition] = state
-                if state is PartitionState.ASSIGNED:  # it waits for its restore, which may be long in coming
-                    self.metrics.restore_progress.labels(partition).set(0)
-        self._count_states()
+                self._families.hold(partition)
+            else:
+                self._forget(partition)
+            self._count_states()
+        super().partition_state(partition, state)
 
-    def rebalanced(self, kind: RebalanceKind, partitions: int, seconds: float) -> None:
-        """Count and time."""
-        self.metrics.rebalances.labels(kind).inc()
-        self.metrics.rebalance_duration.labels(kind).observe(seconds)
+    def decided(self, partition: int, decisions: Decisions, rejected_kept: int, /) -> None:
+        """Count by reason."""
+        super().decided(partition, decisions, rejected_kept)
+        for code in np.unique(decisions.reason):
+            reason = Reason(code)
+            count = int(np.count_nonzero(decisions.reason == code))
+            self._families.record("craft_decisions_total", count, outcome(reason), reason.label)
 
-    def consumed(self, partition: int, records: int, size: int) -> None:
-        """Count."""
-        self.metrics.records_consumed.inc(records)
-        self.metrics.bytes_consumed.inc(size)
-
-    def in_flight(self, records: int, size: int) -> None:
-        """Set."""
-        self.metrics.records_in_flight.set(records)
-        self.metrics.bytes_in_flight.set(size)
-
-    def poll_interval_used(self, share: float) -> None:
-        """Observe."""
-        self.metrics.poll_interval_used.observe(share)
-
-    def lag(self, partition: int, records: int, seconds: float) -> None:
-        """Set, for a partition that is held."""
-        with self._lock:
-            if partition in self._states:
-                self.metrics.lag_records.labels(partition).set(records)
-                self.metrics.lag_seconds.labels(partition).set(seconds)
-
-    def decided(self, partition: int, decisions: Decisions, rejected_kept: int) -> None:
-        """Count: the worker says so once the transaction is committed, so each pair counts once."""
-        for reason, count in enumerate(np.bincount(decisions.reason).tolist()):
-            if count:
-                self.metrics.decisions.labels(outcome(Reason(reason)), Reason(reason).label).inc(count)
-        self.metrics.judged.inc(int(np.isfinite(decisions.quality).sum()))
-        self.metrics.rejected_kept.inc(rejected_kept)
-        if len(decisions) and np.isfinite(decisions.threshold[-1]):
-            with self._lock:
-                if partition in self._states:
-                    self.metrics.threshold.labels(partition).set(float(decisions.threshold[-1]))
-
-    def dead_letters(self, partition: int, stage: Stage, reason: str, records: int) -> None:
-        """Count, once their transaction is committed."""
-        self.metrics.dead_letters.labels(stage, self._bounded("reason", reason)).inc(records)
-
-    def breaker(self, open_: bool, share: float) -> None:
-        """Set; an open breaker also takes readiness away."""
+    def breaker(self, open_: bool, share: float, /) -> None:
+        """An open breaker takes readiness away."""
+        super().breaker(open_, share)
         self._breaker_open = open_
-        self.metrics.breaker_open.set(open_)
-        self.metrics.dead_letter_ratio.set(share)
-
-    def stage(self, stage: Stage, seconds: float, records: int) -> None:
-        """Observe."""
-        self.metrics.stage_duration.labels(stage).observe(seconds)
-
-    def transaction(self, result: TransactionResult, seconds: float, records: int) -> None:
-        """Count and time; a commit is progress."""
-        self.metrics.transactions.labels(result).inc()
-        self.metrics.transaction_duration.observe(seconds)
-        if result is TransactionResult.COMMITTED:
-            self.metrics.last_commit.set(self._clock())
-
-    def embedded(self, pairs: int) -> None:
-        """Count."""
-        self.metrics.embedded.inc(pairs)
-
-    def latency(self, seconds: float, records: int) -> None:
-        """Observe; clocks that disagree can make it negative, which counts as nothing."""
-        self.metrics.latency.observe(max(0.0, seconds))
-
-    def recovered(self) -> None:
-        """Count."""
-        self.metrics.recoveries.inc()
-
-    def restoring(self, partition: int, share: float) -> None:
-        """Set, for a partition that is held."""
-        with self._lock:
-            if partition in self._states:
-                self.metrics.restore_progress.labels(partition).set(share)
 
     def restored(
-        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int
+        self, partition: int, seconds: float, size: int, attempts: int, deltas: int, written_ms: int, /
     ) -> None:
-        """Count and time; what the partition has of whole ledger and deltas goes on from here."""
-        self.metrics.restore_duration.observe(seconds)
-        self.metrics.restore_bytes.inc(size)
-        self.metrics.restore_retries.inc(max(0, attempts - 1))
-        with self._lock:
-            if partition in self._states:
-                self.metrics.restore_progress.labels(partition).set(1)
-                self.metrics.pending_deltas.labels(partition).set(deltas)
-                # A partition without any begins one with its first transaction.
-                written = written_ms / 1000 if written_ms else self._clock()
-                self.metrics.snapshot_timestamp.labels(partition).set(written)
+        """What the partition has of deltas goes on from here."""
+        super().restored(partition, seconds, size, attempts, deltas, written_ms)
+        self._pending(partition, deltas)
 
-    def ledger_damaged(self, partition: int, outcome: str) -> None:
-        """Count."""
-        self.metrics.ledger_damaged.labels(outcome).inc()
+    def ledger_written(self, partition: int, kind: str, size: int, /) -> None:
+        """The deltas before a snapshot are no longer needed."""
+        super().ledger_written(partition, kind, size)
+        if kind == SNAPSHOT:
+            self._pending(partition, 0)
+        elif kind == DELTA:
+            self._pending(partition, self._deltas[partition] + 1)
 
-    def ledger_written(self, partition: int, kind: str, size: int) -> None:
-        """Count; a whole ledger also sets its size and time, and the deltas before it are no longer needed."""
-        self.metrics.ledger_written.labels(kind).inc(size)
-        if kind == "whole":
-            self.metrics.snapshots.inc()
-            self.metrics.snapshot_bytes.set(size)
-        with self._lock:
-            if partition not in self._states:
-                return
-            if kind == "whole":
-                self.metrics.snapshot_timestamp.labels(partition).set(self._clock())
-                self.metrics.pending_deltas.labels(partition).set(0)
-            elif kind == "delta":
-                self.metrics.pending_deltas.labels(partition).inc()
-
-    def snapshot(self, partition: int, seconds: float, size: int) -> None:
-        """Time it."""
-        self.metrics.snapshot_duration.observe(seconds)
-
-    def snapshot_failed(self, partition: int) -> None:
-        """Count."""
-        self.metrics.snapshot_failures.inc()
-
-    def ledger(self, partition: int, summary: Mapping[str, Any]) -> None:
+    def ledger(self, partition: int, summary: Mapping[str, Any], /) -> None:
         """Keep it; `refresh` puts the partitions together."""
         with self._lock:
-            if partition in self._states:
-                self.metrics.drift_detections.inc(self._match.update(partition, summary))
+            fell = partition in self._states and self._match.update(partition, summary)
+        if fell:
+            self.drifted(partition, SPENDING)
 
-    def drifted(self, partition: int, signal: str) -> None:
-        """Count it."""
-        self.metrics.drift_detections.inc()
-
-    def model(self, header: Mapping[str, Any], size: int) -> None:
-        """Keep the header of the newest version."""
-        with self._lock:
-            self._model = dict(header) | {"bytes": size}
-        self.metrics.model_loaded_version.set(header.get("version", 0))
-        self.metrics.model_published.set(header.get("published_at_ms", 0) / 1000)
-        self.metrics.model_bytes.set(size)
-        self.metrics.target_pairs.set(header.get("target_pairs", 0))
-        self.metrics.target_version.set(_number(str(header.get("target_version", ""))))
-
-    def model_in_force(self, partition: int, version: int) -> None:
+    def model_in_force(self, partition: int, version: int, /) -> None:
         """Show the oldest version that decides here, of the partitions that are held."""
         with self._lock:
             if partition in self._states:
                 self._versions[partition] = version
-                self.metrics.model_version.set(min(self._versions.values()))
-
-    def target(self, version: str, pairs: int) -> None:
-        """Keep the target as read, which may be ahead of the model's."""
-        with self._lock:
-            self._target = {"version": version, "pairs": pairs}
-
-    def target_reread(self, pairs: int) -> None:
-        """Count."""
-        self.metrics.target_rereads.inc()
-
-    def learner(self, active: bool, pairs_seen: int) -> None:
-        """Set."""
-        with self._lock:
-            self._learner |= {"active": active, "pairs_seen": pairs_seen}
-        self.metrics.learner_active.set(active)
-        self.metrics.learner_pairs.set(pairs_seen)
-
-    def published(self, version: int, seconds: float, size: int) -> None:
-        """Count and time."""
-        with self._lock:
-            self._learner |= {"published_version": version, "published_bytes": size}
-        self.metrics.models_published.inc()
-        self.metrics.publish_duration.observe(seconds)
-
-    def pruned(self, versions: int) -> None:
-        """Count."""
-        self.metrics.models_pruned.inc(versions)
-
-    def primed(self, pairs: int, seconds: float) -> None:
-        """Keep what the learner knew before the first decision."""
-        with self._lock:
-            self._learner |= {"primed_pairs": pairs, "primed_seconds": seconds}
-
-    def error(self, kind: str) -> None:
-        """Count."""
-        self.metrics.errors.labels(self._bounded("kind", kind)).inc()
+                self._families.record("craft_model_version", min(self._versions.values()))
 
     # Helpers.
 
+    def _pending(self, partition: int, deltas: int) -> None:
+        self._deltas[partition] = deltas
+        self._families.record("craft_ledger_pending_deltas", deltas, partition)
+
     def _count_states(self) -> None:
-        with self._lock:
-            for state in HELD_STATES:
-                self.metrics.partitions.labels(state).set(
-                    sum(held is state for held in self._states.values())
-                )
+        counts = Counter(self._states.values())
+        for state in HELD_STATES:
+            self._families.record("craft_partitions", counts[state], state)
 
     def _forget(self, partition: int) -> None:
-        """Remove a partition's series: another process has them now. The lock is held."""
+        """Another process tells of this partition now. The lock is held."""
         self._states.pop(partition, None)
         self._versions.pop(partition, None)
+        self._deltas.pop(partition, None)
         self._match.forget(partition)
-        for family in self.metrics.by_partition:
-            family.remove_by_labels({"partition": str(partition)})
-
-    def _bounded(self, label: str, value: str) -> str:
-        with self._lock:
-            known = self._label_values.setdefault(label, set())
-            if value not in known and len(known) >= MOST_LABEL_VALUES:
-                return "other"
-            known.add(value)
-            return value
-
-
-def _number(target_version: str) -> int:
-    """48 bits of a hash, exact in a sample's float64: equal numbers, equal targets, no label that grows."""
-    return int.from_bytes(hashlib.sha256(target_version.encode()).digest()[:6], "big")
+        self._families.forget(partition)

@@ -397,7 +397,6 @@ class Worker:
     def _tell(self, partition: int, outcome: Outcome, end: int | None, now: float) -> None:
         observer = self._observer
         observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
-        observer.embedded(outcome.decisions.embedded)
         held = self._held.get(partition)
         for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
             log.warning(

@@ -145,7 +145,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
     ),
     "Does what is accepted match the target": (
         Panel(
-            "KL(target || accepted)", "Over the clusters; the bound is what the quotas guarantee.", "none",
+            "KL(target || accepted)", "Over the clusters; the bound is what the duals guarantee.", "none",
             (("craft:divergence:nats{@}", "{{group}}"), ("max by (group) (craft_divergence_bound_nats{@})", "bound {{group}}")),
             "CraftDistributionMismatch",
         ),
@@ -173,8 +173,9 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             top=0.1,
         ),
         Panel(
-            "Drift", "Times an hour that the stream came to hold less of the domain than it had.", "none",
-            (("sum (increase(craft_drift_detections_total{@}[1h]))", "detections"),), "CraftBudgetNotSpendable", top=1,
+            "Drift", "Times an hour, by signal; spending: the stream came to hold less of the domain than it had.", "none",
+            (("sum by (signal) (increase(craft_drift_detections_total{@}[1h]))", "{{signal}}"),),
+            "CraftBudgetNotSpendable", top=1,
         ),
     ),
     "Kafka": (
@@ -246,24 +247,24 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ((rate("craft_ledger_written_bytes_total", by="kind"), "{{kind}}"),), kind="stack",
         ),
         Panel(
-            "Deltas since the whole ledger", "What a restore must replay, by partition.", "none",
+            "Deltas since the snapshot", "What a restore must replay, by partition.", "none",
             (("max by (partition) (craft_ledger_pending_deltas{@})", "partition {{partition}}"),), "CraftSnapshotStale",
         ),
         Panel(
-            "Age of the whole ledger", "Since the oldest of a worker's partitions was written.", "s",
+            "Age of the snapshot", "Of the newest of each partition, the oldest of a worker.", "s",
             (("time() - min by (instance) (craft_ledger_snapshot_timestamp_seconds{@})", "{{instance}}"),),
             "CraftSnapshotStale",
         ),
         Panel(
-            "Size of the whole ledger", "The last one written.", "bytes",
+            "Size of a snapshot", "The last one of a ledger that was written.", "bytes",
             (("max by (instance) (craft_ledger_snapshot_bytes{@})", "{{instance}}"),),
         ),
         Panel(
-            "Making a whole ledger", "Time, as a part of its transaction.", "s",
+            "Making a snapshot", "Time, as a part of its transaction.", "s",
             quantiles("craft_ledger_snapshot_duration_seconds", over="1h"), "CraftSnapshotStale",
         ),
         Panel(
-            "Whole ledgers in 15 minutes", "Written; and failed: not made, or their transaction was not committed.", "none",
+            "Snapshots in 15 minutes", "Written; and failed: not made, or their transaction was not committed.", "none",
             (
                 ("sum by (instance) (increase(craft_ledger_snapshots_total{@}[15m]))", "written {{instance}}"),
                 ("sum by (instance) (increase(craft_ledger_snapshot_failures_total{@}[15m]))", "failed {{instance}}"),

@@ -21,7 +21,10 @@ import pytest
 import yaml
 
 from connectors.kafka.admin import COMPACTED, TopicPlan, plans
-from craft_stream.observe.metrics import UNITS, CrawlMetrics, Metrics
+from craft_stream.observe.crawl import CrawlRecorder
+from craft_stream.observe.families import UNITS
+from craft_stream.observe.metrics import CRAWL, WORKER
+from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings, known_names
 
 ROOT = Path(__file__).parents[2]
@@ -49,12 +52,19 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
+def families() -> Iterator[Any]:
+    """Of a worker and of a crawl, as a scrape brings them."""
+    worker = Recorder()
+    worker.started("group", "topic", "digest", 0.1)
+    for watched in (worker, CrawlRecorder({})):
+        yield from watched.registry.collect()
+
+
 def metric_names() -> set[str]:
     """Every name that a scrape can bring, without what Prometheus adds."""
     return {
         f"{family.name}{suffix}"
-        for metrics in (Metrics(), CrawlMetrics())
-        for family in metrics.registry.collect()
+        for family in families()
         for suffix in {
             "counter": ("_total",),
             "histogram": ("_bucket", "_sum", "_count"),
@@ -142,31 +152,30 @@ def test_every_metric_has_help_and_unit() -> None:
         "open", "pairs", "pages", "partitions", "published", "pruned", "records", "records_consumed", "rebalances",
         "recoveries", "rereads", "responses", "restore_retries", "score", "failures", "snapshots", "transactions", "version",
     }  # fmt: skip
-    for metrics in (Metrics(), CrawlMetrics()):
-        for family in metrics.registry.collect():
-            if not family.name.startswith("craft_"):
-                continue
-            assert re.fullmatch(r"[A-Z0-9].{10,120}\.", family.documentation), family.name
-            if family.unit:
-                assert family.unit in UNITS
-                assert family.name.endswith(f"_{family.unit}")
-            elif family.type != "info":
-                assert any(family.name.endswith(f"_{word}") for word in counted), family.name
+    for family in families():
+        if not family.name.startswith("craft_"):
+            continue
+        assert re.fullmatch(r"[A-Z0-9].{10,120}\.", family.documentation), family.name
+        if family.unit:
+            assert family.unit in UNITS
+            assert family.name.endswith(f"_{family.unit}")
+        elif family.type != "info":
+            assert any(family.name.endswith(f"_{word}") for word in counted), family.name
 
 
 def test_names_follow_the_conventions() -> None:
     """Prefix, and only the labels that are bounded; partitions and clusters on a few families only."""
     allowed = {
-        "outcome", "reason", "stage", "kind", "state", "result", "partition", "cluster", "version", "python", "digest", "le",
+        "outcome", "reason", "stage", "kind", "state", "result", "signal", "partition", "cluster",
     }  # fmt: skip
-    metrics = Metrics()
-    families = [family for family in vars(metrics).values() if hasattr(family, "_labelnames")]
-    assert len(families) > 40
-    for family in families:
-        assert family._name.startswith("craft_")
-        assert set(family._labelnames) <= allowed
-    assert sum("cluster" in family._labelnames for family in families) <= 3
-    assert sum("partition" in family._labelnames for family in families) == len(metrics.by_partition)
+    for row in (*WORKER, *CRAWL):
+        assert row.name.startswith("craft_")
+        assert set(row.labels) <= allowed
+        assert not row.buckets or row.buckets == tuple(sorted(row.buckets))
+    assert sum("cluster" in row.labels for row in WORKER) <= 3
+    assert [row.name for row in WORKER if "partition" in row.labels] == [
+        row.name for row in WORKER if row.labels == ("partition",)
+    ]
 
 
 def test_each_alert_has_a_test_that_fires() -> None:

@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.events import Observer, PartitionState, Stage, TransactionResult
+from craft_stream.events import DRIFTS, SPENDING, Observer, PartitionState, Stage, TransactionResult
 from craft_stream.observe.crawl import CrawlRecorder
+from craft_stream.observe.families import MOST_LABEL_VALUES
 from craft_stream.observe.http import Server
 from craft_stream.observe.match import divergence
-from craft_stream.observe.recorder import MOST_LABEL_VALUES, STALL_SECONDS, START_SECONDS, Recorder
+from craft_stream.observe.metrics import DELTA, SNAPSHOT, WORKER
+from craft_stream.observe.recorder import STALL_SECONDS, START_SECONDS, Recorder
 from craft_stream.parameters import Parameters
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
+from craft_stream.selection.monitor import SIGNALS
 
 
 class Clock:
@@ -46,7 +49,7 @@ def decisions(*reasons: Reason) -> Decisions:
 
 
 def value(recorder: Recorder, name: str, **labels: str) -> float | None:
-    return recorder.metrics.registry.get_sample_value(name, labels)
+    return recorder.registry.get_sample_value(name, labels)
 
 
 @pytest.fixture
@@ -90,12 +93,13 @@ def test_decisions_are_counted_by_reason(batches: list[list[Reason]]) -> None:
     assert (
         value(recorder, "craft_judged_total")
         == value(recorder, "craft_rejected_kept_total")
+        == value(recorder, "craft_embedded_total")
         == len(everything)
     )
 
 
-def test_the_age_of_a_whole_ledger_is_its_own(recorder: Recorder, clock: Clock) -> None:
-    """A restore takes over the time of the record and the deltas since; a new whole ledger begins both anew."""
+def test_the_age_of_a_snapshot_is_its_own(recorder: Recorder, clock: Clock) -> None:
+    """A restore takes over the time of the record and the deltas since; a new snapshot begins both anew."""
     recorder.partition_state(3, PartitionState.ASSIGNED)
     assert value(recorder, "craft_restore_progress_ratio", partition="3") == 0
     recorder.restoring(3, 0.4)
@@ -103,10 +107,10 @@ def test_the_age_of_a_whole_ledger_is_its_own(recorder: Recorder, clock: Clock) 
     recorder.restored(3, 0.2, 1000, 2, 17, 600_000)
     assert value(recorder, "craft_restore_progress_ratio", partition="3") == 1
     assert value(recorder, "craft_ledger_snapshot_timestamp_seconds", partition="3") == 600
-    recorder.ledger_written(3, "delta", 10)
+    recorder.ledger_written(3, DELTA, 10)
     assert value(recorder, "craft_ledger_pending_deltas", partition="3") == 18
     recorder.snapshot(3, 0.3, 5000)
-    recorder.ledger_written(3, "whole", 5000)
+    recorder.ledger_written(3, SNAPSHOT, 5000)
     assert value(recorder, "craft_ledger_pending_deltas", partition="3") == 0
     assert value(recorder, "craft_ledger_snapshot_timestamp_seconds", partition="3") == clock.now
     assert value(recorder, "craft_ledger_snapshot_bytes") == 5000
@@ -116,17 +120,14 @@ def test_the_age_of_a_whole_ledger_is_its_own(recorder: Recorder, clock: Clock) 
 
 
 def test_what_alerts_count_is_counted(recorder: Recorder) -> None:
-    """Failures of whole ledgers, damage by outcome, pairs embedded, targets read again, versions withdrawn."""
+    """Failures of snapshots, damage by outcome, targets read again, versions withdrawn."""
     recorder.snapshot_failed(0)
     recorder.ledger_damaged(0, "fell_back")
-    recorder.embedded(7)
-    recorder.embedded(5)
     recorder.target_reread(100)
     recorder.pruned(3)
     assert value(recorder, "craft_ledger_snapshot_failures_total") == 1
     assert value(recorder, "craft_ledger_damaged_total", outcome="fell_back") == 1
     assert value(recorder, "craft_ledger_damaged_total", outcome="refused") == 0
-    assert value(recorder, "craft_embedded_total") == 12
     assert value(recorder, "craft_target_rereads_total") == 1
     assert value(recorder, "craft_models_pruned_total") == 3
 
@@ -215,7 +216,7 @@ def test_a_partition_that_left_leaves_no_series(recorder: Recorder) -> None:
     recorder.partition_state(7, PartitionState.ACTIVE)
     recorder.lag(7, 10, 2.0)
     recorder.decided(7, decisions(Reason.ACCEPTED), 0)
-    recorder.ledger_written(7, "whole", 100)
+    recorder.ledger_written(7, SNAPSHOT, 100)
     assert value(recorder, "craft_lag_records", partition="7") == 10
     recorder.partition_state(7, PartitionState.LOST)
     recorder.lag(7, 11, 2.0)
@@ -228,7 +229,7 @@ def get_text(recorder: Recorder) -> str:
     from prometheus_client import generate_latest
 
     recorder.refresh()
-    return generate_latest(recorder.metrics.registry).decode()
+    return generate_latest(recorder.registry).decode()
 
 
 def summary(accepted: list[int], **more: Any) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def test_drift_is_counted_when_spending_falls(recorder: Recorder) -> None:
     for spending in (1.0, 0.95, 0.5, 0.4, 1.0, 0.5):
         recorder.ledger(0, summary([1, 1, 1], spending=spending))
     recorder.refresh()
-    assert value(recorder, "craft_drift_detections_total") == 2
+    assert value(recorder, "craft_drift_detections_total", signal=SPENDING) == 2
     assert value(recorder, "craft_budget_unspendable_ratio") == pytest.approx(0.5)
 
 
@@ -291,7 +292,7 @@ def test_error_classes_are_bounded(recorder: Recorder) -> None:
     """However many names of errors come, the label has at most so many values and loses no count."""
     for k in range(2 * MOST_LABEL_VALUES):
         recorder.error(f"Error{k}")
-    family = next(f for f in recorder.metrics.registry.collect() if f.name == "craft_errors")
+    family = next(f for f in recorder.registry.collect() if f.name == "craft_errors")
     samples = [s for s in family.samples if s.name == "craft_errors_total"]
     assert len(samples) == MOST_LABEL_VALUES + 1
     assert sum(s.value for s in samples) == 2 * MOST_LABEL_VALUES
@@ -309,9 +310,24 @@ def test_target_versions_compare_as_numbers(recorder: Recorder) -> None:
 
 
 def test_every_event_is_recorded() -> None:
-    """No event of the protocol is dropped for want of an implementation."""
+    """No event is dropped: each changes a metric of the table or is a method of the recorder, or is shown."""
     events = {name for name in vars(Observer) if not name.startswith("_")}
-    assert events == {name for name in events if name in vars(Recorder)}
+    tabulated = {event for row in WORKER for event in row.on}
+    assert tabulated <= events
+    assert events - tabulated - set(vars(Recorder)) == {"target", "primed"}
+    recorder = Recorder()
+    recorder.target("a1b2", 7)
+    recorder.primed(20, 1.5)
+    assert recorder.state()["target"] == {"version": "a1b2", "pairs": 7}
+    assert recorder.state()["learner"]["primed"] == {"pairs": 20, "seconds": 1.5}
+
+
+def test_drifts_are_told_by_signal(recorder: Recorder) -> None:
+    """The monitor's signals are in the closed list, and each has a count of its own."""
+    assert set(SIGNALS) | {SPENDING} == set(DRIFTS)
+    recorder.drifted(0, "clean")
+    counts = [value(recorder, "craft_drift_detections_total", signal=signal) for signal in DRIFTS]
+    assert counts == [float(signal == "clean") for signal in DRIFTS]
 
 
 def test_endpoints(recorder: Recorder, server: Server) -> None:
