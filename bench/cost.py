@@ -39,11 +39,10 @@ from craft_stream.cli.interpreter import lighten
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.messages import Message
-from craft_stream.reading.decoding import decode_messages, location
+from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
-from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.writing.accepted import accepted_records
 from craft_stream.writing.decisions import decision_lines
 from tests.integration.deployment import COMMAND, ROOT
@@ -111,29 +110,25 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
             buffered += messages(DefaultRecordBatch(data), WHERE)
         if len(buffered) < BATCH:
             continue
-        with watch.stage("decode"):
-            decoded = decode_messages(buffered, settings.record, "dead-letter")
-        with watch.stage("tokens"):
-            texts = TokenizedPairs.of(decoded.batch)
+        with watch.stage("read"):
+            chunk = Chunk.read(buffered, settings.record)
+        batch = chunk.pairs.batch
         if model is None or learner.due:
             if model is None:
-                learner.observe(decoded.batch)
+                learner.observe(batch)
             with watch.stage("publish"):
                 model = learner.publish()
             versions += 1
         with watch.stage("decide"):
-            decisions = selector.decide(texts, ledger, model)
+            decisions = selector.decide(chunk.pairs, ledger, model)
         with watch.stage("write"):
-            rows = np.flatnonzero(decisions.accepted)
-            places = [location(decoded.messages[row]) for row in rows.tolist()]
-            accepted_records(decoded.messages, decisions, rows, places, digest)
-            names = [decoded.pair(row).id for row in rows.tolist()]
-            decision_lines(decisions, rows, places, names, digest)
+            accepted_records(chunk, decisions, digest)
+            decision_lines(chunk, decisions, np.flatnonzero(decisions.accepted), digest)
         with watch.stage("ledger"):
             ledger.delta()
         with watch.stage("learn"):
-            learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))
-            learner.observe(decoded.batch)
+            learner.observe_accepted(batch.take(np.flatnonzero(decisions.accepted)))
+            learner.observe(batch)
         counted += len(buffered)
         if counted >= arguments.warm and not watch.seconds.get("warm"):
             watch.seconds.clear()
@@ -151,14 +146,14 @@ def observe_target(learner: Learner, arguments: argparse.Namespace) -> None:
         Message(line, n)
         for n, line in enumerate(lines(arguments.corpus / "target" / f"{arguments.domain}.jsonl.zst"))
     ]
-    decoded = decode_messages(target, Settings().record, "skip")
-    learner.observe_target([pair.id for pair in decoded.pairs], decoded.batch)
+    chunk = Chunk.read(target, Settings().record)
+    learner.observe_target(chunk.identifiers(), chunk.pairs.batch)
 
 
 def linear(arguments: argparse.Namespace) -> dict[str, Any]:
     """CPU microseconds a pair in every million, learner and versions included, and MiB held after it.
 
-    Those of the engine are without reading the records: tokens, encoder, scores, decisions, learning.
+    Those of the engine are without reading the records: encoder, scores, decisions, learning.
     """
     settings = Settings.load(None, [f"budget.rate={arguments.rate}"])
     parameters, encoder = settings.parameters(), load_encoder()
@@ -173,17 +168,18 @@ def linear(arguments: argparse.Namespace) -> dict[str, Any]:
     for start in range(0, arguments.pairs, BATCH):
         made = [fresh(records, number) for number in range(start, min(start + BATCH, arguments.pairs))]
         began = time.process_time()
-        decoded = decode_messages(made, settings.record, "dead-letter")
+        chunk = Chunk.read(made, settings.record)
+        batch = chunk.pairs.batch
         reading += time.process_time() - began
         if model is None:
-            learner.observe(decoded.batch)
+            learner.observe(batch)
         if model is None or learner.due:
             model = learner.publish()
-        decisions = selector.decide(TokenizedPairs.of(decoded.batch), ledger, model)
+        decisions = selector.decide(chunk.pairs, ledger, model)
         ledger.delta()
         ledger.closed_pages()
-        learner.observe_accepted(decoded.batch.take(np.flatnonzero(decisions.accepted)))
-        learner.observe(decoded.batch)
+        learner.observe_accepted(batch.take(np.flatnonzero(decisions.accepted)))
+        learner.observe(batch)
         spent += time.process_time() - began
         if (start + len(made)) % MILLION == 0:
             rows.append(

@@ -15,14 +15,13 @@ import numpy as np
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.ports.transport import Reader
-from craft_stream.reading.decoding import Decoded, decode_messages
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
-from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_records import LedgerRecords
 from craft_stream.topics.model_log import ModelStore
 
@@ -135,7 +134,7 @@ class Recomputation:
         if offset > self.ledger.next_offset:
             self.ledger.skip(offset - 1)
 
-    def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Decoded, Decisions]]:
+    def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Chunk, Decisions]]:
         """Decide up to `stop`, chunk by chunk, from where `begin` or `begin_empty` has put the ledger.
 
         Raises:
@@ -147,16 +146,11 @@ class Recomputation:
             return
         known = [offset for offset in self._stretch.records.starts() if start < offset <= stop]
         topic, partition = self._settings.kafka.input_topic, self._stretch.partition
-        policy = self._settings.errors.policies.decode
         for first, end in itertools.pairwise([start, *known, *([stop] if stop not in known else [])]):
             for messages in self._reader.read(topic, partition, first, end):
                 for at in range(0, len(messages), limit):
-                    decoded = decode_messages(
-                        messages[at : at + limit],
-                        self._settings.record,
-                        "skip" if policy == "fail" else policy,
-                    )
-                    yield decoded, self._decide(decoded)
+                    chunk = Chunk.read(messages[at : at + limit], self._settings.record)
+                    yield chunk, self._decide(chunk)
             if end in known:
                 self._compare(end)
 
@@ -170,19 +164,20 @@ class Recomputation:
         if written.digest() != self.ledger.digest():
             self.disagreeing.append(offset)
 
-    def _decide(self, decoded: Decoded) -> Decisions:
-        batch, texts, listed = decoded.batch, TokenizedPairs.of(decoded.batch), decoded.mask(self._listed)
+    def _decide(self, chunk: Chunk) -> Decisions:
+        pairs = chunk.pairs
+        listed = None if self._listed is None else self._listed.matches(pairs.batch, chunk.origins)
         # Cut where another Model came into force: each piece is decided with the one that was.
-        places = np.searchsorted(self._offsets, batch.positions, "right")
-        cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(batch)]
+        places = np.searchsorted(self._offsets, pairs.batch.positions, "right")
+        cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(pairs)]
         parts = []
         for start, stop in itertools.pairwise(cuts):
             if start < stop:
                 model = self._in_force(int(places[start]))
                 own = None if listed is None else listed[start:stop]
-                parts.append(self._selector.decide(texts.slice(start, stop), self.ledger, model, own))
-        if decoded.last_offset >= self.ledger.next_offset:
-            self.ledger.skip(decoded.last_offset)
+                parts.append(self._selector.decide(pairs.slice(start, stop), self.ledger, model, own))
+        if self.ledger.next_offset < chunk.end:
+            self.ledger.skip(chunk.end - 1)
         return Decisions.concatenate(parts) if parts else Decisions.none()
 
     def _in_force(self, place: int) -> Model:

@@ -22,7 +22,7 @@ from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.topics.model_log import ModelStore
-from craft_stream.writing.decisions import decision_json
+from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer()
 
@@ -152,14 +152,13 @@ def _audit(
         + (f"; {found.missed} offsets before cannot be recomputed any more" if found.missed else "")
     )
     written = _written(evidence, settings, partition, max(begun, start), stop)
-    for decoded, decisions in work.run(stop):
+    for chunk, decisions in work.run(stop):
         found.decided += int((decisions.positions >= start).sum())
         for row in _noteworthy(decisions, written, start):
-            identity = f"{topic}/{partition}/{int(decisions.positions[row])}"
+            identity = chunk.message(row).location
             line = written.pop(int(decisions.positions[row]), None)
-            made = orjson.loads(
-                decision_json(decisions, row, identity, decoded.pair(row).id, selector.parameters.digest)
-            )
+            (text,) = decision_lines(chunk, decisions, np.array([row]), selector.parameters.digest)
+            made = orjson.loads(text)
             found.compared += 1
             if line is None:
                 found.wrong.append(f"{identity}: should have been accepted, and no decision is written")

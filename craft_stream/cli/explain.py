@@ -69,7 +69,7 @@ def explain(
     ledger.begin_epoch(0, version)
     parts = selector.explain(source, target_side, version, ledger)
     listed = read_lists(settings)
-    if listed and listed.mask(PairBatch.pack([source], [target_side]), [""], [()])[0]:
+    if listed and listed.matches(PairBatch.pack([source], [target_side]), lambda: [("", ())])[0]:
         parts["reason"] = Reason.LISTED.label
     parts["nearest"] = None
     if target or target_topic:

@@ -84,8 +84,8 @@ def _embedded(
 def pairs_of_files(paths: Sequence[str], fields: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
     """Ids and texts of files of pairs; what is no pair is passed over."""
     for block in blocks(read(paths, fields), fields):
-        if len(block.texts):
-            yield [pair.id for pair in block.pairs], block.texts.batch
+        if len(block.pairs):
+            yield block.identifiers(), block.pairs.batch
 
 
 def pairs_of_topic(settings: Settings) -> Iterator[tuple[Sequence[str], PairBatch]]:

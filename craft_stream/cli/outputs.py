@@ -11,11 +11,10 @@ import numpy as np
 
 from connectors.files import open_sink
 from connectors.files.open import STANDARD, OutputFile
-from craft_stream.cli.stream import Block
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.files import Sink
 from craft_stream.ports.messages import Message
-from craft_stream.reading.decoding import location
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.writing.decisions import decision_lines
@@ -60,16 +59,14 @@ class Outputs:
     def __exit__(self, *error: Any) -> None:
         self._opened.__exit__(*error)
 
-    def write(self, block: Block, decisions: Decisions) -> None:
-        """Write one block, in its order."""
-        chosen = (block.messages[row].value for row in block.rows[decisions.accepted].tolist())
+    def write(self, chunk: Chunk, decisions: Decisions) -> None:
+        """Write one chunk, in its order."""
+        chosen = (chunk.message(pair).value for pair in np.flatnonzero(decisions.accepted).tolist())
         self._accepted.write([value for value in chosen if value is not None])
         if self._rejected:
-            self._rejected.write(b"".join(_refusals(block, decisions)))
+            self._rejected.write(b"".join(_refusals(chunk, decisions)))
         if self._decisions:
-            places = [location(block.messages[row]) for row in block.rows.tolist()]
-            names = [pair.id for pair in block.pairs]
-            lines = decision_lines(decisions, np.arange(len(decisions)), places, names, self._parameters)
+            lines = decision_lines(chunk, decisions, np.arange(len(decisions)), self._parameters)
             self._decisions.write(b"\n".join([*lines, b""]))
 
     def save(self, model: Model | None) -> None:
@@ -98,15 +95,15 @@ def _distinct(paths: Iterable[str | None]) -> None:
         raise ConfigurationError("two outputs are the same file")
 
 
-def _refusals(block: Block, decisions: Decisions) -> list[bytes]:
-    reasons = {row: str(refusal.reason) for row, refusal in block.refused}
+def _refusals(chunk: Chunk, decisions: Decisions) -> list[bytes]:
+    reasons = {row: str(refusal.reason) for row, refusal in chunk.refused}
     for index in np.flatnonzero(~decisions.accepted).tolist():
-        reasons[int(block.rows[index])] = Reason(int(decisions.reason[index])).label
-    return [_refusal(reasons[row], block.messages[row]) for row in sorted(reasons)]
+        reasons[int(chunk.rows[index])] = Reason(int(decisions.reason[index])).label
+    return [_refusal(reasons[row], chunk.messages[row]) for row in sorted(reasons)]
 
 
 def _refusal(reason: str, message: Message) -> bytes:
-    place = location(message).encode("utf-8", "surrogateescape")
+    place = message.location.encode("utf-8", "surrogateescape")
     # lines of a file have no newline; what another connector could not read may, and a line must stay a line
     record = (message.value or b"").replace(b"\n", b"\\n")
     return b"%s\t%s\t%s\n" % (reason.encode(), place, record)

@@ -15,7 +15,6 @@ from craft_stream.cli.audit import To, parse_offsets
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.encoders import load_encoder
-from craft_stream.reading.decoding import location
 from craft_stream.recomputation import Recomputation, changed, look
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
@@ -75,16 +74,14 @@ def replay(
             print(f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}")
             # The same log in the same chunks, so the two go side by side.
             both = zip(runs[0].run(stop), runs[1].run(stop), strict=True)
-            for (_, old), (decoded, new) in both:
+            for (_, old), (chunk, new) in both:
                 moves.update(changed(old, new))
                 total += len(new)
                 accepted_before += int(old.accepted.sum())
                 accepted_after += int(new.accepted.sum())
                 if file is not None:
                     digest = runs[1].ledger.parameters.digest
-                    places = [location(message) for message in decoded.messages]
-                    names = [pair.id for pair in decoded.pairs]
-                    lines = decision_lines(new, np.arange(len(new)), places, names, digest)
+                    lines = decision_lines(chunk, new, np.arange(len(new)), digest)
                     file.write(b"\n".join([*lines, b""]))
     finally:
         for reader in readers:

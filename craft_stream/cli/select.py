@@ -25,7 +25,6 @@ from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.decoding import location
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings, Settings
 
@@ -189,7 +188,7 @@ def read_target(selection: Pass, paths: list[str], fields: RecordSettings) -> No
     pairs = 0
     for block in blocks(read(paths, fields), fields):
         for row, (reason, text) in block.refused:
-            typer.echo(f"craft-stream: target {location(block.messages[row])}: {reason}: {text}", err=True)
+            typer.echo(f"craft-stream: target {block.messages[row].location}: {reason}: {text}", err=True)
         selection.observe_target(block)
         pairs += len(block.rows)
     if not pairs:

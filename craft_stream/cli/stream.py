@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,9 +19,8 @@ from craft_stream.concurrency import SerialExecutor
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
 from craft_stream.learning.learner import Learner
-from craft_stream.ports.messages import Message, size
-from craft_stream.reading.decoding import mask, pair, read_pairs
-from craft_stream.reading.records import Pair, Refusal
+from craft_stream.ports.messages import Message
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.decisions import Decisions
@@ -30,59 +28,18 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
-from craft_stream.text.tokenized import TokenizedPairs
 
 # Blocks of one epoch: a version published after a block is in force from the next one on.
 BLOCK = 1024
-# A message beside its value: an empty line takes memory too.
-_MESSAGE_BYTES = 200
 # Priming keeps the head of the stream in memory; sentences take ~200 bytes, so this cuts only absurd input.
 _PRIMING_BYTES = 1 << 28
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive messages, decoded and read.
-
-    Attributes:
-        messages: as they came.
-        rows: int64 [pairs], index in `messages` of each pair.
-        refused: (index in `messages`, why) of what could not be decoded.
-        texts: the pairs, at their positions in the stream.
-        end: position in the stream after the last message.
-        fields: where the sides and the id stand.
-    """
-
-    messages: Sequence[Message]
-    rows: NDArray[np.int64]
-    refused: list[tuple[int, Refusal]]
-    texts: TokenizedPairs
-    end: int
-    fields: RecordSettings
-
-    @classmethod
-    def decode(cls, messages: Sequence[Message], start: int, fields: RecordSettings) -> Block:
-        """Decode messages, the first of which stands at `start` in the stream."""
-        end = start + len(messages)
-        batch, rows, refused = read_pairs(messages, np.arange(start, end), fields)
-        return cls(messages, rows, refused, TokenizedPairs.of(batch), end, fields)
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, about."""
-        return _MESSAGE_BYTES * len(self.messages) + size(self.messages)
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """The pairs with their ids, decoded one by one."""
-        return [pair(self.messages[row], self.fields) for row in self.rows.tolist()]
-
-
-def blocks(messages: Iterable[Sequence[Message]], fields: RecordSettings) -> Iterator[Block]:
-    """Decode runs of at most `BLOCK` messages; positions count all messages, whatever file they come from."""
+def blocks(messages: Iterable[Sequence[Message]], fields: RecordSettings) -> Iterator[Chunk]:
+    """Read runs of at most `BLOCK` messages; positions count all messages, whatever file they come from."""
     start = 0
     for run in messages:
-        yield Block.decode(run, start, fields)
+        yield Chunk.read(run, fields, start)
         start += len(run)
 
 
@@ -125,12 +82,12 @@ class Pass:
         self._learner = Learner(parameters, encoder, SerialExecutor("beside")) if model is None else None
         self._observed = 0  # pairs that the learner has been given, or will have been by the next version
 
-    def observe_target(self, block: Block) -> None:
+    def observe_target(self, block: Chunk) -> None:
         """Add pairs of the target; without effect where a version is pinned."""
         if self._learner is not None:
-            self._learner.observe_target([pair.id for pair in block.pairs], block.texts.batch)
+            self._learner.observe_target(block.identifiers(), block.pairs.batch)
 
-    def decide(self, stream: Iterable[Block]) -> Iterator[tuple[Block, Decisions]]:
+    def decide(self, stream: Iterable[Chunk]) -> Iterator[tuple[Chunk, Decisions]]:
         """Decide every block, in order, with decisions aligned to its `pairs`.
 
         Raises:
@@ -146,15 +103,15 @@ class Pass:
                 _join(lessons)
                 self._publish(self._learner)
             assert self.model is not None  # noqa: S101  # primed, or pinned
-            listed = None if self._listed is None else self._mask(self._listed, block)
-            decisions = self._selector.decide(block.texts, self.ledger, self.model, listed)
+            listed = None if self._listed is None else self._listed.matches(block.pairs.batch, block.origins)
+            decisions = self._selector.decide(block.pairs, self.ledger, self.model, listed)
             if self.ledger.next_offset < block.end:
                 self.ledger.skip(block.end - 1)
             yield block, decisions
             if self._learner is not None:
                 fresh = number >= primed
-                self._observed += len(block.texts) if fresh else 0
-                lesson = partial(self._learn, self._learner, block.texts.batch, decisions.accepted, fresh)
+                self._observed += len(block.pairs) if fresh else 0
+                lesson = partial(self._learn, self._learner, block.pairs.batch, decisions.accepted, fresh)
                 lessons.append(executor.submit(lesson))
         _join(lessons)
 
@@ -165,13 +122,9 @@ class Pass:
         if fresh:
             learner.observe(batch)
 
-    @staticmethod
-    def _mask(listed: Blocklist, block: Block) -> NDArray[np.bool_]:
-        return mask(listed, block.texts.batch, lambda: block.pairs)
-
-    def _prime(self, stream: Iterator[Block]) -> list[Block]:
+    def _prime(self, stream: Iterator[Chunk]) -> list[Chunk]:
         """Read ahead and learn from what will be decided afterwards."""
-        head: list[Block] = []
+        head: list[Chunk] = []
         if self._learner is None:
             return head
         size = 0
@@ -179,7 +132,7 @@ class Pass:
             block = next(stream, None)
             if block is None:
                 break
-            self._learner.observe(block.texts.batch)
+            self._learner.observe(block.pairs.batch)
             head.append(block)
             size += block.size
         self._observed = self._learner.pairs_seen
@@ -197,7 +150,7 @@ def _join(lessons: list[Future[None]]) -> None:
     lessons.clear()
 
 
-def _drain(head: list[Block]) -> Iterator[Block]:
+def _drain(head: list[Chunk]) -> Iterator[Chunk]:
     """The blocks of the head, each forgotten as it is handed on."""
     head.reverse()
     while head:

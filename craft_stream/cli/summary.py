@@ -11,9 +11,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from craft_stream.cli.stream import Block, Pass
+from craft_stream.cli.stream import Pass
 from craft_stream.errors import DataError
 from craft_stream.learning.density import TAIL_QUANTILE
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 
@@ -40,10 +41,10 @@ class Summary:
         """Accepted pairs."""
         return int(self.reasons[Reason.ACCEPTED])
 
-    def add(self, block: Block, decisions: Decisions) -> None:
-        """Count one block."""
-        self.read += len(block.messages)
-        self.undecidable.update(str(refusal.reason) for _, refusal in block.refused)
+    def add(self, chunk: Chunk, decisions: Decisions) -> None:
+        """Count one chunk."""
+        self.read += len(chunk.messages)
+        self.undecidable.update(str(refusal.reason) for _, refusal in chunk.refused)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
 

@@ -31,6 +31,11 @@ class Message(NamedTuple):
     timestamp_ms: int = 0
     problem: str | None = None
 
+    @property
+    def location(self) -> str:
+        """Where it was, which is also its decision's id: `topic/partition/offset`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
 
 class Lines(Sequence[Message]):
     """Messages that are nothing but the lines of a file: each is made when it is asked for, as a pass asks for few.

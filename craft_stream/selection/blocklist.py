@@ -12,7 +12,7 @@ for listed with probability entries x 2^-64 for each of its hashes: 5e-11 for a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 import numba
@@ -165,11 +165,6 @@ class Blocklist:
         self._kinds: set[str] = set()
         self._table = np.zeros(1, np.uint64)
 
-    @property
-    def names_records(self) -> bool:
-        """It lists identifiers or hosts, so that `mask` needs those of the pairs."""
-        return bool(self._kinds & {"identifiers", "hosts"})
-
     def add_test_set(self, texts: Sequence[str]) -> None:
         """List texts of a test set, whole and by 13 words in a row."""
         self._kinds.add("runs")
@@ -205,25 +200,28 @@ class Blocklist:
             _insert(self._table, hashes)
         self._hashes = []
 
-    def mask(
-        self, batch: PairBatch, identifiers: Iterable[str], urls: Iterable[Sequence[str]]
+    def matches(
+        self, batch: PairBatch, origins: Callable[[], Iterable[tuple[str, Sequence[str]]]]
     ) -> NDArray[np.bool_]:
         """Which pairs are listed, bool [pairs].
 
         Args:
             batch: the pairs.
-            identifiers: of each; not looked at unless `names_records`.
-            urls: of each, any number; not looked at unless `names_records`.
+            origins: identifier and URLs of each; not called where only texts are listed, since few records need them.
         """
         listed = np.zeros(len(batch), np.bool_)
         if "sides" in self._kinds:
             for side in (batch.source, batch.target):
                 _mark(self._table, *side_hashes(side, "runs" in self._kinds), listed)
+        if not self._kinds & {"identifiers", "hosts"}:
+            return listed
+        named = list(origins())
         if "identifiers" in self._kinds:
-            hashes = identifier_hashes(list(identifiers))
-            _mark(self._table, hashes, np.arange(len(hashes)), listed)
+            _mark(self._table, identifier_hashes([name for name, _ in named]), np.arange(len(named)), listed)
         if "hosts" in self._kinds:
-            found = [(host, row) for row, own in enumerate(urls) for url in own for host in hosts_of(url)]
+            found = [
+                (host, row) for row, (_, urls) in enumerate(named) for url in urls for host in hosts_of(url)
+            ]
             owners = np.array([row for _, row in found], np.int64)
             _mark(self._table, host_hashes([host for host, _ in found]), owners, listed)
         return listed

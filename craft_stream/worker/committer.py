@@ -18,19 +18,16 @@ from craft_stream.ports.transport import (
     Output,
     Position,
     Receipt,
-    Record,
     TransactionError,
     Transport,
 )
-from craft_stream.reading.dead_letter import DeadLetter
-from craft_stream.reading.decoding import location
 from craft_stream.settings import Settings
 from craft_stream.topics.ledger_log import Entry, Kind
 from craft_stream.topics.model_log import MANIFESTS, use_key, use_value
 from craft_stream.worker.decider import Decided, Outcome
 from craft_stream.writing.accepted import accepted_records
-from craft_stream.writing.dead_letters import dead_letter_records
-from craft_stream.writing.decisions import decision_lines
+from craft_stream.writing.dead_letters import DeadLetter, dead_letter_records
+from craft_stream.writing.decisions import decision_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +137,12 @@ class Committer:
 
     def _send(self, output: Output, number: int, outcome: Outcome) -> None:
         kafka = self._settings.kafka
-        decisions, messages = outcome.decisions, outcome.decoded.messages
-        written = np.flatnonzero(decisions.accepted | outcome.kept)
-        identities = [location(messages[row]) for row in written.tolist()]
-        accepted = accepted_records(messages, decisions, written, identities, self._digest)
-        output.send_all(kafka.accepted_topic, number % self._widths[kafka.accepted_topic], accepted)
-        names = [outcome.decoded.pair(row).id for row in written.tolist()]
-        lines = decision_lines(decisions, written, identities, names, self._digest)
-        told = [Record(line, name.encode()) for line, name in zip(lines, identities, strict=True)]
-        output.send_all(kafka.decisions_topic, number % self._widths[kafka.decisions_topic], told)
-        self._send_dead(output, number, outcome.decoded.dead)
+        for chunk, decisions, kept in outcome.parts:
+            accepted = accepted_records(chunk, decisions, self._digest)
+            output.send_all(kafka.accepted_topic, number % self._widths[kafka.accepted_topic], accepted)
+            told = decision_records(chunk, decisions, np.flatnonzero(decisions.accepted | kept), self._digest)
+            output.send_all(kafka.decisions_topic, number % self._widths[kafka.decisions_topic], told)
+        self._send_dead(output, number, outcome.dead)
 
     def _send_dead(self, output: Output, number: int, dead: Sequence[DeadLetter]) -> None:
         policies = self._settings.errors.policies

@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ from craft_stream.errors import CraftError, DataError
 from craft_stream.events import Observer, Stage
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import TransactionError
-from craft_stream.reading.dead_letter import DeadLetter
-from craft_stream.reading.decoding import Decoded, decode_messages
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.scoring.model import Model
 from craft_stream.selection.blocklist import Blocklist
@@ -34,6 +33,7 @@ from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_log import PendingWrites
 from craft_stream.topics.partition_ledger import PartitionLedger
+from craft_stream.writing.dead_letters import DeadLetter, refused
 
 Batch = tuple[PartitionLedger, Sequence[Message]]  # messages of a partition, in the order of its log
 
@@ -44,15 +44,29 @@ _AHEAD = 4
 log = logging.getLogger(__name__)
 
 
+class Part(NamedTuple):
+    """Messages that were read and decided together.
+
+    Attributes:
+        chunk: the messages and their pairs.
+        decisions: on the pairs.
+        kept: bool [pairs], rejected ones whose decisions are written down.
+    """
+
+    chunk: Chunk
+    decisions: Decisions
+    kept: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Of one partition in a transaction: all that is to be written, and told when it is committed.
 
     Attributes:
         partition: as it was decided on; by the time that this is committed its ledger may be ahead.
-        decoded: its messages and pairs.
-        decisions: on the pairs.
-        kept: bool [pairs], rejected ones whose decisions are written down.
+        parts: its messages, in the order of the log.
+        decisions: on the pairs of all parts.
+        dead: messages that hold no pair, or one that cannot be decided.
         changes: (offset, version) wherever another Model came into force.
         due: to the ledger topic.
         next_offset: of the input, after it.
@@ -60,9 +74,9 @@ class Outcome:
     """
 
     partition: PartitionLedger
-    decoded: Decoded
+    parts: Sequence[Part]
     decisions: Decisions
-    kept: NDArray[np.bool_]
+    dead: Sequence[DeadLetter]
     changes: list[tuple[int, int]]
     due: PendingWrites
     next_offset: int
@@ -86,7 +100,7 @@ class Decided:
     @property
     def dead(self) -> int:
         """Messages that could not be decided."""
-        return sum(len(outcome.decoded.dead) for outcome in self.outcomes.values())
+        return sum(len(outcome.dead) for outcome in self.outcomes.values())
 
 
 class Decider:
@@ -131,16 +145,26 @@ class Decider:
     ) -> Outcome:
         ledger = partition.ledger
         careful = messages[0].offset <= self.careful.get(number, -1)
-        parts: list[Decoded] = []
-        decided: list[Decisions] = []
+        share = self._settings.decisions.rejected_sample
+        parts: list[Part] = []
+        dead: list[DeadLetter] = []
         try:
             read = self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
             with closing(read):
-                for part, texts in read:
+                for chunk, failed in read:
                     began = time.monotonic()
-                    decided.append(self._selector.decide(texts, ledger, model, part.mask(self._listed)))
-                    parts.append(part)
-                    self._observer.stage(Stage.DECIDE, time.monotonic() - began, len(texts))
+                    listed = (
+                        None
+                        if self._listed is None
+                        else self._listed.matches(chunk.pairs.batch, chunk.origins)
+                    )
+                    decisions = self._selector.decide(chunk.pairs, ledger, model, listed)
+                    if ledger.next_offset < chunk.end:
+                        ledger.skip(chunk.end - 1)
+                    kept = ~decisions.accepted & sampled(decisions.positions, number, share)
+                    parts.append(Part(chunk, decisions, kept))
+                    dead += [*refused(chunk), *failed]
+                    self._observer.stage(Stage.DECIDE, time.monotonic() - began, len(chunk.pairs))
         except CraftError:
             raise
         except Exception as error:
@@ -152,46 +176,40 @@ class Decider:
                 ) from error
             self.careful[number] = messages[-1].offset
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
-        decoded, decisions = Decoded.concatenate(parts), Decisions.concatenate(decided)
-        if decoded.last_offset >= ledger.next_offset:
-            ledger.skip(decoded.last_offset)
-        rejected = ~decisions.accepted
-        kept = rejected & sampled(decisions.positions, number, self._settings.decisions.rejected_sample)
+        decisions = Decisions.concatenate([part.decisions for part in parts])
         changes = model_changes(decisions, partition.writer.model_version)
         due = partition.writer.due(ledger, changes, self._settings.ledger, int(1000 * time.time()))
-        return Outcome(
-            partition, decoded, decisions, kept, changes, due, ledger.next_offset, ledger.summary()
-        )
+        return Outcome(partition, parts, decisions, dead, changes, due, ledger.next_offset, ledger.summary())
 
-    def _read(self, messages: Sequence[Message]) -> Generator[tuple[Decoded, TokenizedPairs]]:
-        """Decode messages and read their texts; of many, parts ahead of what is being decided."""
+    def _read(self, messages: Sequence[Message]) -> Generator[tuple[Chunk, Sequence[DeadLetter]]]:
+        """Read messages; of many, parts ahead of what is being decided."""
         parts = [messages[at : at + _PART] for at in range(0, len(messages), _PART)]
         read = map(self._read_part, parts)
         yield from prefetch(read, lambda _: 1, _AHEAD) if len(parts) > 1 else read
 
-    def _read_part(self, messages: Sequence[Message]) -> tuple[Decoded, TokenizedPairs]:
+    def _read_part(self, messages: Sequence[Message]) -> tuple[Chunk, Sequence[DeadLetter]]:
         began = time.monotonic()
-        decoded = self._decode(messages)
-        texts = TokenizedPairs.of(decoded.batch)
+        chunk = Chunk.read(messages, self._settings.record)
+        if chunk.refused and self._settings.errors.policies.decode == "fail":
+            row, (_, text) = chunk.refused[0]
+            raise DataError(f"{messages[row].location}: {text}; errors.policies.decode says to stop")
         self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
-        return decoded, texts
-
-    def _decode(self, messages: Sequence[Message]) -> Decoded:
-        return decode_messages(messages, self._settings.record, self._settings.errors.policies.decode)
+        return chunk, ()
 
     def _sift(
         self, messages: Sequence[Message], ledger: Ledger, model: Model
-    ) -> Generator[tuple[Decoded, TokenizedPairs]]:
+    ) -> Generator[tuple[Chunk, Sequence[DeadLetter]]]:
         """The same with those pairs taken out that the engine fails on, one by one on a ledger that counts for nothing."""
-        decoded = self._decode(messages)
+        chunk, _ = self._read_part(messages)
         failed: dict[int, DeadLetter] = {}
-        for row, message in enumerate(decoded.messages):
+        for pair in range(len(chunk.pairs)):
             try:
-                self._selector.decide(TokenizedPairs.of(decoded.batch.slice(row, row + 1)), ledger, model)
+                self._selector.decide(chunk.pairs.slice(pair, pair + 1), ledger, model)
             except Exception as error:  # whatever it is, this record causes it
-                failed[row] = DeadLetter(message, failed_stage(error), type(error).__name__, str(error))
-        kept = decoded.without(failed)
-        yield kept, TokenizedPairs.of(kept.batch)
+                failed[pair] = DeadLetter(
+                    chunk.message(pair), failed_stage(error), type(error).__name__, str(error)
+                )
+        yield chunk.without(failed), list(failed.values())
 
 
 def failed_stage(error: Exception) -> Stage:

@@ -13,7 +13,7 @@ from craft_stream.errors import LogTruncatedError
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
-from craft_stream.reading.decoding import decode_messages
+from craft_stream.reading.chunk import Chunk
 from craft_stream.settings import Settings
 
 # A long log is sampled in so many stretches of each partition: crawls come site by site, and the head of a
@@ -94,6 +94,6 @@ class Primer:
 
 def observe(learner: Learner, messages: Sequence[Message], settings: Settings) -> None:
     """Let the learner see what of these messages is a pair; what is none is the worker's business."""
-    decoded = decode_messages(messages, settings.record, "skip")
-    if len(decoded.batch):
-        learner.observe(decoded.batch)
+    pairs = Chunk.read(messages, settings.record).pairs
+    if len(pairs):
+        learner.observe(pairs.batch)

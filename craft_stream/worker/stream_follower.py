@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from craft_stream.ports.transport import Reader
-from craft_stream.reading.decoding import decode_messages
+from craft_stream.reading.chunk import Chunk
 from craft_stream.settings import Settings
 from craft_stream.worker.learner_service import LearnerService
 
@@ -41,7 +41,7 @@ class StreamFollower:
     def _hand_over(self, service: LearnerService, topic: str, partition: int, start: int, end: int) -> None:
         accepted = topic == self._settings.kafka.accepted_topic
         for messages in self._reader.read(topic, partition, start, end):
-            decoded = decode_messages(messages, self._settings.record, "skip")
-            if len(decoded.batch):
-                flags = np.ones(len(decoded.batch), np.bool_) if accepted else None
-                service.offer(partition, decoded.batch, flags, WAIT_SECONDS)
+            batch = Chunk.read(messages, self._settings.record).pairs.batch
+            if len(batch):
+                flags = np.ones(len(batch), np.bool_) if accepted else None
+                service.offer(partition, batch, flags, WAIT_SECONDS)

@@ -383,8 +383,10 @@ class Worker:
             for kind, size in done.ledger_bytes[partition].items():
                 self._observer.ledger_written(partition, kind, size)
             if self._learner is not None:
-                self._learner.offer(partition, outcome.decoded.batch, outcome.decisions.accepted)
-        stamps = [m.timestamp_ms for o in outcomes.values() for m in o.decoded.messages if m.timestamp_ms > 0]
+                for chunk, decisions, _ in outcome.parts:
+                    self._learner.offer(partition, chunk.pairs.batch, decisions.accepted)
+        messages = (m for o in outcomes.values() for part in o.parts for m in part.chunk.messages)
+        stamps = [message.timestamp_ms for message in messages if message.timestamp_ms > 0]
         if stamps:
             self._observer.latency(max(0.0, now - sum(stamps) / len(stamps) / 1000), len(stamps))
         try:
@@ -396,7 +398,7 @@ class Worker:
 
     def _tell(self, partition: int, outcome: Outcome, end: int | None, now: float) -> None:
         observer = self._observer
-        observer.decided(partition, outcome.decisions, int(outcome.kept.sum()))
+        observer.decided(partition, outcome.decisions, sum(int(part.kept.sum()) for part in outcome.parts))
         held = self._held.get(partition)
         for signal in held.monitor.observe(outcome.decisions) if held is not None else ():
             log.warning(
@@ -407,7 +409,7 @@ class Worker:
             )
             observer.drifted(partition, signal)
         for (stage, reason), many in Counter(
-            (letter.stage, letter.reason) for letter in outcome.decoded.dead
+            (letter.stage, letter.reason) for letter in outcome.dead
         ).items():
             observer.dead_letters(partition, stage, reason, many)
         if len(outcome.decisions):
@@ -416,7 +418,7 @@ class Worker:
             return
         if end is not None:
             behind = max(0, end - outcome.next_offset)
-            stamp = outcome.decoded.messages[-1].timestamp_ms if outcome.decoded.messages else 0
+            stamp = outcome.parts[-1].chunk.messages[-1].timestamp_ms
             observer.lag(partition, behind, max(0.0, now - stamp / 1000) if behind and stamp > 0 else 0.0)
         if time.monotonic() - held.summarised >= SUMMARY_SECONDS:
             held.summarised = time.monotonic()

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from craft_stream.ports.messages import Message
-from craft_stream.ports.transport import (
-    Record,
-)
+from craft_stream.ports.transport import Record
+from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
 
 
-def accepted_records(
-    messages: Sequence[Message],
-    decisions: Decisions,
-    rows: NDArray[np.int64],
-    identities: Sequence[str],
-    parameters: str,
-) -> list[Record]:
-    """Accepted messages of those at `rows` as they go to the training topic, with what was decided in their headers.
+def accepted_records(chunk: Chunk, decisions: Decisions, parameters: str) -> list[Record]:
+    """Accepted messages as they go to the training topic, with what was decided in their headers.
 
     Args:
-        messages: of the decisions.
-        decisions: on a batch.
-        rows: int64 [n], ascending.
-        identities: decision id of each of `rows`.
+        chunk: that was decided.
+        decisions: on its pairs.
         parameters: digest of the parameters in force.
     """
+    pairs = np.flatnonzero(decisions.accepted)
     fixed = (
         ("craft-reason", Reason.ACCEPTED.label.encode()),
         ("craft-params", parameters.encode()),
     )
-    columns = (decisions.accepted, decisions.score, decisions.cluster, decisions.model_version)
+    columns = (decisions.score, decisions.cluster, decisions.model_version)
     records = []
-    for row, identity, accepted, score, cluster, version in zip(
-        rows.tolist(), identities, *(column[rows].tolist() for column in columns), strict=True
+    for pair, score, cluster, version in zip(
+        pairs.tolist(), *(column[pairs].tolist() for column in columns), strict=True
     ):
-        if not accepted:
-            continue
-        message = messages[row]
+        message = chunk.message(pair)
         headers = [item for item in message.headers if not item[0].startswith("craft-")]
         headers += (
-            ("craft-decision-id", identity.encode()),
+            ("craft-decision-id", message.location.encode()),
             ("craft-score", repr(score).encode()),
             ("craft-cluster", str(cluster).encode()),
             ("craft-model-version", str(version).encode()),

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from craft_stream.ports.transport import Record
+from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
 
 
+def decision_records(
+    chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64], parameters: str
+) -> list[Record]:
+    """Decisions as they go to their topic, under the places of their records; arguments as for `decision_lines`."""
+    lines = decision_lines(chunk, decisions, pairs, parameters)
+    return [
+        Record(line, chunk.message(pair).location.encode())
+        for line, pair in zip(lines, pairs.tolist(), strict=True)
+    ]
+
+
 def decision_lines(
-    decisions: Decisions,
-    rows: NDArray[np.int64],
-    decision_ids: Sequence[str],
-    identifiers: Sequence[str],
-    parameters: str,
+    chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64], parameters: str
 ) -> list[bytes]:
     """Decisions as the JSON objects that are written to the decisions topic and by `--decisions`.
 
     Args:
-        decisions: decisions on a batch.
-        rows: int64 [n], which of them.
-        decision_ids: `topic/partition/offset` of the record of each.
-        identifiers: id of the pair of each.
+        chunk: that was decided.
+        decisions: on its pairs.
+        pairs: int64 [n], which of them.
         parameters: digest of the parameters in force.
 
     Returns:
@@ -33,19 +39,19 @@ def decision_lines(
         are the shortest that give back the float32; what is not finite (`quality` of a pair that did not pass
         the gate) is null, as is the `cluster` of a pair that was not embedded.
     """
-    reasons = {reason: _outcome(Reason(reason)) for reason in set(decisions.reason[rows].tolist())}
+    reasons = {reason: _outcome(Reason(reason)) for reason in set(decisions.reason[pairs].tolist())}
     tail = b',"parameters":' + orjson.dumps(parameters) + b"}"
     columns = zip(
-        decisions.reason[rows].tolist(),
-        map(orjson.dumps, decision_ids),
-        map(orjson.dumps, identifiers),
-        _numbers(decisions.score[rows]),
-        _numbers(decisions.threshold[rows]),
-        (b"%d" % cluster if cluster >= 0 else b"null" for cluster in decisions.cluster[rows].tolist()),
-        _numbers(decisions.domain[rows]),
-        _numbers(decisions.quality[rows]),
-        _numbers(decisions.quota[rows]),
-        decisions.model_version[rows].tolist(),
+        decisions.reason[pairs].tolist(),
+        (orjson.dumps(chunk.message(pair).location) for pair in pairs.tolist()),
+        map(orjson.dumps, chunk.identifiers(pairs.tolist())),
+        _numbers(decisions.score[pairs]),
+        _numbers(decisions.threshold[pairs]),
+        (b"%d" % cluster if cluster >= 0 else b"null" for cluster in decisions.cluster[pairs].tolist()),
+        _numbers(decisions.domain[pairs]),
+        _numbers(decisions.quality[pairs]),
+        _numbers(decisions.quota[pairs]),
+        decisions.model_version[pairs].tolist(),
         strict=True,
     )
     return [
@@ -54,13 +60,6 @@ def decision_lines(
         % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, quota, version, tail)
         for reason, decision, name, score, threshold, cluster, domain, quality, quota, version in columns
     ]
-
-
-def decision_json(
-    decisions: Decisions, row: int, decision_id: str, identifier: str, parameters: str
-) -> bytes:
-    """One of `decision_lines`."""
-    return decision_lines(decisions, np.array([row]), [decision_id], [identifier], parameters)[0]
 
 
 def _outcome(reason: Reason) -> bytes:

@@ -63,7 +63,7 @@ def test_a_batch_behind_the_failed_one_does_not_end_the_care(decider: Decider, m
     again = partition()
     batches: list[Batch] = [(again, first), (again, second), (again, third)]
     decided = [decider.decide({0: batch}, model) for batch in batches]
-    dead = [letter for one in decided for letter in one.outcomes[0].decoded.dead]
+    dead = [letter for one in decided for letter in one.outcomes[0].dead]
     assert [(letter.message.offset, letter.stage) for letter in dead] == [(BAD, Stage.DECIDE)]
     assert sum(len(one.outcomes[0].decisions) for one in decided) == 299
 
@@ -84,10 +84,9 @@ def test_reading_ahead_changes_nothing(model: Model, part: int, monkeypatch: pyt
             (
                 held.ledger.digest(),
                 outcome.next_offset,
-                [letter.message.offset for letter in outcome.decoded.dead],
-                [message.offset for message in outcome.decoded.messages],
-                outcome.decoded.batch.positions.tolist(),
-                outcome.decoded.batch.target.texts(),
+                [letter.message.offset for letter in outcome.dead],
+                [message.offset for part in outcome.parts for message in part.chunk.messages],
+                [text for part in outcome.parts for text in part.chunk.pairs.batch.target.texts()],
                 decisions.positions.tolist(),
                 decisions.reason.tolist(),
                 decisions.score.tolist(),
@@ -107,7 +106,7 @@ def test_a_failure_in_a_later_part_is_the_whole_batch(
         decider.decide({0: (partition(), MESSAGES[:300])}, model)
     assert decider.careful == {0: 299}
     again = decider.decide({0: (partition(), MESSAGES[:300])}, model)
-    assert [letter.message.offset for letter in again.outcomes[0].decoded.dead] == [BAD]
+    assert [letter.message.offset for letter in again.outcomes[0].dead] == [BAD]
     wait_until(lambda: not threads("prefetch"))
 
 

@@ -20,7 +20,6 @@ SCORING = ENGINE | {"craft_stream.text", "craft_stream.scoring"}
 PORTS = {"craft_stream.errors", "craft_stream.settings", "craft_stream.ports"}
 READING = PORTS | {
     "craft_stream.text",
-    "craft_stream.events",
     "craft_stream.reading",
     "numpy",
     "numba",
@@ -28,7 +27,7 @@ READING = PORTS | {
 }
 INSIDE = READING | SCORING | {
     "craft_stream.concurrency", "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders",
-    "craft_stream.writing", "craft_stream.topics",
+    "craft_stream.events", "craft_stream.writing", "craft_stream.topics",
 }  # fmt: skip
 ALLOWED = {
     "craft_stream.errors": set(),
@@ -40,12 +39,12 @@ ALLOWED = {
     "craft_stream.text.languages": ENGINE | {"craft_stream.text", "eldc"},
     "craft_stream.ports": PORTS,
     "craft_stream.events": {"craft_stream.selection.decisions"},
-    "craft_stream.reading": READING | {"craft_stream.selection.blocklist"},
+    "craft_stream.reading": READING,
     "craft_stream.scoring": SCORING,
     "craft_stream.learning": SCORING | {"faiss", "river", "threadpoolctl"},
     "craft_stream.selection": SCORING | {"river"},
     "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
-    "craft_stream.writing": READING | {"craft_stream.selection.decisions", "craft_stream.reading"},
+    "craft_stream.writing": READING | {"craft_stream.events", "craft_stream.selection.decisions"},
     "craft_stream.estimators": SCORING | {
         "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "river",
     },

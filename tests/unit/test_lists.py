@@ -20,7 +20,7 @@ from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
-from craft_stream.reading.decoding import decode_messages
+from craft_stream.reading.chunk import Chunk
 from craft_stream.recomputation import Recomputation, look
 from craft_stream.selection import blocklist as module
 from craft_stream.selection.blocklist import WORDS, Blocklist, hosts_of
@@ -44,7 +44,9 @@ def mask(
     listed: Blocklist, pairs: list[tuple[str, str]], ids: list[str] | None = None, urls=None
 ) -> list[bool]:
     batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs])
-    found = listed.mask(batch, ids or [""] * len(pairs), urls or [()] * len(pairs))
+    found = listed.matches(
+        batch, lambda: zip(ids or [""] * len(pairs), urls or [()] * len(pairs), strict=True)
+    )
     return found.tolist()
 
 
@@ -211,9 +213,8 @@ def test_lists_are_read_in_every_format(files: dict[str, Path]) -> None:
         {"id": "s8", "src": "a", "tgt": "b", "url": "https://example.com"}, {"src": "Good evening", "tgt": "Bonsoir"},
     ]  # fmt: skip
     messages = [Message(orjson.dumps(record), k) for k, record in enumerate(records)]
-    decoded = decode_messages(messages, chosen.record, "fail")
-    pairs = decoded.pairs
-    found = listed.mask(decoded.batch, [pair.id for pair in pairs], [pair.urls for pair in pairs])
+    chunk = Chunk.read(messages, chosen.record)
+    found = listed.matches(chunk.pairs.batch, chunk.origins)
     assert found.tolist() == [True] * 11 + [False] * 2
 
 
@@ -328,7 +329,7 @@ def test_the_worker_and_its_audit_know_the_lists(tmp_path: Path) -> None:
         again = Recomputation(reader, configured, selector, store, stretch, model, listed)
         begun = again.begin(0)
         assert begun is not None
-        for decoded, found in again.run(begun, stretch.committed):
-            for row, pair in enumerate(decoded.pairs):
-                assert decisions[pair.id]["reason"] == Reason(int(found.reason[row])).label
-                assert decisions[pair.id]["score"] == pytest.approx(float(found.score[row]))
+        for chunk, found in again.run(begun, stretch.committed):
+            for row, name in enumerate(chunk.identifiers()):
+                assert decisions[name]["reason"] == Reason(int(found.reason[row])).label
+                assert decisions[name]["score"] == pytest.approx(float(found.score[row]))

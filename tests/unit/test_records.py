@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.decoding import pair, read_pairs
+from craft_stream.reading.chunk import Chunk, read_pair
 from craft_stream.reading.objects import Finding, read_objects
 from craft_stream.reading.records import DecodeReason, Pair, Refusal, decode, examine
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
-from craft_stream.writing.decisions import decision_json, decision_lines
+from craft_stream.writing.decisions import decision_lines
 
 RECORD = RecordSettings()
 
@@ -115,6 +115,12 @@ def test_texts_come_through_unchanged(source: str, target: str, rest: dict[str, 
     assert decode(value, RECORD, "") == Pair("i", source, target)
 
 
+def _chunk(first: int, names: list[str]) -> Chunk:
+    """A record of each id, from offset `first` on."""
+    values = [orjson.dumps({"id": name, "src": "a", "tgt": "b"}) for name in names]
+    return Chunk.read([Message(value, first + k, "t") for k, value in enumerate(values)], RECORD)
+
+
 def _decisions() -> Decisions:
     one = np.ones(2, np.float32)
     return Decisions(
@@ -133,7 +139,7 @@ def _decisions() -> Decisions:
 def test_decision_json() -> None:
     """A decision has every part of its score; float32 values survive, what is not finite is null."""
     accepted, rejected = (
-        orjson.loads(decision_json(_decisions(), i, f"t/0/{5 + i}", "x", "d")) for i in (0, 1)
+        orjson.loads(line) for line in decision_lines(_chunk(5, ["x", "x"]), _decisions(), np.arange(2), "d")
     )
     assert accepted["outcome"] == accepted["reason"] == "accepted"
     assert (rejected["outcome"], rejected["reason"]) == ("rejected", "off_domain")
@@ -159,15 +165,14 @@ def test_decisions_are_written_as_one_by_one() -> None:
         np.full(n, 7),
     )
     rows = np.flatnonzero(rng.random(n) < 0.5)
-    names = [f'{row} "\\\u2028é' for row in rows.tolist()]
-    for row, name, line in zip(
-        rows.tolist(), names, decision_lines(decisions, rows, names, names, "d"), strict=True
-    ):
+    names = [f'{row} "\\\u2028é' for row in range(n)]
+    chunk = _chunk(0, names)
+    for row, line in zip(rows.tolist(), decision_lines(chunk, decisions, rows, "d"), strict=True):
         reason = Reason(int(decisions.reason[row]))
         cluster = int(decisions.cluster[row])
         expected = {
-            "decision_id": name,
-            "id": name,
+            "decision_id": f"t/0/{row}",
+            "id": names[row],
             "outcome": "accepted" if reason is Reason.ACCEPTED else "rejected",
             "reason": reason.label,
             "score": decisions.score[row],
@@ -218,11 +223,12 @@ def test_read_together_as_one_by_one(values: list[bytes | None], target: str) ->
     """Many records at once give the very pairs and errors that `decode` gives one by one, in their places."""
     record = RecordSettings(target_field=target)
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
-    batch, rows, found = read_pairs(messages, np.arange(len(messages)), record)
+    chunk = Chunk.read(messages, record)
+    batch, rows, found = chunk.pairs.batch, chunk.rows, chunk.refused
     expected, refused = {}, {}
     for row, message in enumerate(messages):
         try:
-            expected[row] = pair(message, record)
+            expected[row] = read_pair(message, record)
         except RecordError as error:
             refused[row] = (error.reason, str(error))
     assert rows.tolist() == batch.positions.tolist() == list(expected)
@@ -249,7 +255,8 @@ def test_whatever_a_byte_makes_of_a_record() -> None:
                 values.append(whole[:place] + bytes([byte]) + whole[place:])
                 values.append(whole[:place] + bytes([byte]) + whole[place + 1 :])
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
-    _, rows, found = read_pairs(messages, np.arange(len(messages)), RECORD)
+    chunk = Chunk.read(messages, RECORD)
+    rows, found = chunk.rows, chunk.refused
     one_by_one = [examine(value, RECORD, "") for value in values]
     assert dict(found) == {row: made for row, made in enumerate(one_by_one) if isinstance(made, Refusal)}
     assert len(rows) + len(found) == len(values)

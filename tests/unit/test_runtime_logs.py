@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from craft_stream.errors import DataError, IntegrityError
 from craft_stream.events import Stage
 from craft_stream.ports.messages import Message
-from craft_stream.reading.dead_letter import DeadLetter
 from craft_stream.settings import ErrorsSettings
 from craft_stream.topics.ledger_log import Entry, Kind, read_restore_offset
 from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.breaker import CircuitBreaker
 from craft_stream.worker.decider import sampled
-from craft_stream.writing.dead_letters import dead_letter_records
+from craft_stream.writing.dead_letters import DeadLetter, dead_letter_records
 
 
 @given(st.sampled_from(Kind), st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=200))
