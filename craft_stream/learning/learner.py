@@ -273,7 +273,7 @@ class Learner:
         rows = np.arange(len(texts))
         if self._encoder.expensive:
             return judge.without_embedding(judge.text_features(texts, rows))[:, 0]
-        return judge.quality(judge.features(texts, judge.clusters(texts), rows))
+        return judge.quality(judge.features(texts, rows, judge.embed(texts, rows, judge.clusters(texts))))
 
     def _current_target(self) -> _Target:
         sample = self._reservoir.sample()
@@ -457,9 +457,10 @@ def _share(positions: NDArray[np.int64], share: float) -> NDArray[np.int64]:
 def _calibrated(model: Model, encoder: Embedder, recent: TokenizedPairs) -> Model:
     """The model with its own scores of recent pairs."""
     scorer = Scorer(model, encoder)
-    reading, n = scorer.read(recent), len(recent)
+    scores, n = scorer.score_domain(recent), len(recent)
+    cluster = scores.cluster.copy()
     top, every = _CALIBRATED_EXPENSIVE if encoder.expensive else _CALIBRATED
-    others = np.sort(np.argsort(-reading.domain, kind="stable")[top:])
+    others = np.sort(np.argsort(-scores.domain, kind="stable")[top:])
     chosen = others[::every]
     weight = np.ones(n, np.float32)
     weight[others] = 0
@@ -467,7 +468,9 @@ def _calibrated(model: Model, encoder: Embedder, recent: TokenizedPairs) -> Mode
     rows = np.flatnonzero(weight)
     quality, distance = np.full(n, np.nan, np.float32), np.zeros(n, np.float32)
     if len(rows):
-        quality[rows] = scorer.quality(scorer.features(recent, reading.cluster, rows))
+        embeddings = scorer.embed(recent, rows, cluster)
+        cluster[rows] = embeddings.cluster
+        quality[rows] = scorer.quality(scorer.features(recent, rows, embeddings))
         quality[rows[scorer.foreign(recent, rows)]] = np.nan
-        distance[rows] = scorer.distance(recent, reading.cluster, rows)
-    return replace(model, calibration=Calibration(reading.domain, quality, reading.cluster, distance, weight))
+        distance[rows] = scorer.distance(embeddings)
+    return replace(model, calibration=Calibration(scores.domain, quality, cluster, distance, weight))

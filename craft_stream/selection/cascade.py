@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 from craft_stream.parameters import SelectionParameters
 from craft_stream.scoring.embedding import NO_CLUSTER
-from craft_stream.scoring.scorer import DomainScores, Scorer
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.duplicates import Fingerprint
 from craft_stream.selection.faults import MOJIBAKE, faults
 from craft_stream.selection.ledger import Ledger
+from craft_stream.text.tokenized import TokenizedPairs
 
 
 class Cascade:
@@ -37,7 +38,8 @@ class Cascade:
 
     Args:
         scorer: of the Model in force.
-        reading: of the run; given clusters where it is embedded.
+        pairs: the run.
+        cluster: int16 [n], of the run; changed where it is embedded.
         ledger: of the partition; accepted pairs are remembered in it.
         scores, quality: float32 [n], of the run; changed: what is compared with the threshold, log P(clean).
         reasons: uint8 [n], of the run; changed.
@@ -46,13 +48,14 @@ class Cascade:
     def __init__(
         self,
         scorer: Scorer,
-        reading: DomainScores,
+        pairs: TokenizedPairs,
+        cluster: NDArray[np.int16],
         ledger: Ledger,
         scores: NDArray[np.float32],
         quality: NDArray[np.float32],
         reasons: NDArray[np.uint8],
     ) -> None:
-        self._scorer, self._reading, self._ledger = scorer, reading, ledger
+        self._scorer, self._pairs, self._cluster, self._ledger = scorer, pairs, cluster, ledger
         self._scores, self._quality, self._reasons = scores, quality, reasons
         self._gate_scores = scores.copy()
         self._selection: SelectionParameters = ledger.parameters.selection
@@ -63,12 +66,12 @@ class Cascade:
         Returns:
             int64, int64: rows that could be accepted, whose scores make the next threshold; and those that were.
         """
-        text = self._scorer.text_features(self._reading.texts, rows)
+        text = self._scorer.text_features(self._pairs, rows)
         most = self._scorer.without_embedding(text)[:, 1]
         hopeless = (most < self._selection.quality_floor) | (text[:, MOJIBAKE] > 0)
         self._reasons[rows[hopeless]] = faults(text[hopeless])
         rows, text = rows[~hopeless], text[~hopeless]
-        footprints = [Fingerprint(self._ledger.seen_pairs, self._reading.texts, row) for row in rows.tolist()]
+        footprints = [Fingerprint(self._ledger.seen_pairs, self._pairs, row) for row in rows.tolist()]
         known = np.array([footprint.twin(self._selection) is not None for footprint in footprints], np.bool_)
         self._embed(rows[~known], text[~known])
         able: list[int] = []
@@ -94,8 +97,10 @@ class Cascade:
     def _embed(self, rows: NDArray[np.int64], text: NDArray[np.float32]) -> None:
         if not len(rows):
             return
-        scorer, cluster = self._scorer, self._reading.cluster
-        self._quality[rows] = scorer.quality(scorer.features(self._reading.texts, cluster, rows, text))
+        scorer, cluster = self._scorer, self._cluster
+        embeddings = scorer.embed(self._pairs, rows, cluster)
+        cluster[rows] = embeddings.cluster
+        self._quality[rows] = scorer.quality(scorer.features(self._pairs, rows, embeddings, text))
         self._scores[rows] = self._ledger.scores(
             self._gate_scores[rows], self._quality[rows], cluster[rows], scorer.model
         )
@@ -105,4 +110,4 @@ class Cascade:
         self._reasons[row] = reason
         self._scores[row] = self._gate_scores[row]
         self._quality[row] = np.nan
-        self._reading.cluster[row] = NO_CLUSTER
+        self._cluster[row] = NO_CLUSTER

@@ -14,7 +14,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES
-from craft_stream.scoring.scorer import DomainScores, Scorer
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.cascade import Cascade
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.duplicates import Fingerprint
@@ -85,11 +85,12 @@ class Selector:
         selection = self.parameters.selection
         scorer = self._scorer(model)
         n, positions = len(texts), texts.batch.positions
-        reading = scorer.read(texts)
-        distance = np.zeros(n, np.float32)
+        domain = scorer.score_domain(texts)
+        cluster, distance = domain.cluster.copy(), np.zeros(n, np.float32)
         if selection.method == "craft":
-            distance = scorer.distance(texts, reading.cluster, np.arange(n))
-        gate_scores = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
+            embeddings = scorer.embed(texts, np.arange(n), cluster)
+            cluster, distance = embeddings.cluster, scorer.distance(embeddings)
+        gate_scores = ledger.gate_scores(domain.domain, distance, cluster, model)
         reasons = np.full(n, Reason.OFF_DOMAIN, np.uint8)
         scores = gate_scores.copy()
         quality = np.full(n, np.nan, np.float32)
@@ -100,29 +101,29 @@ class Selector:
             reasons[candidates[foreign]] = Reason.LANGUAGE
             candidates = candidates[~foreign]
         if model.cascade and selection.method == "craft-plus":
-            cascade = Cascade(scorer, reading, ledger, scores, quality, reasons)
+            cascade = Cascade(scorer, texts, cluster, ledger, scores, quality, reasons)
             able, accepted = cascade.judge(candidates)
         else:
             passed = np.ones(len(candidates), np.bool_)
             if selection.method == "craft-plus" and len(candidates):
-                features = scorer.features(texts, reading.cluster, candidates)
+                features = scorer.features(texts, candidates, scorer.embed(texts, candidates, cluster))
                 quality[candidates] = scorer.quality(features)
                 scores[candidates] = ledger.scores(
-                    gate_scores[candidates], quality[candidates], reading.cluster[candidates], model
+                    gate_scores[candidates], quality[candidates], cluster[candidates], model
                 )
                 passed = (quality[candidates] >= selection.quality_floor) & (features[:, MOJIBAKE] == 0)
                 reasons[candidates[~passed]] = faults(features[~passed])
             able = candidates[passed]
             reasons[able] = Reason.OVER_BUDGET
-            accepted = self._admit(reading, able[scores[able] >= ledger.threshold], reasons, ledger)
+            accepted = self._admit(texts, able[scores[able] >= ledger.threshold], reasons, ledger)
             # duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent
             able = able[(reasons[able] == Reason.ACCEPTED) | (reasons[able] == Reason.OVER_BUDGET)]
         ledger.record(
             gate_scores,
             scores[able],
-            int((reading.ratio >= model.tail).sum()),
+            int((domain.ratio >= model.tail).sum()),
             reasons,
-            reading.cluster[accepted],
+            cluster[accepted],
             int(positions[-1]),
         )
         return Decisions(
@@ -130,22 +131,22 @@ class Selector:
             reason=reasons,
             score=scores,
             threshold=np.full(n, ledger.threshold, np.float32),
-            cluster=reading.cluster,
-            domain=reading.domain,
+            cluster=cluster,
+            domain=domain.domain,
             quality=quality,
-            quota=ledger.help(reading.cluster),
+            quota=ledger.help(cluster),
             model_version=np.full(n, model.version, np.int64),
         )
 
     def _admit(
-        self, reading: DomainScores, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
+        self, texts: TokenizedPairs, rows: NDArray[np.int64], reasons: NDArray[np.uint8], ledger: Ledger
     ) -> NDArray[np.int64]:
         """Accept those of `rows`, in order, that are new and for which there is room; the accepted rows."""
         selection = self.parameters.selection
         plus = selection.method == "craft-plus"
         found = ledger.seen_pairs.admit(
-            reading.texts.source,
-            reading.texts.target,
+            texts.source,
+            texts.target,
             rows,
             ledger.rooms(rows + 1),
             exact=plus and selection.duplicates,
@@ -178,19 +179,21 @@ class Selector:
         selection = self.parameters.selection
         plus = selection.method == "craft-plus"
         scorer, rows = self._scorer(model), np.zeros(1, np.int64)
-        reading = scorer.read(TokenizedPairs.of(PairBatch.pack([source], [target])))
-        distance = np.zeros(1, np.float32) if plus else scorer.distance(reading.texts, reading.cluster, rows)
-        score = ledger.gate_scores(reading.domain, distance, reading.cluster, model)
+        pairs = TokenizedPairs.of(PairBatch.pack([source], [target]))
+        reading = scorer.score_domain(pairs)
+        embeddings = scorer.embed(pairs, rows, reading.cluster)
+        distance = scorer.distance(embeddings)
+        score = ledger.gate_scores(reading.domain, distance, embeddings.cluster, model)
         left = [float(score[0]) - ledger.gate]
         if plus:
-            features = scorer.features(reading.texts, reading.cluster, rows)
+            features = scorer.features(pairs, rows, embeddings)
             quality = scorer.quality(features)
             left += [float(quality[0]) - selection.quality_floor]
-            score = ledger.scores(score, quality, reading.cluster, model)
+            score = ledger.scores(score, quality, embeddings.cluster, model)
             if features[0, MOJIBAKE] > 0:
                 return -np.inf
         left += [float(score[0]) - ledger.threshold]
-        if ledger.room(1) < 1 or Fingerprint(ledger.seen_pairs, reading.texts, 0).twin(selection) is not None:
+        if ledger.room(1) < 1 or Fingerprint(ledger.seen_pairs, pairs, 0).twin(selection) is not None:
             return -np.inf
         return min(left)
 
@@ -200,39 +203,40 @@ class Selector:
         Decides nothing.
         """
         scorer = self._scorer(model)
-        reading = scorer.read(TokenizedPairs.of(PairBatch.pack([source], [target])))
-        rows = np.zeros(1, np.int64)
-        features = scorer.features(reading.texts, reading.cluster, rows)
+        pairs, rows = TokenizedPairs.of(PairBatch.pack([source], [target])), np.zeros(1, np.int64)
+        reading = scorer.score_domain(pairs)
+        embeddings = scorer.embed(pairs, rows, reading.cluster)
+        features = scorer.features(pairs, rows, embeddings)
         quality = float(scorer.quality(features)[0])
         parts: dict[str, Any] = {
             "domain": float(reading.domain[0]),
-            "cluster": int(reading.cluster[0]),
+            "cluster": int(embeddings.cluster[0]),
             "quality": quality,
-            "distance": float(-scorer.distance(reading.texts, reading.cluster, rows)[0]),
+            "distance": float(-scorer.distance(embeddings)[0]),
             "features": dict(zip(FEATURES, features[0].astype(float).tolist(), strict=True)),
             "model_version": model.version,
         }
-        if scorer.foreign(reading.texts, rows)[0]:
+        if scorer.foreign(pairs, rows)[0]:
             parts["fault"] = Reason.LANGUAGE.label
         elif quality < self.parameters.selection.quality_floor:
             parts["fault"] = Reason(int(faults(features)[0])).label
         if ledger is not None:
             gate_scores = ledger.gate_scores(
-                reading.domain, scorer.distance(reading.texts, reading.cluster, rows), reading.cluster, model
+                reading.domain, scorer.distance(embeddings), embeddings.cluster, model
             )
-            score = ledger.scores(gate_scores, np.array([quality], np.float32), reading.cluster, model)
+            score = ledger.scores(gate_scores, np.array([quality], np.float32), embeddings.cluster, model)
             parts |= {
-                "quota": float(ledger.duals[reading.cluster[0]]),
+                "quota": float(ledger.duals[embeddings.cluster[0]]),
                 "score": float(score[0]),
                 "gate": ledger.gate,
                 "threshold": ledger.threshold,
             }
-            parts["reason"] = self._reason(reading, features, quality, gate_scores, score, ledger).label
+            parts["reason"] = self._reason(pairs, features, quality, gate_scores, score, ledger).label
         return parts
 
     def _reason(
         self,
-        reading: DomainScores,
+        pairs: TokenizedPairs,
         features: NDArray[np.float32],
         quality: float,
         gate_scores: NDArray[np.float32],
@@ -249,4 +253,4 @@ class Selector:
             return Reason(int(faults(features)[0]))
         if score[0] < ledger.threshold or ledger.room(1) < 1:
             return Reason.OVER_BUDGET
-        return Fingerprint(ledger.seen_pairs, reading.texts, 0).twin(selection) or Reason.ACCEPTED
+        return Fingerprint(ledger.seen_pairs, pairs, 0).twin(selection) or Reason.ACCEPTED

@@ -247,10 +247,11 @@ def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
     toy = Toy()
     fresh = stream(toy, 1500, seed=9)
     scorer = Scorer(learner.publish(), load_encoder())
-    reading = scorer.read(TokenizedPairs.of(fresh.batch))
-    quality = scorer.quality(scorer.features(reading.texts, reading.cluster, np.arange(1500)))
+    pairs = TokenizedPairs.of(fresh.batch)
+    scores, rows = scorer.score_domain(pairs), np.arange(len(fresh.batch))
+    quality = scorer.quality(scorer.features(pairs, rows, scorer.embed(pairs, rows, scores.cluster)))
     inside = fresh.in_domain & fresh.clean
-    assert np.median(reading.domain[inside]) > np.quantile(reading.domain[~fresh.in_domain], 0.95)
+    assert np.median(scores.domain[inside]) > np.quantile(scores.domain[~fresh.in_domain], 0.95)
     assert np.median(quality[fresh.clean]) > -0.5 > np.quantile(quality[~fresh.clean], 0.8)
 
 
