@@ -18,8 +18,8 @@ from craft_stream.settings import RecordSettings
 class GettextSource(FileSource):
     """The translated messages of one catalogue, in its order; offset = number of the pair from 0.
 
-    What is untranslated, fuzzy or obsolete is no pair and is left out; a plural message gives two pairs, its
-    singular and its plural. Records are made with the field names of `record` and an id `path#number`.
+    What is untranslated, fuzzy or obsolete is no pair and is left out. Records are made with the names of `fields`
+    and an id `path#number`.
 
     Raises:
         DataError: the file cannot be read as a catalogue.
@@ -29,7 +29,7 @@ class GettextSource(FileSource):
         self._path = path
         self._fields = fields
         self._next = 0
-        self._pairs = _pairs(_catalogue(path))
+        self._pairs = translations(path)
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs; empty at the end."""
@@ -50,19 +50,24 @@ class GettextSource(FileSource):
         """Nothing is kept open."""
 
 
-def _catalogue(path: str) -> polib.POFile | polib.MOFile:
+def translations(path: str) -> Iterator[tuple[str, str]]:
+    """The translated messages of a catalogue, source and target; of a plural message its singular and its plural.
+
+    Raises:
+        DataError: at once; the file cannot be read as a catalogue.
+    """
     if not Path(path).is_file():  # polib takes a name that is no file for the text of a catalogue
         raise DataError(f"cannot read {path}: no such file")
     try:
-        return polib.mofile(path) if path.endswith(".mo") else polib.pofile(path)
+        catalogue = polib.mofile(path) if path.endswith(".mo") else polib.pofile(path)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no gettext catalogue: {error}") from None
+    return (sides for entry in catalogue.translated_entries() for sides in _sides(entry))
 
 
-def _pairs(catalogue: polib.POFile | polib.MOFile) -> Iterator[tuple[str, str]]:
-    for entry in catalogue.translated_entries():
-        if not entry.msgid_plural:
-            yield entry.msgid, entry.msgstr
-            continue
-        forms = [entry.msgstr_plural[index] for index in sorted(entry.msgstr_plural)]
-        yield from zip((entry.msgid, entry.msgid_plural), forms, strict=False)
+def _sides(entry: polib.POEntry | polib.MOEntry) -> Iterator[tuple[str, str]]:
+    if not entry.msgid_plural:
+        yield entry.msgid, entry.msgstr
+        return
+    forms = [entry.msgstr_plural[index] for index in sorted(entry.msgstr_plural)]
+    yield from zip((entry.msgid, entry.msgid_plural), forms, strict=False)

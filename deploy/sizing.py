@@ -19,7 +19,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from craft_stream.cli.catalogues import Catalogues
+from craft_stream.demo.catalogues import Catalogues
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.selection.ledger import Ledger

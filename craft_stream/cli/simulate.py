@@ -31,7 +31,8 @@ def simulate(
     extra `crawl`.
     """
     try:
-        from connectors.crawl.simulator import Site, fetch, serve
+        from craft_stream.demo.fetch import fetch
+        from craft_stream.demo.site import Site, serve
     except ImportError as error:
         raise ConfigurationError(
             f"this needs a package: pip install 'craft-stream[crawl]' ({error})"
@@ -43,7 +44,7 @@ def simulate(
             while serve_only:
                 time.sleep(1)
             path = folder / f"simulated-{time.time_ns()}.warc.gz"
-            written = fetch(f"{url}/", path, rate=rate or None)
+            written = fetch(f"{url}/", path, rate or None)
         except KeyboardInterrupt:
             return
     typer.echo(f"craft-stream: {written} pages in {path}", err=True)

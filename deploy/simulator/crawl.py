@@ -17,7 +17,7 @@ import time
 from itertools import count
 
 from connectors.kafka.sink import TopicSink
-from craft_stream.cli.catalogues import Catalogues
+from craft_stream.demo.catalogues import Catalogues
 from craft_stream.settings import Settings
 
 

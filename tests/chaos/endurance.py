@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.sink import TopicSink
-from craft_stream.cli.catalogues import Catalogues
+from craft_stream.demo.catalogues import Catalogues
 from tests import broker
 from tests.chaos.fleet import Fleet
 from tests.integration.deployment import Deployment

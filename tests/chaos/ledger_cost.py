@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from connectors.kafka.sink import TopicSink
-from craft_stream.cli.catalogues import Catalogues
+from craft_stream.demo.catalogues import Catalogues
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.reading.records import decode

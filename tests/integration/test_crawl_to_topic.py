@@ -20,10 +20,11 @@ pytest.importorskip("fastwarc")
 
 from connectors.crawl.job import Crawl
 from connectors.crawl.publish import FilePublisher
-from connectors.crawl.simulator import Site, warc_record
 from connectors.crawl.store import Store
 from connectors.kafka.reader import KafkaReader
 from connectors.shards import ShardedExport, ShardPlan, verify
+from craft_stream.demo.fetch import warc_record
+from craft_stream.demo.site import Site
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.settings import Settings
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from river import checks, naive_bayes
 from river.base import AnomalyFilter, MiniBatchClassifier
 
-from craft_stream.cli.catalogues import DOMAIN, Catalogues
+from craft_stream.demo.catalogues import DOMAIN, Catalogues
 from craft_stream.estimators import PairFilter, PairSelector
 from tests.unit.toy import Toy
 

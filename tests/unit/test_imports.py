@@ -53,6 +53,9 @@ ALLOWED = {
     "craft_stream.worker": INSIDE | {"craft_stream.worker"},
     "craft_stream.observe": INSIDE | {"craft_stream.observe", "prometheus_client"},
     "craft_stream.testing": INSIDE,
+    "craft_stream.demo": {
+        "craft_stream.errors", "connectors.crawl.urls", "connectors.gettext", "fastwarc", "orjson", "rich",
+    },
     "connectors": PORTS | {"craft_stream.reading", "connectors", "numpy", "orjson", "zstandard"},
 }  # fmt: skip
 # Client libraries of the connectors, each in its own room.

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import orjson
 
-from connectors.files import open_source
+from connectors.gettext import translations
 from craft_stream.errors import ConfigurationError
-from craft_stream.reading.records import decode
-from craft_stream.settings import RecordSettings
 
 # the distributions, and what the report calls them
 PACKAGES = {
@@ -30,7 +28,6 @@ PACKAGES = {
 }
 DOMAIN = "Trac"
 NOISE = {"misaligned": 0.15, "copy": 0.05, "wrong language": 0.05, "garbled": 0.03, "repeated": 0.05}
-_RECORD = RecordSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +94,7 @@ def _pairs() -> Iterator[Labelled]:
 
 def _read(package: str, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
     for path in _files(package, languages):
-        source = open_source(str(path), _RECORD)
-        while messages := source.read(1000):
-            for message in messages:
-                pair = decode(message.value, _RECORD, "")
-                yield pair.source, pair.target
+        yield from translations(str(path))
 
 
 def _files(package: str, languages: Sequence[str]) -> list[Path]:

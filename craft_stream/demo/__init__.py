@@ -1,0 +1,1 @@
+"""What `craft-stream demo` and `craft-stream simulate` show the product with; no part of it."""
