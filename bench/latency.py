@@ -27,7 +27,7 @@ from tests.integration.deployment import Deployment, committed
 # What a worker needs to be fast at the cost of more and smaller transactions.
 LOW = {"kafka.commit_interval_ms": 50}
 HEAD = 60_000  # pairs that are there from the start, so that the learner is primed
-SETTLE_SECONDS = 15.0  # not counted: the backlog of the head, compiling
+FLUSH_SECONDS = 15.0  # not counted: the backlog of the head, compiling
 
 
 def feed(run: Deployment, records: list[bytes], rate: float, seconds: float) -> None:
@@ -101,7 +101,7 @@ def measure(
         reader.join()
     restart = first_commit(run, records[:1024])
     stamps = {message.offset: message.timestamp_ms for message in run.read(kafka.input_topic)}
-    late = np.array([at - stamps[o] for o, at in seen if stamps[o] >= began + 1000 * SETTLE_SECONDS])
+    late = np.array([at - stamps[o] for o, at in seen if stamps[o] >= began + 1000 * FLUSH_SECONDS])
     found = {f"p{q}": float(np.percentile(late, q)) for q in (50, 95, 99)}
     return {
         **found,

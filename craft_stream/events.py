@@ -143,7 +143,7 @@ class Observer:
         """Records of a ledger were of no use in a restore; `outcome`: one of `DAMAGE`."""
 
     def ledger_written(self, partition: int, kind: str, size: int, /) -> None:
-        """Ledger bytes went into a committed transaction; `kind`: a name of `ledger_log.Kind`, in small letters."""
+        """Ledger bytes went into a committed transaction; `kind`: a name of `ledger_entries.Kind`, in small letters."""
 
     def snapshot(self, partition: int, seconds: float, size: int, /) -> None:
         """A snapshot of a ledger was made for a transaction: time and encoded bytes."""

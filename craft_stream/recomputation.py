@@ -22,8 +22,8 @@ from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
-from craft_stream.topics.ledger_records import LedgerRecords
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.ledger_reader import LedgerRecords, read_ledger
+from craft_stream.topics.models import ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,10 @@ class Stretch:
 
 def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
     """Read a partition's ledger topic and committed offset."""
-    kafka = settings.kafka
     position = reader.committed(partition)
-    records = LedgerRecords(f"{kafka.group_id}/{kafka.input_topic}/{partition}")
-    first, end = reader.bounds(kafka.ledger_topic, [partition])[partition]
-    for messages in reader.read(kafka.ledger_topic, partition, first, end):
-        records.add(messages)
+    records = read_ledger(reader, settings.kafka, partition)
     begun = min(records.models, default=None)
-    retained, _ = reader.bounds(kafka.input_topic, [partition])[partition]
+    retained, _ = reader.bounds(settings.kafka.input_topic, [partition])[partition]
     return Stretch(partition, records, begun, position.offset if position else 0, retained)
 
 
@@ -74,7 +70,7 @@ class Recomputation:
 
     Attributes:
         ledger: after what has been decided so far.
-        disagreeing: offsets at which a whole ledger was written that is not the recomputed one.
+        disagreeing: offsets at which a snapshot was written that is not the recomputed ledger.
     """
 
     def __init__(
@@ -97,8 +93,8 @@ class Recomputation:
     def begin(self, start: int) -> int | None:
         """Take the ledger of the last place at or before `start` from which the log can be decided again.
 
-        Such places are the group's first offset, while the log reaches back to it, and whole ledgers in the ledger
-        topic, anchors above all. Where there is none before `start`, the first after it is taken.
+        Such places are the group's first offset, while the log reaches back to it, and snapshots in the ledger topic,
+        retained ones above all. Where there is none before `start`, the first after it is taken.
 
         Returns:
             The place; None when nothing has been decided yet.
@@ -124,8 +120,8 @@ class Recomputation:
                 log.warning("partition %d: no audit from offset %d: %s", stretch.partition, offset, error)
         raise LogTruncatedError(
             f"{self._settings.kafka.input_topic}/{stretch.partition} begins at {stretch.retained}, the group began at "
-            f"{stretch.first}, and no whole ledger in between can be used: ledger.anchors times ledger.anchor_hours must be "
-            "more than the topic's retention"
+            f"{stretch.first}, and no snapshot in between can be used: ledger.retained_snapshots times "
+            "ledger.retained_snapshot_hours must be more than the topic's retention"
         )
 
     def begin_empty(self, offset: int) -> None:
@@ -155,7 +151,7 @@ class Recomputation:
                 self._compare(end)
 
     def _compare(self, offset: int) -> None:
-        """Hold the recomputed ledger against the whole one that was written here."""
+        """Hold the recomputed ledger against the snapshot that was written here."""
         try:
             written = self._stretch.records.start(self._selector.parameters, offset)
         except IntegrityError as error:

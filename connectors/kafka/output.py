@@ -33,7 +33,7 @@ FENCED = (
     client_errors.FencedInstanceIdError,
     client_errors.CommitFailedError,  # the generation of the group is another one by now
 )
-SETTLE_SECONDS = 75.0  # longer than the producer's delivery time-out, after which it fails by itself
+FLUSH_SECONDS = 75.0  # longer than the producer's delivery time-out, after which it fails by itself
 
 
 class KafkaReceipt:
@@ -77,11 +77,11 @@ class _Output:
         except (client_errors.KafkaError, ValueError) as error:
             raise _failure("records could not be sent", error) from error
 
-    def settle(self) -> None:
-        """See `Output.settle`."""
+    def flush(self) -> None:
+        """See `Output.flush`."""
         pending, self._pending = self._pending, []
         try:
-            self._flush(time.monotonic() + SETTLE_SECONDS)
+            self._flush(time.monotonic() + FLUSH_SECONDS)
         except client_errors.KafkaError as error:
             raise _failure("records were not written in time", error) from error
         for future in pending:
@@ -135,7 +135,7 @@ class TransactionalOutput(_Output):
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`."""
-        self.settle()
+        self.flush()
         try:
             if isinstance(claim, GroupClaim):
                 self._producer.send_offsets_to_transaction(_offsets(self._settings, offsets), claim.metadata)
@@ -159,7 +159,7 @@ class IdempotentOutput(_Output):
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`."""
-        self.settle()
+        self.flush()
         if not isinstance(claim, GroupClaim):
             return
         try:

@@ -21,7 +21,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer()
@@ -78,9 +78,9 @@ def audit(
     """Recompute every decision of a stretch of the log; exit code 1 if any differs from what was written.
 
     Accepted ones are compared both ways, rejected ones as far as they were written
-    (decisions.rejected_sample). Wherever a whole ledger was written, and at the end of the log, the recomputed
-    ledger is compared with it, bit by bit. It begins at the group's first offset, or where the log no longer
-    reaches that far, at a whole ledger that was kept (ledger.anchors); each partition's line says where.
+    (decisions.rejected_sample). Wherever a snapshot of the ledger was written, and at the end of the log, the
+    recomputed ledger is compared with it, bit by bit. It begins at the group's first offset, or where the log no longer
+    reaches that far, at a snapshot that was kept (ledger.retained_snapshots); each partition's line says where.
     """
     settings = load_settings(config, overrides)
     reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))

@@ -99,11 +99,11 @@ def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int
             problems.append(
                 f"keeps records for {retention / 3_600_000:.1f} h only: after a longer stop some are gone undecided"
             )
-        reach = settings.ledger.anchors * settings.ledger.anchor_hours * 3_600_000
+        reach = settings.ledger.retained_snapshots * settings.ledger.retained_snapshot_hours * 3_600_000
         if plan.role == "input_topic" and retention > reach:
             problems.append(
-                f"keeps records for {retention / 3_600_000:.0f} h, anchors for audits reach back {reach / 3_600_000:.0f} h: "
-                "raise ledger.anchors or ledger.anchor_hours"
+                f"keeps records for {retention / 3_600_000:.0f} h, snapshots for audits reach back {reach / 3_600_000:.0f} h: "
+                "raise ledger.retained_snapshots or ledger.retained_snapshot_hours"
             )
         size = int(found.get("max.message.bytes") or 0)
         if plan.role == "accepted_topic" and 0 < size < settings.record.max_bytes:

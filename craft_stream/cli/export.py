@@ -11,7 +11,7 @@ import typer
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.transport import Reader
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 
 app = typer.Typer()
 

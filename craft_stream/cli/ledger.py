@@ -16,7 +16,7 @@ from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.ports.transport import Position
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
-from craft_stream.topics.ledger_records import LedgerRecords
+from craft_stream.topics.ledger_reader import LedgerRecords, read_ledger
 
 app = typer.Typer(no_args_is_help=True, help="List and verify what each partition has done.")
 
@@ -43,10 +43,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
             if partition not in partitions:
                 raise ConfigurationError(f"{kafka.input_topic} has no partition {partition}")
             position = reader.committed(partition)
-            records = LedgerRecords(f"{kafka.group_id}/{kafka.input_topic}/{partition}")
-            first, end = reader.bounds(kafka.ledger_topic, [partition])[partition]
-            for messages in reader.read(kafka.ledger_topic, partition, first, end):
-                records.add(messages)
+            records = read_ledger(reader, kafka, partition)
             ledger, problem = None, None
             try:
                 found = records.restore(parameters, position.offset if position else None)
@@ -100,9 +97,10 @@ def show(
             "digest": found.ledger.digest(),
             "models": [{"offset": o, "version": v} for o, v in sorted(found.records.models.items())],
             "records": {
-                "wholes": len(found.records.wholes),
+                "snapshots": len(found.records.snapshots),
                 "deltas": len(found.records.deltas),
-                "pages": len(found.records.pages),
+                "segments": len(found.records.segments),
+                "retained_snapshots": len(found.records.retained),
                 "bytes": found.records.size,
             },
             "damaged": found.records.damaged,

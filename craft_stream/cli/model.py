@@ -16,9 +16,9 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
-from craft_stream.topics import model_log
-from craft_stream.topics.model_log import ModelStore
-from craft_stream.topics.pruning import needless
+from craft_stream.topics import model_writer
+from craft_stream.topics.models import Manifest, ModelStore
+from craft_stream.topics.unused_models import unused
 
 app = typer.Typer(no_args_is_help=True, help="List, pin and inspect the versions of the model.")
 
@@ -40,7 +40,7 @@ def _store(settings: Settings) -> Iterator[ModelStore]:
         reader.close()
 
 
-def _known(store: ModelStore, version: int) -> model_log.Manifest:
+def _known(store: ModelStore, version: int) -> Manifest:
     if version not in store.manifests:
         raise ConfigurationError(
             f"there is no model {version}; there are {', '.join(map(str, sorted(store.manifests))) or 'none'}"
@@ -165,11 +165,11 @@ def prune(
     reader = KafkaTransport(settings.kafka).reader()
     try:
         with _store(settings) as store:
-            versions = needless(store, reader, kept, retained=not everything)
+            versions = unused(store, reader, kept, retained=not everything)
             if versions:
                 output = KafkaTransport(settings.kafka).output("admin")
                 try:
-                    model_log.prune(output, settings.kafka.model_topic, store, versions)
+                    model_writer.prune(output, settings.kafka.model_topic, store, versions)
                 finally:
                     output.close()
     finally:
@@ -180,6 +180,6 @@ def prune(
 def _change(settings: Settings, version: int | None) -> None:
     output = KafkaTransport(settings.kafka).output("admin")
     try:
-        model_log.pin(output, settings.kafka.model_topic, version)
+        model_writer.pin(output, settings.kafka.model_topic, version)
     finally:
         output.close()

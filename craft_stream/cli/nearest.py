@@ -18,7 +18,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokens import tokenize
-from craft_stream.topics.target_log import TargetFollower
+from craft_stream.topics.target import TargetFollower
 
 _RUN = 1024
 

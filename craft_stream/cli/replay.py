@@ -20,7 +20,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer()

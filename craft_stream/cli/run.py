@@ -18,7 +18,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.retry import retry
 from craft_stream.worker.worker import Worker

@@ -21,12 +21,12 @@ from craft_stream.events import DAMAGE, DRIFTS, PartitionState, RebalanceKind, S
 from craft_stream.observe.families import Metric, every
 from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.decisions import Reason
-from craft_stream.topics.ledger_log import Kind
+from craft_stream.topics.ledger_entries import Kind
 
 HELD_STATES: Final = tuple(
     s for s in PartitionState if s not in (PartitionState.RELEASED, PartitionState.LOST)
 )
-SNAPSHOT: Final = Kind.WHOLE.name.lower()
+SNAPSHOT: Final = Kind.SNAPSHOT.name.lower()
 DELTA: Final = Kind.DELTA.name.lower()
 
 # A batch of 1,000 takes about 15 ms in decide and 5 ms in commit; a neural encoder's batch takes seconds, a

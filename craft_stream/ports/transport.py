@@ -119,7 +119,7 @@ class Receipt(Protocol):
     """What `Output.send` gives for a record."""
 
     def offset(self) -> int:
-        """Where the record is in its partition; known after `Output.settle`."""
+        """Where the record is in its partition; known after `Output.flush`."""
 
 
 class Output(Protocol):
@@ -134,9 +134,9 @@ class Output(Protocol):
         """Add a record; may return before it is written."""
 
     def send_all(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Add records, in order; whether they are written `settle` says."""
+        """Add records, in order; whether they are written `flush` says."""
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was sent is written, though perhaps not committed.
 
         Raises:

@@ -19,6 +19,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.settings import names
 from craft_stream.settings.names import Description, explain
+from craft_stream.settings.renamed import refuse_renamed
 from craft_stream.settings.sections import (
     LEAST_VERSIONS,
     BudgetSettings,
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
             read_flags(overrides),
         ):
             merge(merged, layer)
+        refuse_renamed(merged)
         if "rate" in (merged.get("selection") or {}):
             raise ConfigurationError("selection.rate: the share to accept is budget.rate")
         if "listed" in (merged.get("selection") or {}):

@@ -160,9 +160,9 @@ class BudgetSettings(Section):
 class LedgerSettings(Section):
     """What is kept so that decisions can be audited after the log's start is gone."""
 
-    anchors: Annotated[int, Field(ge=0, le=1_000)] = 16
-    """whole ledgers of each partition from which an audit can begin; 0: none, audits begin where the group began"""
-    anchor_hours: Annotated[float, Field(gt=0)] = 12.0
+    retained_snapshots: Annotated[int, Field(ge=0, le=1_000)] = 16
+    """snapshots of each partition's ledger from which an audit can begin; 0: none, audits begin where the group began"""
+    retained_snapshot_hours: Annotated[float, Field(gt=0)] = 12.0
     """least time between them; times their number this should be more than the input topic's retention"""
 
 

@@ -240,7 +240,7 @@ class MemoryOutput:
         for value, key, headers, shared in records:
             self.send(topic, partition, value, key, (*shared, *headers))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Nothing to wait for."""
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from craft_stream.selection.ledger import Ledger
-from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter
+from craft_stream.topics.ledger_index import LedgerIndex
+from craft_stream.topics.ledger_writer import LedgerWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +15,9 @@ class PartitionLedger:
 
     Attributes:
         ledger, writer: of the thread that decides.
-        places: of the thread that commits, which is a transaction behind.
+        index: of the thread that commits, which is a transaction behind.
     """
 
     ledger: Ledger
     writer: LedgerWriter
-    places: LedgerIndex
+    index: LedgerIndex

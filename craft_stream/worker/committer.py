@@ -1,13 +1,9 @@
-"""Writes and commits what was decided: the second half of a transaction.
-
-Runs in a thread of its own. After any failure the partitions of that transaction, and of those decided after it, are
-restored from the ledger topic.
-"""
+"""Writes and commits what was decided: the second step of a transaction, in a thread of its own."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +18,9 @@ from craft_stream.ports.transport import (
     Transport,
 )
 from craft_stream.settings import Settings
-from craft_stream.topics.ledger_log import Entry, Kind
-from craft_stream.topics.model_log import MANIFESTS, use_key, use_value
+from craft_stream.topics.ledger_entries import Entry, Kind
+from craft_stream.topics.ledger_index import restore_note
+from craft_stream.topics.model_writer import write_use
 from craft_stream.worker.decider import Decided, Outcome
 from craft_stream.writing.accepted import accepted_records
 from craft_stream.writing.dead_letters import DeadLetter, dead_letter_records
@@ -36,12 +33,10 @@ class Committed:
 
     Attributes:
         decided: what it holds.
-        ledger_bytes: written to the ledger topic, by partition and kind.
         seconds: that it took, deciding included.
     """
 
     decided: Decided
-    ledger_bytes: Mapping[int, Mapping[str, int]]
     seconds: float
 
 
@@ -93,9 +88,8 @@ class Committer:
         """
         began = self.transaction_since = time.monotonic()
         result = TransactionResult.FAILED
-        sizes: dict[int, dict[str, int]] = {}
         try:
-            self._write(decided, group, sizes)
+            self._commit(decided, group)
             result = TransactionResult.COMMITTED
         except TransactionError as error:
             result = TransactionResult.FENCED if error.fenced else TransactionResult.ABORTED
@@ -103,37 +97,42 @@ class Committer:
         finally:
             self.transaction_since = None
             if result is not TransactionResult.COMMITTED:
-                for partition, kinds in sizes.items():
-                    if "whole" in kinds:
-                        self._observer.snapshot_failed(partition)
+                for number, outcome in decided.outcomes.items():
+                    if outcome.pending.snapshot is not None:
+                        self._observer.snapshot_failed(number)
             self._observer.transaction(result, time.monotonic() - began, decided.records)
-        return Committed(decided, sizes, decided.seconds + time.monotonic() - began)
+        return Committed(decided, decided.seconds + time.monotonic() - began)
 
-    def _write(self, decided: Decided, group: Group, sizes: dict[int, dict[str, int]]) -> None:
-        output = self._output
+    def _commit(self, decided: Decided, group: Group) -> None:
+        """The order in which nothing is lost and nothing counts twice."""
+        output, outcomes, began = self._output, decided.outcomes, time.monotonic()
         if output is None:
             raise TransactionError("there is no output")
-        outcomes = decided.outcomes
-        began = time.monotonic()
+        # 1. Begin; what of an earlier transaction was not committed is gone.
         output.begin()
+        # 2. Accepted records, decisions, dead letters.
         for number, outcome in outcomes.items():
             self._send(output, number, outcome)
+        # 3. At least once, all of that is written before a ledger that says so: one that is ahead would lose records.
         if self._settings.kafka.guarantee == "at_least_once":
-            output.settle()  # a ledger that is ahead of what it says would lose records
-        receipts = {}
-        for number, outcome in outcomes.items():
-            receipts[number] = self._send_ledger(output, number, outcome, sizes.setdefault(number, {}))
-        output.settle()
-        middle = time.monotonic()
-        self._observer.stage(Stage.PRODUCE, middle - began, sum(len(o.decisions) for o in outcomes.values()))
+            output.flush()
+        # 4. The ledgers after these decisions.
+        sent = {number: self._send_ledger(output, number, outcome) for number, outcome in outcomes.items()}
+        # 5. Everything is written: now it is known where the ledgers' records are.
+        output.flush()
+        written = time.monotonic()
+        self._observer.stage(Stage.PRODUCE, written - began, sum(len(o.decisions) for o in outcomes.values()))
+        # 6. With each offset goes the place from which its ledger is restored.
         offsets = {}
         for number, outcome in outcomes.items():
-            places = outcome.partition.places
-            entries = [(entry, receipt.offset()) for entry, receipt in receipts[number]]
-            places.note(entries, outcome.due.first_page)
-            offsets[number] = Position(outcome.next_offset, places.hint)
+            index = outcome.ledger.index
+            index.add(
+                [(entry, receipt.offset()) for entry, receipt in sent[number]], outcome.pending.first_segment
+            )
+            offsets[number] = Position(outcome.next_offset, restore_note(index.restore_offset))
+        # 7. Offsets and records together, if all these partitions are still ours.
         output.commit(offsets, group.claim(offsets))
-        self._observer.stage(Stage.COMMIT, time.monotonic() - middle, len(offsets))
+        self._observer.stage(Stage.COMMIT, time.monotonic() - written, len(offsets))
 
     def _send(self, output: Output, number: int, outcome: Outcome) -> None:
         kafka = self._settings.kafka
@@ -151,21 +150,17 @@ class Committer:
         written = dead_letter_records([letter for letter in dead if letter.stage in stages])
         output.send_all(topic, number % self._widths[topic], written)
 
-    def _send_ledger(
-        self, output: Output, number: int, outcome: Outcome, sizes: dict[str, int]
-    ) -> list[tuple[Entry, Receipt]]:
-        """Send what is due to the ledger topic; entries with their receipts. Bytes by kind are added to `sizes`."""
-        kafka, due, prefix = self._settings.kafka, outcome.due, outcome.partition.writer.prefix
+    def _send_ledger(self, output: Output, number: int, outcome: Outcome) -> list[tuple[Entry, Receipt]]:
+        """Send what is pending for the ledger topic; its entries, with their receipts."""
+        kafka, pending = self._settings.kafka, outcome.pending
         for offset, version in outcome.changes:
-            output.send(kafka.model_topic, MANIFESTS, use_value(offset), use_key(prefix, version))
+            write_use(output, kafka.model_topic, outcome.ledger.writer.prefix, version, offset)
         sent = []
-        for key, entry in due.records:
+        for key, entry in pending.records:
             value = None if entry is None else entry.encode()
             receipt = output.send(kafka.ledger_topic, number, value, key)
-            if entry is not None and value is not None:
+            if entry is not None:
                 sent.append((entry, receipt))
-                kind = entry.kind.name.lower()
-                sizes[kind] = sizes.get(kind, 0) + len(value)
-                if entry.kind is Kind.WHOLE:
-                    self._observer.snapshot(number, due.whole_seconds, len(value))
+                if entry.kind is Kind.SNAPSHOT:
+                    self._observer.snapshot(number, pending.snapshot_seconds, entry.size)
         return sent

@@ -31,7 +31,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
-from craft_stream.topics.ledger_log import PendingWrites
+from craft_stream.topics.ledger_writer import PendingWrites
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.writing.dead_letters import DeadLetter, refused
 
@@ -63,22 +63,22 @@ class Outcome:
     """Of one partition in a transaction: all that is to be written, and told when it is committed.
 
     Attributes:
-        partition: as it was decided on; by the time that this is committed its ledger may be ahead.
+        ledger: as it was decided on; by the time that this is committed it may be ahead.
         parts: its messages, in the order of the log.
         decisions: on the pairs of all parts.
         dead: messages that hold no pair, or one that cannot be decided.
         changes: (offset, version) wherever another Model came into force.
-        due: to the ledger topic.
+        pending: what is to be written to the ledger topic.
         next_offset: of the input, after it.
         summary: `Ledger.summary()` after it.
     """
 
-    partition: PartitionLedger
+    ledger: PartitionLedger
     parts: Sequence[Part]
     decisions: Decisions
     dead: Sequence[DeadLetter]
     changes: list[tuple[int, int]]
-    due: PendingWrites
+    pending: PendingWrites
     next_offset: int
     summary: dict[str, Any]
 
@@ -134,16 +134,16 @@ class Decider:
         """
         began = time.monotonic()
         outcomes = {
-            number: self._decide(number, partition, messages, model)
-            for number, (partition, messages) in batches.items()
+            number: self._decide(number, ledger, messages, model)
+            for number, (ledger, messages) in batches.items()
         }
         records = sum(len(messages) for _, messages in batches.values())
         return Decided(outcomes, records, time.monotonic() - began)
 
     def _decide(
-        self, number: int, partition: PartitionLedger, messages: Sequence[Message], model: Model
+        self, number: int, restored: PartitionLedger, messages: Sequence[Message], model: Model
     ) -> Outcome:
-        ledger = partition.ledger
+        ledger = restored.ledger
         careful = messages[0].offset <= self.careful.get(number, -1)
         share = self._settings.decisions.rejected_sample
         parts: list[Part] = []
@@ -177,9 +177,11 @@ class Decider:
             self.careful[number] = messages[-1].offset
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
         decisions = Decisions.concatenate([part.decisions for part in parts])
-        changes = model_changes(decisions, partition.writer.model_version)
-        due = partition.writer.due(ledger, changes, self._settings.ledger, int(1000 * time.time()))
-        return Outcome(partition, parts, decisions, dead, changes, due, ledger.next_offset, ledger.summary())
+        changes = model_changes(decisions, restored.writer.model_version)
+        pending = restored.writer.write(ledger, changes, self._settings.ledger, int(1000 * time.time()))
+        return Outcome(
+            restored, parts, decisions, dead, changes, pending, ledger.next_offset, ledger.summary()
+        )
 
     def _read(self, messages: Sequence[Message]) -> Generator[tuple[Chunk, Sequence[DeadLetter]]]:
         """Read messages; of many, parts ahead of what is being decided."""

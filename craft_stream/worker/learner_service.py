@@ -23,9 +23,10 @@ from craft_stream.ports.transport import Output, Reader, TransactionError, Trans
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
-from craft_stream.topics.model_log import ModelStore, prune, publish
-from craft_stream.topics.pruning import needless
-from craft_stream.topics.target_log import TargetFollower
+from craft_stream.topics.model_writer import prune, publish
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.target import TargetFollower
+from craft_stream.topics.unused_models import unused
 from craft_stream.worker.primer import Primer
 
 QUEUE = 16  # batches that wait for the learner; more are not learned from
@@ -184,7 +185,7 @@ class LearnerService:
         """Withdraw what nothing needs any more."""
         keep = self._settings.learner.keep_versions
         store.refresh()
-        versions = needless(store, reader, keep) if keep else []
+        versions = unused(store, reader, keep) if keep else []
         if versions:
             prune(output, self._settings.kafka.model_topic, store, versions)
             log.info(

@@ -8,7 +8,7 @@ import threading
 from craft_stream.errors import CraftError, IntegrityError, LogTruncatedError
 from craft_stream.events import Observer
 from craft_stream.scoring.model import Model
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 
 log = logging.getLogger(__name__)
 

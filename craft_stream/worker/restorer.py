@@ -16,9 +16,10 @@ from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Position, Reader, Transport
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
-from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter, read_restore_offset
-from craft_stream.topics.ledger_records import LedgerRecords
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.ledger_index import LedgerIndex, read_restore_offset
+from craft_stream.topics.ledger_reader import LedgerRecords, ledger_prefix, read_ledger
+from craft_stream.topics.ledger_writer import LedgerWriter
+from craft_stream.topics.models import ModelStore
 from craft_stream.topics.partition_ledger import PartitionLedger
 
 AGAIN_SECONDS = 0.05
@@ -35,7 +36,7 @@ class Restored:
 
     Attributes:
         partition: its number.
-        state: what the worker has of it.
+        ledger: what it has done.
         offset: the next record to read.
         size: bytes that were read for it.
         attempts: how often the topic was read.
@@ -43,7 +44,7 @@ class Restored:
     """
 
     partition: int
-    state: PartitionLedger
+    ledger: PartitionLedger
     offset: int
     size: int
     attempts: int
@@ -95,10 +96,10 @@ class Restorer:
             position = self._reader.committed(partition)
             records = self._read(partition, None if damaged else position)
             try:
-                state = self._state(partition, position, records)
+                ledger = self._agreeing(partition, position, records)
                 break
             except IntegrityError as error:
-                # What is damaged where the hint points to may be made good by what stands before it.
+                # What is damaged behind the restore offset may be made good by what stands before it.
                 damaged |= bool(records.damaged)
                 limit = began + DAMAGED_SECONDS if damaged else deadline
                 if time.monotonic() < limit:
@@ -110,50 +111,48 @@ class Restorer:
                 log.warning("partition %d: %s; a new ledger is begun", partition, error)
                 self._observer.ledger_damaged(partition, "rebuilt")
                 damaged, records.damaged = False, []
-                state = self._new(partition)
+                ledger = self._new(partition)
                 break
         if records.damaged:
-            # Nothing is decided again: from the ledger before, the deltas lead to the committed offset, or `_state` raises.
+            # Nothing is decided again: from the ledger before, the deltas lead to the committed offset, or `_agreeing` raises.
             log.warning(
                 "partition %d: damaged records of the ledger topic were passed over, and others led to offset %d: %s",
                 partition,
-                state.ledger.next_offset,
+                ledger.ledger.next_offset,
                 "; ".join(records.damaged[:5]),
             )
             self._observer.ledger_damaged(partition, "fell_back")
-        offset = self._start(partition, position, state.ledger)
-        if state.ledger.model_version:
-            state.ledger.bind(self._store.load(state.ledger.model_version))
+        offset = self._start(partition, position, ledger.ledger)
+        if ledger.ledger.model_version:
+            ledger.ledger.bind(self._store.load(ledger.ledger.model_version))
         seconds = time.monotonic() - began
         self._observer.stage(Stage.RESTORE, seconds, records.size)
-        return Restored(partition, state, offset, records.size, attempts, seconds)
+        return Restored(partition, ledger, offset, records.size, attempts, seconds)
 
     def close(self) -> None:
         """Release the reader."""
         if self._reader is not None:
             self._reader.close()
 
-    def _prefix(self, partition: int) -> str:
-        kafka = self._settings.kafka
-        return f"{kafka.group_id}/{kafka.input_topic}/{partition}"
-
     def _new(self, partition: int) -> PartitionLedger:
-        return PartitionLedger(Ledger(self._parameters), LedgerWriter(self._prefix(partition)), LedgerIndex())
+        return PartitionLedger(
+            Ledger(self._parameters),
+            LedgerWriter(ledger_prefix(self._settings.kafka, partition)),
+            LedgerIndex(),
+        )
 
     def _read(self, partition: int, position: Position | None) -> LedgerRecords:
         assert self._reader is not None  # noqa: S101
-        topic = self._settings.kafka.ledger_topic
-        records = LedgerRecords(self._prefix(partition))
-        first, end = self._reader.bounds(topic, [partition])[partition]
-        start = max(first, read_restore_offset(position.note) if position else 0)
-        for messages in self._reader.read(topic, partition, min(start, end), end):
-            records.add(messages)
-            self._observer.restoring(
-                partition, READING * (messages[-1].offset + 1 - start) / max(end - start, 1)
-            )
-        return records
+        start = read_restore_offset(position.note) if position else 0
+        return read_ledger(
+            self._reader,
+            self._settings.kafka,
+            partition,
+            start,
+            lambda share: self._observer.restoring(partition, READING * share),
+        )
 
-    def _state(self, partition: int, position: Position | None, records: LedgerRecords) -> PartitionLedger:
+    def _agreeing(self, partition: int, position: Position | None, records: LedgerRecords) -> PartitionLedger:
         """What agrees with the committed position.
 
         Raises:

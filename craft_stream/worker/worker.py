@@ -280,11 +280,11 @@ class Worker:
         if held is None or held.state is not PartitionState.RESTORING:
             return
         held.clear()
-        held.partition = restored.state
+        held.partition = restored.ledger
         group.start(restored.partition, restored.offset)
         self._state(restored.partition, PartitionState.ACTIVE)
-        wholes, deltas = restored.state.places.wholes, restored.state.writer.deltas
-        written_ms = wholes[-1].written_ms if wholes else 0
+        snapshots, deltas = restored.ledger.index.snapshots, restored.ledger.writer.deltas
+        written_ms = snapshots[-1].written_ms if snapshots else 0
         self._observer.restored(
             restored.partition, restored.seconds, restored.size, restored.attempts, deltas, written_ms
         )
@@ -380,8 +380,8 @@ class Worker:
         outcomes = done.decided.outcomes
         for partition, outcome in outcomes.items():
             self._tell(partition, outcome, ends.get(partition), now)
-            for kind, size in done.ledger_bytes[partition].items():
-                self._observer.ledger_written(partition, kind, size)
+            for kind, size in outcome.pending.sizes.items():
+                self._observer.ledger_written(partition, kind.name.lower(), size)
             if self._learner is not None:
                 for chunk, decisions, _ in outcome.parts:
                     self._learner.offer(partition, chunk.pairs.batch, decisions.accepted)

@@ -25,8 +25,9 @@ from craft_stream.ports.messages import Message
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
-from craft_stream.topics.ledger_log import Entry
-from craft_stream.topics.model_log import ModelStore, publish
+from craft_stream.topics.ledger_entries import Entry
+from craft_stream.topics.model_writer import publish
+from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import ModelFollower
 from craft_stream.worker.restorer import Restored, Restorer
 from tests.chaos.checks import LONG, Expected, report
@@ -36,7 +37,7 @@ from tests.integration.deployment import Deployment, pairs, target_pairs
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(900)]
 
 Damage = Callable[[bytes], bytes | None]
-# Transactions of 50 records, so that a ledger has more than one whole one and many deltas.
+# Transactions of 50 records, so that a ledger has more than one snapshot and many deltas.
 OVERRIDES = {"kafka.max_poll_records": 50, "kafka.commit_interval_ms": 20}
 
 
@@ -110,7 +111,7 @@ def numbered(message: Message) -> tuple[str, int]:
 
 
 def test_a_damaged_ledger(bootstrap: str, tmp_path: Path, model: Path) -> None:
-    """Whole ones are made good by what else there is, digest by digest; a delta that is needed stops it by name."""
+    """Snapshots are made good by what else there is, digest by digest; a delta that is needed stops it by name."""
     run = Deployment(bootstrap, tmp_path, 1, OVERRIDES)
     records = pairs(9_000)
     expected = Expected.of(run, records, model)
@@ -119,25 +120,25 @@ def test_a_damaged_ledger(bootstrap: str, tmp_path: Path, model: Path) -> None:
         run.wait_done([worker])
     topic = run.settings.kafka.ledger_topic
     found = [numbered(message) for message in run.read(topic) if message.value is not None]
-    wholes = [number for kind, number in found if kind == "whole"][-2:]
+    snapshots = [number for kind, number in found if kind == "snapshot"][-2:]
     last = max(number for kind, number in found if kind == "delta")
-    assert len(wholes) == 2
-    assert wholes[-1] < last, "the last whole one is the last record: nothing would be tested"
+    assert len(snapshots) == 2
+    assert snapshots[-1] < last, "the last snapshot is the last record: nothing would be tested"
     reader = KafkaTransport(run.settings.kafka).reader()
     store = ModelStore(reader, run.settings.kafka.model_topic)
     store.give(Model.decode(model.read_bytes()))
     cases = {
-        "newest whole": [("whole", wholes[-1])],
-        "both wholes": [("whole", number) for number in wholes],
+        "newest snapshot": [("snapshot", snapshots[-1])],
+        "both snapshots": [("snapshot", number) for number in snapshots],
         "last delta": [("delta", last)],
-        "a delta since the newest whole": [("delta", wholes[-1] + 1)],
+        "a delta since the newest snapshot": [("delta", snapshots[-1] + 1)],
     }
     damages = {
         (what, kind): (places, damage)
         for (what, places), (kind, damage) in itertools.product(cases.items(), KINDS.items())
         # a delta that is missing might be a commit under way, so it is waited for: 50 s
         if LONG or not (kind == "missing" and "delta" in what)
-        if LONG or what != "both wholes" or kind == "flipped"
+        if LONG or what != "both snapshots" or kind == "flipped"
     }
     try:
         # what is damaged is read again for 5 s, so all are restored at once
@@ -160,7 +161,7 @@ def test_a_damaged_ledger(bootstrap: str, tmp_path: Path, model: Path) -> None:
                 continue
             restored = tried.result()
             assert restored.offset == len(records), (what, kind)
-            assert restored.state.ledger.digest() == expected.digests[0], (what, kind)
+            assert restored.ledger.ledger.digest() == expected.digests[0], (what, kind)
         # and what a worker makes of it
         with Fleet(run, "--model", str(model), kafka__ledger_topic=settings.kafka.ledger_topic) as fleet:
             fleet.start("a")

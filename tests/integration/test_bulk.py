@@ -30,7 +30,7 @@ def test_batches_that_the_broker_finds_too_large(bootstrap: str, tmp_path: Path)
     try:
         output.begin()
         output.send_all(topic, 0, records)
-        output.settle()
+        output.flush()
         output.commit({}, None)
         output.begin()
         output.send_all(topic, 0, [Record(os.urandom(30_000), b"large")])

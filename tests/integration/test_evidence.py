@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from tests.integration.deployment import COMMAND, ROOT, Deployment, pairs, pinned_model, target_pairs
 
 pytestmark = pytest.mark.integration

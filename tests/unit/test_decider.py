@@ -16,7 +16,8 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
-from craft_stream.topics.ledger_log import LedgerIndex, LedgerWriter
+from craft_stream.topics.ledger_index import LedgerIndex
+from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.worker.decider import Batch, Decider
 from tests.unit.test_concurrency import threads, wait_until

@@ -1,4 +1,4 @@
-"""What is kept as evidence: anchors, versions of the Model, and what is told of damage, restores and whole ledgers."""
+"""What is kept as evidence: snapshots, versions of the Model, and what is told of damage and restores."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from craft_stream.scoring.model import Model
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import LedgerSettings, Settings
 from craft_stream.testing.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from craft_stream.topics import ledger_log
-from craft_stream.topics.ledger_records import LedgerRecords
-from craft_stream.topics.model_log import ModelStore
-from craft_stream.topics.pruning import in_force, needless
-from craft_stream.topics.retained import RetainedSnapshot, RetainedSnapshots
-from craft_stream.topics.target_log import TargetFollower
+from craft_stream.topics import ledger_entries, ledger_writer
+from craft_stream.topics.ledger_reader import LedgerRecords
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.retained_snapshots import RetainedSnapshot, RetainedSnapshots
+from craft_stream.topics.target import TargetFollower
+from craft_stream.topics.unused_models import in_force, unused
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
 from tests.unit.test_runtime_worker import (
@@ -54,7 +54,7 @@ class Told(Observer):
         self.damage: list[str] = []
         self.progress: list[float] = []
         self.restores: list[tuple[int, int]] = []
-        self.wholes = Counter[str]()
+        self.snapshots = Counter[str]()
         self.stages = Counter[Stage]()
         self.withdrawn = 0
 
@@ -78,11 +78,11 @@ class Told(Observer):
 
     def snapshot(self, partition: int, seconds: float, size: int) -> None:
         """Keep."""
-        self.wholes["made"] += 1
+        self.snapshots["made"] += 1
 
     def snapshot_failed(self, partition: int) -> None:
         """Keep."""
-        self.wholes["failed"] += 1
+        self.snapshots["failed"] += 1
 
     def pruned(self, versions: int) -> None:
         """Keep."""
@@ -113,10 +113,12 @@ def work(
 
 
 @pytest.fixture
-def anchored(model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryBroker, Settings, MemoryTransport]:
-    """A log decided with a whole ledger in nearly every transaction, each of them an anchor, three of them kept."""
-    monkeypatch.setattr(ledger_log, "WHOLE_EVERY", 1)
-    configured = configuration(ledger__anchors=3, ledger__anchor_hours=1e-9)
+def retaining(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> tuple[MemoryBroker, Settings, MemoryTransport]:
+    """A log decided with a snapshot in nearly every transaction, each of them retained, three of them kept."""
+    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 1)
+    configured = configuration(ledger__retained_snapshots=3, ledger__retained_snapshot_hours=1e-9)
     broker = filled(configured)
     return broker, configured, work(broker, configured, model)
 
@@ -144,11 +146,11 @@ def audit(
     return begun, again, stretch
 
 
-def test_an_audit_begins_at_an_anchor_when_the_log_is_cut(
-    model: Model, anchored: tuple[MemoryBroker, Settings, MemoryTransport]
+def test_an_audit_begins_at_a_retained_snapshot_when_the_log_is_cut(
+    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
 ) -> None:
-    """The log's first half is deleted: decisions after the anchor are recomputed, and the last ledger is the committed one."""
-    broker, configured, _ = anchored
+    """Half of the log is deleted: decisions after the snapshot are recomputed, and the last ledger is the committed one."""
+    broker, configured, _ = retaining
     whole, again, stretch = audit(broker, configured, model, 0)
     assert whole == 0
     assert not again.disagreeing
@@ -163,25 +165,25 @@ def test_an_audit_begins_at_an_anchor_when_the_log_is_cut(
 
 
 def test_an_audit_begins_as_near_as_it_can(
-    model: Model, anchored: tuple[MemoryBroker, Settings, MemoryTransport]
+    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
 ) -> None:
-    """With a whole log, too, the last anchor before --from is taken, and no more than three are kept."""
-    broker, configured, _ = anchored
+    """With a whole log, too, the last snapshot before --from is taken, and no more than three are kept."""
+    broker, configured, _ = retaining
     _, _, stretch = audit(broker, configured, model, 0)
-    assert len(stretch.records.anchors) == 3
+    assert len(stretch.records.retained) == 3
     places = stretch.records.starts()
     begun, _, _ = audit(broker, configured, model, places[1] + 1)
     assert begun == places[1]
 
 
-def test_a_forged_anchor_is_found(
-    model: Model, anchored: tuple[MemoryBroker, Settings, MemoryTransport]
+def test_a_forged_snapshot_is_found(
+    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
 ) -> None:
-    """An anchor that is sound in itself but not what the log gives: the audit that passes it says so."""
-    broker, configured, _ = anchored
+    """A snapshot that is sound in itself but not what the log gives: the audit that passes it says so."""
+    broker, configured, _ = retaining
     log = broker.log(configured.kafka.ledger_topic, 0)
     at = max(i for i, m in enumerate(log) if b"/anchor/" in (m.key or b"") and m.value)
-    entry = ledger_log.Entry.decode(log[at].value or b"", at)
+    entry = ledger_entries.Entry.decode(log[at].value or b"", at)
     records = LedgerRecords(f"{configured.kafka.group_id}/{configured.kafka.input_topic}/0")
     records.add(log)
     ledger = records.start(configured.parameters(), entry.next_offset)
@@ -191,39 +193,41 @@ def test_a_forged_anchor_is_found(
     assert again.disagreeing == [entry.next_offset]
 
 
-def test_without_anchors_a_cut_log_is_named(model: Model) -> None:
+def test_without_retained_snapshots_a_cut_log_is_named(model: Model) -> None:
     """Nothing to begin from: the error names the settings that would have helped."""
-    configured = configuration(ledger__anchors=0)
+    configured = configuration(ledger__retained_snapshots=0)
     broker = filled(configured)
     work(broker, configured, model)
     stretch = look(MemoryTransport(broker, configured.kafka).reader(), configured, 0)
-    assert not stretch.records.anchors
+    assert not stretch.records.retained
     broker.first[configured.kafka.input_topic, 0] = stretch.committed
     cut = {
-        n: whole for n, whole in stretch.records.wholes.items() if whole[1].next_offset < stretch.committed
+        n: whole for n, whole in stretch.records.snapshots.items() if whole[1].next_offset < stretch.committed
     }
-    stretch = replace(stretch, retained=stretch.committed, records=replace(stretch.records, wholes=cut))
+    stretch = replace(stretch, retained=stretch.committed, records=replace(stretch.records, snapshots=cut))
     reader = MemoryTransport(broker, configured.kafka).reader()
     selector = Selector(configured.parameters(), load_encoder())
     store = ModelStore(reader, configured.kafka.model_topic)
-    with pytest.raises(LogTruncatedError, match=r"ledger\.anchors"):
+    with pytest.raises(LogTruncatedError, match=r"ledger\.retained_snapshots"):
         Recomputation(reader, configured, selector, store, stretch).begin(0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=30), st.integers(0, 5))
-def test_pages_are_kept_for_as_long_as_an_anchor_needs_them(steps: list[tuple[int, int]], count: int) -> None:
+def test_segments_are_kept_for_as_long_as_a_snapshot_needs_them(
+    steps: list[tuple[int, int]], count: int
+) -> None:
     """Whatever comes: what is released was needed by nobody, and is released once, in order."""
-    policy = LedgerSettings(anchors=count, anchor_hours=1.0)
-    anchors, page, now, released = RetainedSnapshots(), 0, 0, []
-    for pages, hours in steps:
-        page, now = page + pages, now + hours * 3_600_000
-        if anchors.due(policy, now):
-            anchors.add(RetainedSnapshot(now, page, now))
-        anchors.drop(policy)
-        released += list(anchors.release_pages(page))
-        assert len(anchors.kept) <= count
-        assert all(anchor.first_page > max(released, default=-1) for anchor in anchors.kept)
-        assert RetainedSnapshots.decode(anchors.encode()) == anchors
+    policy = LedgerSettings(retained_snapshots=count, retained_snapshot_hours=1.0)
+    kept, segment, now, released = RetainedSnapshots(), 0, 0, []
+    for segments, hours in steps:
+        segment, now = segment + segments, now + hours * 3_600_000
+        if kept.due(policy, now):
+            kept.add(RetainedSnapshot(now, segment, now))
+        kept.drop(policy)
+        released += list(kept.release_segments(segment))
+        assert len(kept.kept) <= count
+        assert all(one.first_segment > max(released, default=-1) for one in kept.kept)
+        assert RetainedSnapshots.decode(kept.encode()) == kept
     assert released == list(range(len(released)))
 
 
@@ -273,7 +277,7 @@ def test_the_learner_withdraws_what_nothing_needs(monkeypatch: pytest.MonkeyPatc
         look(reader, configured, p).records.models[max(look(reader, configured, p).records.models)]
         for p in (0, 1)
     }
-    goes = needless(store, reader, 1)
+    goes = unused(store, reader, 1)
     assert set(goes) == set(store.manifests) - {max(store.manifests)} - latest
 
 
@@ -347,8 +351,8 @@ def test_damage_without_remedy_is_told(
 def test_falling_back_is_told(
     model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The newest whole ledger is damaged and the one before leads on: a warning, and counted."""
-    monkeypatch.setattr(ledger_log, "WHOLE_EVERY", 2)
+    """The newest snapshot is damaged and the one before leads on: a warning, and counted."""
+    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 2)
     broker, configured = halves(model)
     assert damage(broker, configured, b"whole", slice(-1, None)) == PARTITIONS
     told = Told()
@@ -357,14 +361,14 @@ def test_falling_back_is_told(
     assert "damaged records of the ledger topic were passed over" in caplog.text
 
 
-def test_whole_ledgers_that_are_not_committed_are_told(model: Model) -> None:
-    """The first transaction holds a whole ledger of each partition; it is aborted and tried again."""
+def test_snapshots_that_are_not_committed_are_told(model: Model) -> None:
+    """The first transaction holds a snapshot of each partition; it is aborted and tried again."""
     configured = configuration()
     broker = filled(configured)
     told = Told()
     work(broker, configured, model, told, {1: Fault.ABORT})
-    assert told.wholes["failed"] >= 1
-    assert told.wholes["made"] >= told.wholes["failed"] + 2
+    assert told.snapshots["failed"] >= 1
+    assert told.snapshots["made"] >= told.snapshots["failed"] + 2
 
 
 def test_a_stop_during_a_restore_is_obeyed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +396,7 @@ def test_a_stop_during_a_restore_is_obeyed(model: Model, monkeypatch: pytest.Mon
 
 def test_other_records_of_the_topic_do_not_count() -> None:
     """Records of another group, or whose kind is unknown, change nothing but are named when they are ours."""
-    entry = ledger_log.Entry(ledger_log.Kind.DELTA, 0, 1, b"x").encode()
+    entry = ledger_entries.Entry(ledger_entries.Kind.DELTA, 0, 1, b"x").encode()
     unknown = bytearray(entry)
     unknown[10] = 99
     import zlib

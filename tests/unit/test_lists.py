@@ -30,7 +30,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
 from craft_stream.text.batch import PairBatch
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.worker import Worker
 from tests.unit import test_runtime_worker as worker

@@ -11,7 +11,8 @@ from craft_stream.errors import UnavailableError
 from craft_stream.events import Observer
 from craft_stream.scoring.model import Model
 from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryOutput, MemoryTransport
-from craft_stream.topics.model_log import Manifest, ModelStore, publish
+from craft_stream.topics.model_writer import publish
+from craft_stream.topics.models import Manifest, ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
 from tests.unit.test_runtime_worker import configuration, filled, model

@@ -14,7 +14,8 @@ from craft_stream.errors import DataError, IntegrityError
 from craft_stream.events import Stage
 from craft_stream.ports.messages import Message
 from craft_stream.settings import ErrorsSettings
-from craft_stream.topics.ledger_log import Entry, Kind, read_restore_offset
+from craft_stream.topics.ledger_entries import Entry, Kind
+from craft_stream.topics.ledger_index import read_restore_offset
 from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.breaker import CircuitBreaker
 from craft_stream.worker.decider import sampled
@@ -36,9 +37,9 @@ def test_any_flipped_bit_or_cut_is_found(payload: bytes, data: st.DataObject) ->
     encoded[place // 8] ^= 1 << place % 8
     with pytest.raises(IntegrityError):
         Entry.decode(bytes(encoded), 0)
-    whole = Entry(Kind.DELTA, 3, 4, payload).encode()
+    sound = Entry(Kind.DELTA, 3, 4, payload).encode()
     with pytest.raises(IntegrityError):
-        Entry.decode(whole[: data.draw(st.integers(0, len(whole) - 1))], 0)
+        Entry.decode(sound[: data.draw(st.integers(0, len(sound) - 1))], 0)
 
 
 @pytest.mark.parametrize("note", ["", "{}", "[]", '{"ledger": "x"}', '{"ledger": null}', "nonsense"])

@@ -23,7 +23,7 @@ from craft_stream.settings import Settings
 from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
 from tests.unit.toy import Toy, target
@@ -238,11 +238,11 @@ def halves(model: Model) -> tuple[MemoryBroker, Settings]:
     return broker, configured
 
 
-def test_a_damaged_whole_ledger_falls_back(
+def test_a_damaged_snapshot_falls_back(
     model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One bit of the newest whole ledger flipped: the one before and the deltas lead to the same place."""
-    monkeypatch.setattr("craft_stream.topics.ledger_log.WHOLE_EVERY", 2)
+    """One bit of the newest snapshot flipped: the one before and the deltas lead to the same place."""
+    monkeypatch.setattr("craft_stream.topics.ledger_writer.SNAPSHOT_EVERY", 2)
     broker, configured = halves(model)
     assert damage(broker, configured, b"whole", slice(-1, None)) == PARTITIONS
     run(broker, configured, model)

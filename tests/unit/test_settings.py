@@ -12,6 +12,7 @@ from craft_stream.cli.config import toml
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.settings import Settings, known_names
+from craft_stream.settings.renamed import RENAMED
 
 ISSUE_EXAMPLE = """
 [kafka]
@@ -95,6 +96,25 @@ def test_unknown_key_names_the_nearest(wrong: str, right: str) -> None:
     """A misspelt setting is refused, and the message has the right spelling."""
     with pytest.raises(ConfigurationError, match=f'nearest known one is "{right}"'):
         Settings.load(None, [f"{wrong}=1"])
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_renamed_setting_is_refused_with_its_new_name(
+    old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file, the environment and flags alike; the new name is one that exists."""
+    section, _, name = old.partition(".")
+    file = tmp_path / "old.toml"
+    file.write_text(f"[{section}]\n{name} = 1\n")
+    with pytest.raises(ConfigurationError, match=f"{old} is called {new} now"):
+        Settings.load(file)
+    with pytest.raises(ConfigurationError, match=f"{old} is called {new} now"):
+        Settings.load(None, [f"{old}=1"])
+    monkeypatch.setenv(f"CRAFT_{section}__{name}".upper(), "1")
+    with pytest.raises(ConfigurationError, match=f"{old} is called {new} now"):
+        Settings.load()
+    assert new in known_names()
+    assert old not in known_names()
 
 
 def test_unknown_section_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

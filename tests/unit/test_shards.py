@@ -168,7 +168,7 @@ def test_targets_are_those_of_the_model_topic() -> None:
     """The target of a version comes from the version's manifest on the model topic; without the topic there is none."""
     from craft_stream.cli.export import _targets
     from craft_stream.testing.memory import MemoryBroker, MemoryTransport
-    from craft_stream.topics.model_log import MANIFESTS
+    from craft_stream.topics.models import MANIFESTS
 
     settings = KafkaSettings()
     broker = MemoryBroker({settings.input_topic: 1, settings.model_topic: 2})

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from craft_stream.ports.transport import Reader
-from craft_stream.topics.model_log import ModelStore
+from craft_stream.topics.models import ModelStore
 
 
-def needless(store: ModelStore, reader: Reader, keep: int, retained: bool = True) -> list[int]:
+def unused(store: ModelStore, reader: Reader, keep: int, retained: bool = True) -> list[int]:
     """Versions that may go, the oldest first.
 
     Args:

@@ -6,7 +6,7 @@ must use; a tombstone lifts it) and `use/{group}/{topic}/{partition}/{n}` (the o
 partition decided with version n; written in the worker's transactions, so that whoever prunes knows what is needed).
 Partition 1 holds the chunks, `chunk/{n}/{i}`. A worker follows partition 0 and fetches only the versions that it needs. A
 version is one transaction, its manifest the last record; both partitions are compacted, and the learner drops what no
-ledger, pin or audit can need (`runtime.pruning`).
+ledger, pin or audit can need (`topics.unused_models`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ import hashlib
 import json
 import logging
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from craft_stream.errors import IntegrityError
-from craft_stream.ports.transport import Output, Reader
+from craft_stream.ports.transport import Reader
 from craft_stream.scoring.model import Model
 
 MANIFESTS, CHUNKS = 0, 1
-CHUNK_BYTES = 900_000  # brokers take 1 MiB by default, headers included
 FORMAT = 1
 _LOADED = 4  # in force, next, one for a partition that lags, one for a rollback: some 45 MB each
 
@@ -74,68 +71,6 @@ class Manifest:
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
             raise IntegrityError(f"a model's manifest cannot be read: {error}") from error
-
-
-def publish(output: Output, topic: str, model: Model) -> Manifest:
-    """Write a version in one transaction.
-
-    Raises:
-        TransactionError: it is not there; another learner may have taken over.
-    """
-    data = model.encode()
-    parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-    output.begin()
-    receipts = [
-        output.send(topic, CHUNKS, part, f"chunk/{model.version}/{i}".encode())
-        for i, part in enumerate(parts)
-    ]
-    output.settle()
-    offsets = [receipt.offset() for receipt in receipts]
-    manifest = Manifest(
-        version=model.version,
-        digest=model.digest,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        chunks=len(parts),
-        first=min(offsets),
-        last=max(offsets),
-        published_at_ms=int(time.time() * 1000),
-        header=model.header,
-    )
-    value = json.dumps(asdict(manifest)).encode()
-    output.send(topic, MANIFESTS, value, f"version/{model.version}".encode())
-    output.commit({}, None)
-    return manifest
-
-
-def pin(output: Output, topic: str, version: int | None) -> None:
-    """Make every worker use a version from its next epoch on; None lifts it."""
-    value = None if version is None else json.dumps({"version": version}).encode()
-    output.begin()
-    output.send(topic, MANIFESTS, value, b"pin")
-    output.commit({}, None)
-
-
-def use_key(prefix: str, version: int) -> bytes:
-    """Key of the record that says where the partition `prefix` (group/topic/partition) began to use a version."""
-    return f"use/{prefix}/{version}".encode()
-
-
-def use_value(offset: int) -> bytes:
-    """Value of that record: the offset."""
-    return json.dumps({"offset": offset}).encode()
-
-
-def prune(output: Output, topic: str, store: ModelStore, versions: Iterable[int]) -> None:
-    """Withdraw versions, and what is known of their uses: their decisions cannot be audited any more."""
-    output.begin()
-    for version in versions:
-        for prefix in [prefix for prefix, uses in store.uses.items() if version in uses]:
-            output.send(topic, MANIFESTS, None, use_key(prefix, version))
-        output.send(topic, MANIFESTS, None, f"version/{version}".encode())
-        for index in range(store.manifests[version].chunks):
-            output.send(topic, CHUNKS, None, f"chunk/{version}/{index}".encode())
-    output.commit({}, None)
 
 
 class ModelStore:

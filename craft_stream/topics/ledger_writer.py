@@ -1,0 +1,145 @@
+"""What a partition writes to the ledger topic, transaction by transaction."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from craft_stream.selection.ledger import Ledger
+from craft_stream.settings import LedgerSettings
+from craft_stream.topics.ledger_entries import Entry, Kind, entry_key
+from craft_stream.topics.retained_snapshots import RetainedSnapshot, RetainedSnapshots
+
+RING = 256
+# Deltas since the snapshot before the newest are still there when the newest is damaged.
+SNAPSHOT_EVERY = RING // 2
+# Snapshots may take a sixteenth of what deltas take; deltas of 16 times a snapshot's size are replayed in 0.1 s.
+DELTA_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrites:
+    """What a transaction must write to the ledger topic.
+
+    Attributes:
+        records: keys and entries (None: a tombstone).
+        first_segment: the oldest segment of seen pairs that the ledger needs as it is then.
+        snapshot_seconds: that it took to make a snapshot, if one is among them.
+    """
+
+    records: list[tuple[bytes, Entry | None]]
+    first_segment: int
+    snapshot_seconds: float = 0.0
+
+    @property
+    def snapshot(self) -> Entry | None:
+        """The snapshot among them, if there is one."""
+        found = (entry for _, entry in self.records if entry is not None and entry.kind is Kind.SNAPSHOT)
+        return next(found, None)
+
+    @property
+    def sizes(self) -> Counter[Kind]:
+        """Bytes by kind."""
+        sizes = Counter[Kind]()
+        for _, entry in self.records:
+            if entry is not None:
+                sizes[entry.kind] += entry.size
+        return sizes
+
+
+@dataclass(slots=True)
+class LedgerWriter:
+    """Makes a partition's records for the ledger topic.
+
+    It is ahead of what is committed: a transaction that fails throws it away.
+
+    Attributes:
+        prefix: group/topic/partition.
+        sequence: number of the next delta; a snapshot has the number of the delta beside it.
+        slot: which of the two keys the next snapshot has.
+        first_segment: the oldest segment of seen pairs that the newest snapshot needs; None before the first.
+        retained: snapshots that are kept for audits.
+        model_version: of the last change written.
+        deltas: since the newest snapshot.
+        delta_bytes: of these.
+        snapshot_bytes: of the newest snapshot.
+    """
+
+    prefix: str
+    sequence: int = 0
+    slot: int = 0
+    first_segment: int | None = None
+    retained: RetainedSnapshots = field(default_factory=RetainedSnapshots)
+    model_version: int = 0
+    deltas: int = 0
+    delta_bytes: int = 0
+    snapshot_bytes: int = 0
+
+    def write(
+        self, ledger: Ledger, changes: Iterable[tuple[int, int]], settings: LedgerSettings, now_ms: int
+    ) -> PendingWrites:
+        """What the next transaction must write.
+
+        Args:
+            ledger: after the transaction's decisions.
+            changes: (offset, Model version in force from there) of these decisions.
+            settings: which snapshots to retain.
+            now_ms: the time.
+        """
+        records: list[tuple[bytes, Entry | None]] = []
+        for offset, version in changes:
+            payload = json.dumps({"offset": offset, "version": version}).encode()
+            records.append(self._record(offset, Entry(Kind.MODEL, offset, version, payload)))
+            self.model_version = version
+        for index, segment in ledger.closed_pages():
+            records.append(self._record(index, Entry(Kind.SEGMENT, index, ledger.next_offset, segment)))
+        due = (
+            self.first_segment is None
+            or self.deltas >= SNAPSHOT_EVERY
+            or self.delta_bytes > DELTA_BYTES * self.snapshot_bytes
+        )
+        delta = Entry(Kind.DELTA, self.sequence, ledger.next_offset, ledger.delta())
+        records.append(self._record(self.sequence % RING, delta))
+        seconds = 0.0
+        if due:
+            began = time.monotonic()
+            snapshot = Entry(Kind.SNAPSHOT, self.sequence, ledger.next_offset, ledger.snapshot())
+            seconds = time.monotonic() - began
+            records.append(self._record(self.slot, snapshot))
+            records += self._retain(snapshot, ledger, settings, now_ms)
+            self.slot = (self.slot + 1) % 2
+            self.first_segment = ledger.seen_pairs.first_page
+            self.deltas = self.delta_bytes = 0
+            self.snapshot_bytes = len(snapshot.payload)
+        else:
+            self.deltas += 1
+            self.delta_bytes += len(delta.payload)
+        self.sequence += 1
+        return PendingWrites(records, ledger.seen_pairs.first_page, seconds)
+
+    def _retain(
+        self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int
+    ) -> list[tuple[bytes, Entry | None]]:
+        """What goes with a snapshot: itself once more if it is to be retained, and what is let go."""
+        records: list[tuple[bytes, Entry | None]] = []
+        retained, offset = self.retained, snapshot.next_offset
+        if retained.due(settings, now_ms):
+            retained.add(RetainedSnapshot(offset, ledger.seen_pairs.first_page, now_ms))
+            records.append(self._record(offset, replace(snapshot, kind=Kind.RETAINED_SNAPSHOT)))
+        records += [
+            (entry_key(self.prefix, Kind.RETAINED_SNAPSHOT, old.next_offset), None)
+            for old in retained.drop(settings)
+        ]
+        # the snapshot before this one is kept too, and needs its segments
+        records += [
+            (entry_key(self.prefix, Kind.SEGMENT, index), None)
+            for index in retained.release_segments(self.first_segment or 0)
+        ]
+        entry = Entry(Kind.RETAINED_SNAPSHOTS, snapshot.sequence, offset, retained.encode())
+        return [*records, self._record(0, entry)]
+
+    def _record(self, number: int, entry: Entry) -> tuple[bytes, Entry]:
+        return entry_key(self.prefix, entry.kind, number), entry
