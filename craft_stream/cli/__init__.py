@@ -7,7 +7,6 @@ command breaks no other.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import signal
 import sys
 from typing import Annotated, Any
@@ -57,12 +56,12 @@ app = typer.Typer(
     cls=LazyGroup,
     help="Select, from a stream of crawled sentence pairs, the training data that matches a target domain.",
     no_args_is_help=True,
+    add_completion=False,  # its two options would stand before every command's
     pretty_exceptions_enable=False,  # they would print local variables, and with them secrets
 )
 
 for _name, _help in COMMANDS.items():
-    if importlib.util.find_spec(f"{__name__}.{_name}"):
-        app.command(_name, help=_help)(lambda: None)
+    app.command(_name, help=_help)(lambda: None)
 
 
 def _version(asked: bool) -> None:
@@ -86,11 +85,16 @@ def _terminate(number: int, _: object) -> None:
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr and the exit code that they carry.
 
-    SIGTERM unwinds as an error does, so that no half-written file stays; `run` has its own way to stop.
+    SIGTERM unwinds as an error does, so that no half-written file stays; a command may stop another way (`stopping`).
+    Whatever handles signals meanwhile, what did before does afterwards.
     """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except CraftError as error:
         print(f"craft-stream: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -24,7 +24,7 @@ from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.writing.decisions import decision_lines
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _OFFSETS = "An offset for all partitions, or PARTITION:OFFSET[,...]."
 From = Annotated[str | None, typer.Option("--from", metavar="OFFSETS", help=_OFFSETS)]
@@ -67,7 +67,7 @@ def parse_offsets(text: str | None, partition: int, default: int) -> int:
         raise ConfigurationError(f'"{text}" is no offset and no list of PARTITION:OFFSET') from None
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream audit --config craft.toml --from 0:20000 --to 0:30000")
 def audit(
     from_: From = None,
     to: To = None,

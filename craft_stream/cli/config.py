@@ -12,10 +12,10 @@ import typer
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.settings import Settings, describe
 
-app = typer.Typer(no_args_is_help=True, help="Show and check the settings in force.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Show and check the settings in force.")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream config show --set budget.rate=0.02")
 def show(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """Print every setting in force as TOML, secrets masked, what is unset as a comment."""
     settings = load_settings(config, overrides)
@@ -25,7 +25,7 @@ def show(config: Config = None, overrides: Overrides = None, as_json: Json = Fal
         print(toml(settings), end="")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream config check --config craft.toml")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Read the settings, load the encoder and say whether they can be used; exit code 2 if not."""
     from craft_stream.encoders import load_encoder  # numba: a second that `show` is spared
@@ -40,7 +40,7 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
         print(f"the lists hold {listed.entries:,} entries; digest {settings.selection.listed}")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream config table")
 def table() -> None:
     """Print every setting with its default as a Markdown table."""
     print(markdown(), end="")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connectors.files.open import STANDARD
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.stopping import stop_event
 from craft_stream.errors import ConfigurationError
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from connectors.crawl.publish import Publisher
     from connectors.crawl.store import Store
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _REPORT_SECONDS = 10.0
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream crawl --warc crawl/ --follow --langs en,fr --topic crawl.pairs")
 def crawl(
     warc: Annotated[
         list[str],
@@ -83,7 +82,7 @@ def crawl(
     languages = _languages(langs)
     if (topic is None) == (output is None):
         raise ConfigurationError("give --topic TOPIC or --output FILE, one of them")
-    stop = _Stop()
+    stop = stop_event()
     inputs = [
         WarcStream(sys.stdin.buffer, max_bytes=max_page_bytes) if path == STANDARD else Path(path)
         for path in warc
@@ -113,7 +112,7 @@ def crawl(
                 report.step()
                 watched.step(opened.counts, opened.waiting)
 
-            job.run(stop.asked, stepped)
+            job.run(stop.is_set, stepped)
         finally:
             publisher.close()
             if server is not None:
@@ -146,21 +145,6 @@ def _publisher(
 
 def _tell(url: str, error: Exception) -> None:
     typer.echo(f"craft-stream: {url}: {type(error).__name__}: {error}", err=True)
-
-
-class _Stop:
-    """Set by SIGTERM and SIGINT: the step under way is finished and published."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        return self._asked
 
 
 class _Report:

@@ -18,12 +18,12 @@ from craft_stream.cli.stream import load_model
 from craft_stream.demo.catalogues import Catalogues
 from craft_stream.demo.report import Report
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 RATE = 0.05
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream demo --keep demo/")
 def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Leave stream, target and outputs there.")

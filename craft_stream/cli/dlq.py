@@ -15,7 +15,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
 from craft_stream.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="List dead letters and send them again.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List dead letters and send them again.")
 
 Reason = Annotated[str | None, typer.Option(help="Only those with this reason, such as not_json.")]
 
@@ -41,7 +41,7 @@ def _letters(settings: Settings) -> Iterator[tuple[Message, dict[str, str]]]:
         reader.close()
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream dlq ls --json")
 def ls(
     config: Config = None,
     overrides: Overrides = None,
@@ -70,7 +70,7 @@ def ls(
         print(f"{sum(counts.values()):10,d}  in all")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream dlq replay --yes")
 def replay(
     config: Config = None,
     overrides: Overrides = None,

@@ -19,7 +19,7 @@ from craft_stream.settings import Settings
 SHORT_RETENTION_MS = 86_400_000
 CLOCK_SECONDS = 60.0
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Finding:
     message: str
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream doctor --config craft.toml")
 def doctor(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check brokers, topics and their settings, permissions and clock; exit code 1 if `run` would fail."""
     settings = load_settings(config, overrides)

@@ -24,14 +24,17 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _NO_TARGET = (
     "give --target FILE, or --target-topic, to see the nearest target pairs: the model does not keep them"
 )
 
 
-@app.command(cls=ManyValues)
+@app.command(
+    cls=ManyValues,
+    epilog="Example: craft-stream explain 'Close it.' 'Fermez-le.' --model model.bin --target domain.jsonl",
+)
 def explain(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source sentence.")],
     target_side: Annotated[str, typer.Argument(metavar="TARGET", help="Its translation.")],

@@ -13,10 +13,10 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.ports.transport import Reader
 from craft_stream.topics.models import ModelStore
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream export --output shards/ --format jsonl.zst --whole-shards")
 def export(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the shards and their manifest.")],
     topic: Annotated[str | None, typer.Option(help="To export; unset: kafka.accepted_topic.")] = None,

@@ -20,12 +20,12 @@ from craft_stream.worker.learner_service import LearnerService
 from craft_stream.worker.retry import retry
 from craft_stream.worker.stream_follower import StreamFollower
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 log = logging.getLogger(__name__)
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream learn --config craft.toml --set learner.mode=separate")
 def learn(config: Config = None, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Learn from target, crawl and accepted topics and publish versions until told to stop (SIGTERM)."""
     stop = begin(verbose)

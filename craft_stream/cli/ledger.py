@@ -18,7 +18,9 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
 from craft_stream.topics.ledger_reader import LedgerRecords, read_ledger
 
-app = typer.Typer(no_args_is_help=True, help="List and verify what each partition has done.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List and verify what each partition has done."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
         reader.close()
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream ledger ls --json")
 def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """One line for each partition: where it is, what it has accepted, which model is in force."""
     for found in _ledgers(load_settings(config, overrides)):
@@ -80,7 +82,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
             print("  ".join(f"{name} {value}" for name, value in state.items() if value is not None))
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream ledger show 3")
 def show(
     partition: Annotated[int, typer.Argument(min=0, help="Of the input topic.")],
     config: Config = None,
@@ -108,7 +110,7 @@ def show(
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream ledger verify --config craft.toml")
 def verify(config: Config = None, overrides: Overrides = None) -> None:
     """Read every record of every ledger, check it and restore from it; exit code 1 if anything is wrong."""
     wrong = 0

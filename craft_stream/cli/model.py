@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import orjson
 import typer
 
@@ -20,7 +19,9 @@ from craft_stream.topics import model_writer
 from craft_stream.topics.models import Manifest, ModelStore
 from craft_stream.topics.unused_models import unused
 
-app = typer.Typer(no_args_is_help=True, help="List, pin and inspect the versions of the model.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List, pin and inspect the versions of the model."
+)
 
 Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
 
@@ -48,7 +49,7 @@ def _known(store: ModelStore, version: int) -> Manifest:
     return store.manifests[version]
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream model ls --json")
 def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """List every version, the oldest first."""
     with _store(load_settings(config, overrides)) as store:
@@ -68,7 +69,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
             )
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream model show 12")
 def show(version: Version, config: Config = None, overrides: Overrides = None) -> None:
     """Print the header of a version and the size of each of its arrays, as JSON; checks its checksum."""
     with _store(load_settings(config, overrides)) as store:
@@ -79,7 +80,7 @@ def show(version: Version, config: Config = None, overrides: Overrides = None) -
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream model save 12 model.bin")
 def save(
     version: Version,
     file: Annotated[Path, typer.Argument(help="Where to write it.", dir_okay=False)],
@@ -93,27 +94,7 @@ def save(
     print(f"wrote model {version} to {file}")
 
 
-@app.command()
-def diff(first: Version, second: Version, config: Config = None, overrides: Overrides = None) -> None:
-    """Say what differs between two versions: header fields, and for each array how far apart they are."""
-    with _store(load_settings(config, overrides)) as store:
-        for version in (first, second):
-            _known(store, version)
-        a, b = store.load(first), store.load(second)
-    for name, value in a.header.items():
-        if value != b.header[name]:
-            print(f"{name}: {value} -> {b.header[name]}")
-    for name, array in a.arrays.items():
-        other = b.arrays[name]
-        if array.shape != other.shape:
-            print(f"{name}: shape {array.shape} -> {other.shape}")
-        elif array.size and not np.array_equal(array, other):
-            difference = np.abs(array.astype(np.float64) - other.astype(np.float64))
-            changed = np.count_nonzero(difference) / difference.size
-            print(f"{name}: {changed:.1%} of {array.size} differ, by {difference.max():.4g} at most")
-
-
-@app.command()
+@app.command(epilog="Example: craft-stream model pin 12")
 def pin(
     version: Annotated[int, typer.Argument(min=0, help="Number of the version; 0 lifts the pin.")],
     config: Config = None,
@@ -128,7 +109,7 @@ def pin(
     print(f"pinned model {version}" if version else "no version is pinned; the newest is used")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream model rollback --config craft.toml")
 def rollback(config: Config = None, overrides: Overrides = None) -> None:
     """Pin the version before the one in use: the pinned one, else the newest that this group decides with."""
     settings = load_settings(config, overrides)
@@ -142,7 +123,7 @@ def rollback(config: Config = None, overrides: Overrides = None) -> None:
     print(f"pinned model {max(before)} in place of {used}; `craft-stream model pin 0` lifts it")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream model prune --keep 20")
 def prune(
     keep: Annotated[
         int | None,

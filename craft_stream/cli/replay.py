@@ -23,10 +23,12 @@ from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.writing.decisions import decision_lines
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(
+    epilog="Example: craft-stream replay --config craft.toml --set budget.rate=0.02 --output other.jsonl"
+)
 def replay(
     config: Config = None,
     overrides: Overrides = None,

@@ -23,10 +23,10 @@ from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.retry import retry
 from craft_stream.worker.worker import Worker
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream run --config craft.toml")
 def run(
     config: Config = None,
     overrides: Overrides = None,

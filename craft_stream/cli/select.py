@@ -49,10 +49,13 @@ class ManyValues(typer.core.TyperCommand):
         return super().parse_args(ctx, spelt)
 
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@app.command(cls=ManyValues)
+@app.command(
+    cls=ManyValues,
+    epilog="Example: craft-stream select --input crawl.jsonl --target domain.jsonl --output accepted.jsonl",
+)
 def select(
     inputs: Annotated[
         list[str], typer.Option("--input", metavar="FILE...", help="The stream; `-` is standard input.")

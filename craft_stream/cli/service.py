@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from connectors.kafka import admin as kafka_admin
+from craft_stream.cli.stopping import stop_event
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.observe.http import Server
 from craft_stream.observe.recorder import Recorder
@@ -28,10 +28,7 @@ def begin(verbose: bool) -> threading.Event:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("kafka").setLevel(logging.INFO if verbose else logging.ERROR)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    return stop_event()
 
 
 def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.Event) -> None:

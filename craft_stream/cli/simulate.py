@@ -10,10 +10,10 @@ import typer
 
 from craft_stream.errors import ConfigurationError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream simulate crawl/ --pages 200 --rate 20")
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the WARC file is written.")],
     pages: Annotated[

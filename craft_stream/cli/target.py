@@ -18,14 +18,18 @@ from craft_stream.settings import RecordSettings
 
 CHUNK = 1_000
 
-app = typer.Typer(no_args_is_help=True, help="Publish and withdraw the pairs that describe the domain.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Publish and withdraw the pairs that describe the domain.",
+)
 
 
 @app.callback()
 def _root() -> None: ...
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream target publish domain.jsonl --config craft.toml")
 def publish(
     files: Annotated[list[str], typer.Argument(help="Files of pairs; `-` is standard input.")],
     withdraw: Annotated[

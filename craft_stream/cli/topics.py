@@ -9,10 +9,10 @@ import typer
 from connectors.kafka import admin as kafka_admin
 from craft_stream.cli.options import Config, Overrides, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Create and check the topics.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create and check the topics.")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream topics create --partitions 12 --replication-factor 3")
 def create(
     config: Config = None,
     overrides: Overrides = None,
@@ -44,7 +44,7 @@ def create(
             print(f"{'created' if made else 'exists '}  {plan.name}  ({plan.role}, {size} partitions)")
 
 
-@app.command()
+@app.command(epilog="Example: craft-stream topics check --config craft.toml")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Say whether `craft-stream run` can work on the topics as they are; exit code 2 if not."""
     settings = load_settings(config, overrides)

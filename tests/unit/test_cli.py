@@ -6,18 +6,21 @@ import gzip
 import io
 import json
 import random
+import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from typer import Context
+from typer.main import get_command
 
-from craft_stream.cli import COMMANDS, main
+from craft_stream.cli import COMMANDS, app, main
 from craft_stream.parameters import SelectionParameters
 from tests.unit.test_records import POISON
 from tests.unit.toy import Toy, stream
@@ -105,13 +108,33 @@ def test_help_names_every_command_and_loads_none() -> None:
     assert "numpy" not in loaded.split()
 
 
-def test_every_command_that_is_there_can_say_its_help(run: Run) -> None:
-    """Each module has an `app`, and the first line of its help is a sentence."""
+def test_every_command_is_listed_and_has_an_example_that_parses() -> None:
+    """Each command says in one line what it does, and ends its help with a call of it that the command line takes."""
+    root = get_command(app)
     for name in COMMANDS:
-        if find_spec(f"craft_stream.cli.{name}"):
-            code, out, _ = run(name, "--help")
-            assert code == 0
-            assert name in out
+        _, found, _ = root.resolve_command(Context(root), [name])
+        for words, command in leaves([name], found):
+            assert command.help.splitlines()[0].endswith("."), words
+            assert command.epilog.startswith("Example: "), words
+            example = shlex.split(command.epilog.removeprefix("Example: "))
+            assert example[: len(words) + 1] == ["craft-stream", *words]
+            command.make_context(name, example[len(words) + 1 :])
+
+
+def leaves(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:
+    """A command, or those of a group."""
+    if not hasattr(command, "commands"):
+        yield words, command
+        return
+    for name, inner in command.commands.items():
+        yield from leaves([*words, name], inner)
+
+
+def test_signals_are_given_back(run: Run) -> None:
+    """A program that calls the command line has its own handlers afterwards."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert run("config", "table")[0] == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_every_module_with_an_app_is_a_command() -> None:
