@@ -61,6 +61,17 @@ class LearningParameters:
     correction_ridge: float = 5.0
     seed: int = 0
 
+    @property
+    def lasting(self) -> LearningParameters:
+        """These with defaults for what only says when Models come: `prime_pairs`, `prime_seconds`, `publish_pairs`."""
+        default = LearningParameters()
+        return replace(
+            self,
+            prime_pairs=default.prime_pairs,
+            prime_seconds=default.prime_seconds,
+            publish_pairs=default.publish_pairs,
+        )
+
     def __post_init__(self) -> None:
         _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
         _check(1 <= self.clusters <= 1024, "learner.clusters must be between 1 and 1024")

@@ -76,8 +76,8 @@ def _embedded(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     rows = np.arange(len(batch))
     return (
-        encoder.embed(batch.source, tokenize(batch.source), rows, model.source_weights),
-        encoder.embed(batch.target, tokenize(batch.target), rows, model.target_weights, "target"),
+        encoder.embed(batch.source, tokenize(batch.source), rows, model.translation.source_weights),
+        encoder.embed(batch.target, tokenize(batch.target), rows, model.translation.target_weights, "target"),
     )
 
 

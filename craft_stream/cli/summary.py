@@ -13,8 +13,8 @@ from rich.table import Table
 
 from craft_stream.cli.stream import Pass
 from craft_stream.errors import DataError
-from craft_stream.learning.density import TAIL_QUANTILE
 from craft_stream.reading.chunk import Chunk
+from craft_stream.scoring.domain import TAIL_QUANTILE
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 
@@ -145,7 +145,7 @@ def _like_target(model: Model | None) -> int | None:
     if model is None:
         return None
     # the inverse of how the learner makes `tail_share` of the count: (count + .5) / (pairs + 1) / .2
-    return round(model.tail_share * (1 - TAIL_QUANTILE) * (len(model.calibration.domain) + 1) - 0.5)
+    return round(model.domain.tail_share * (1 - TAIL_QUANTILE) * (len(model.calibration.domain) + 1) - 0.5)
 
 
 def _share(count: int, whole: int) -> str:

@@ -27,7 +27,7 @@ class Centroids:
     """Clusters of the reservoir.
 
     Attributes:
-        clustering: number of fits; cluster indices mean the same while it stays.
+        clustering: counts fits; cluster indices mean the same while it stays. Set it to go on from another learner's.
         columns: float32 [D, K], unit centroids.
     """
 
@@ -50,7 +50,7 @@ class Centroids:
             if name not in self._members or not np.array_equal(self._members[name][1], _fixed(x))
         ]
         self._changes += len(gone) + len(changed)
-        if self.clustering == 0 or self._changes > _REFIT_SHARE * self._fitted:
+        if self._fitted == 0 or self._changes > _REFIT_SHARE * self._fitted:
             self._fit(embeddings)
             return
         for name in gone:

@@ -30,7 +30,6 @@ PRIOR = 0.1
 # The target's own pairs are scored without the tenth of the reservoir around them: pairs of one document share words,
 # and with plain leave-one-out the target's median is 5.4 where the stream's true in-domain pairs have 2.2.
 BLOCKS = 10
-TAIL_QUANTILE = 0.8
 
 
 @numba.njit(cache=True, nogil=True)

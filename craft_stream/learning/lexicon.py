@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring.translation import JOINT_UNIT, LEXICON_TOKENS, SMOOTHING, Lexicon
+from craft_stream.scoring.lexicon import JOINT_UNIT, LEXICON_TOKENS, SMOOTHING, Lexicon
 from craft_stream.text.bags import STEM_BITS
 from craft_stream.text.hashing import GOLDEN, mix
 from craft_stream.text.tokens import Tokens

@@ -1,4 +1,6 @@
-"""Fitting P(clean): a logistic regression of reservoir pairs against corruptions of them, solved anew for each Model.
+"""Fitting P(clean), and what it makes of pairs of the stream: how much the learner believes them.
+
+The fit is a logistic regression of reservoir pairs against corruptions of them, solved anew for each Model.
 
 Newton's method (iteratively reweighted least squares) with a ridge of 1 on all weights but the intercept; both classes
 weigh the same, so P(clean) = 1/2 is the point of no evidence. Solved from features as the frozen lexicon and regressions
@@ -7,15 +9,23 @@ give them, so the weights always fit the features that the selector will see.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring.quality import QualityClassifier, design
+from craft_stream.learning.executor import Executor, both
+from craft_stream.scoring.quality import QualityClassifier, design, log_probability, without_embedding
+from craft_stream.scoring.translation import TranslationScorer
+from craft_stream.text.tokenized import TokenizedPairs
 
 _RIDGE = 1.0
 _STEPS = 12
 # Features that hardly vary among clean pairs must not explode the others' scale.
 _SMALLEST_DEVIATION = 0.05
+# Pairs less likely clean than this teach nothing.
+_SMALLEST_WEIGHT = 0.25
 
 
 def fit_classifier(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> QualityClassifier:
@@ -38,3 +48,39 @@ def fit_classifier(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -
         if np.abs(step).max() < 1e-4:
             break
     return QualityClassifier(mean, deviation, weights.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class QualityModel:
+    """What tells how likely a pair is a translation; it knows no domain.
+
+    Attributes:
+        scorer: of the features.
+        classifier: of those.
+    """
+
+    scorer: TranslationScorer
+    classifier: QualityClassifier
+
+    def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log P(clean) of features [n, F], float32 [n]."""
+        return log_probability(features, self.classifier)
+
+    def sample_weights(self, pairs: TokenizedPairs, executor: Executor) -> NDArray[np.float32]:
+        """P(clean) of every pair, 0 where it is too small to learn from, float32 [n]; an expensive encoder is not asked."""
+        half = len(pairs) // 2
+        parts = both(
+            executor,
+            partial(self._log_clean, pairs.slice(0, half)),
+            partial(self._log_clean, pairs.slice(half, len(pairs))),
+        )
+        probability = np.exp(np.concatenate(parts))
+        return np.where(probability > _SMALLEST_WEIGHT, probability, np.float32(0))
+
+    def _log_clean(self, pairs: TokenizedPairs) -> NDArray[np.float32]:
+        scorer, rows = self.scorer, np.arange(len(pairs))
+        if scorer.translation.cascade:
+            return without_embedding(scorer.text_features(pairs, rows), self.classifier)[:, 0]
+        return self.of_features(
+            scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))
+        )

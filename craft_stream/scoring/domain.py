@@ -7,6 +7,8 @@ live counts).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,31 @@ from numpy.typing import NDArray
 from craft_stream.text.ngrams import NGrams
 
 LENGTH_POWER = 0.3
+# Of the target's own pairs, those below `DomainModel.tail`.
+TAIL_QUANTILE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class DomainModel:
+    """What tells the domain.
+
+    Attributes:
+        weights: float32 [2^NGRAM_BITS, 2], of the ratio alone and corrected for what has been selected.
+        mean, deviation: of the corrected raw score over the stream.
+        tail: score by the ratio above which a pair looks like the target.
+        tail_share: pi, share of the stream above `tail`, in units of the target's own share above it, 1 - `TAIL_QUANTILE`.
+    """
+
+    weights: NDArray[np.float32]
+    mean: float
+    deviation: float
+    tail: float
+    tail_share: float
+
+    def score(self, ngrams: NGrams) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Standardised corrected scores and raw scores by the ratio alone, float32 [pairs] each."""
+        raw = domain_scores(ngrams, self.weights)
+        return (raw[:, 1] - np.float32(self.mean)) / np.float32(self.deviation), raw[:, 0]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -12,13 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring import prediction, surface, translation
-from craft_stream.scoring.surface import Characters, surface_features
-from craft_stream.scoring.translation import Lexicon, translation_features
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.tokens import Tokens
+from craft_stream.scoring import lexicon, prediction, surface
 
-FEATURES = (*translation.FEATURES, *surface.FEATURES, *prediction.FEATURES)
+FEATURES = (*lexicon.FEATURES, *surface.FEATURES, *prediction.FEATURES)
 _LIMIT = 4.0
 
 
@@ -64,34 +60,34 @@ def _log_probability(
 
 
 def log_probability(
-    features: NDArray[np.float32], head: QualityClassifier, lift: float = 0.0
+    features: NDArray[np.float32], classifier: QualityClassifier, lift: float = 0.0
 ) -> NDArray[np.float32]:
     """Log P(clean), float32 [n], at most 0; `lift` is added to the log-odds."""
     out = np.empty(len(features), np.float32)
-    _log_probability(features, head.mean, head.deviation, head.weights, lift, out)
+    _log_probability(features, classifier.mean, classifier.deviation, classifier.weights, lift, out)
     return out
 
 
-def without_embedding(text: NDArray[np.float32], head: QualityClassifier) -> NDArray[np.float32]:
+def without_embedding(text: NDArray[np.float32], classifier: QualityClassifier) -> NDArray[np.float32]:
     """Log P(clean) of pairs whose embeddings are not known, float32 [n, 2]: expected, and the greatest possible.
 
     Args:
-        text: `text_features`, float32 [n, 24].
-        head: of all features.
+        text: `TranslationScorer.text_features`, float32 [n, 24].
+        classifier: of all features.
 
     Expected: the features of prediction count as those of the average clean pair. Greatest: a feature adds
     w q + v q^2 / 4 with q in [-4, 4], and every feature of prediction takes the q that adds most; so no embedding can make
     the pair likelier.
     """
-    known, count = text.shape[1], len(head.mean)
-    most = _largest_gain(head.weights[known:count], head.weights[count + known : 2 * count])
+    known, count = text.shape[1], len(classifier.mean)
+    most = _largest_gain(classifier.weights[known:count], classifier.weights[count + known : 2 * count])
     expected = np.concatenate(
-        [text, np.broadcast_to(head.mean[known:], (len(text), count - known))], axis=1, dtype=np.float32
+        [text, np.broadcast_to(classifier.mean[known:], (len(text), count - known))], axis=1, dtype=np.float32
     )
     out = np.empty((len(text), 2), np.float32)
-    out[:, 0] = log_probability(expected, head)
+    out[:, 0] = log_probability(expected, classifier)
     # A little above, so that rounding cannot make a bound less than what it bounds.
-    out[:, 1] = log_probability(expected, head, most + 1e-3)
+    out[:, 1] = log_probability(expected, classifier, most + 1e-3)
     return out
 
 
@@ -103,21 +99,3 @@ def _largest_gain(slopes: NDArray[np.float32], curvatures: NDArray[np.float32]) 
     peak = np.where(v < 0, -2 * w / np.where(v < 0, v, 1), np.inf)
     inside = np.where(np.abs(peak) <= _LIMIT, w * np.where(np.isfinite(peak), peak, 0) / 2, -np.inf)
     return float(np.maximum(ends, inside).sum())
-
-
-def text_features(
-    batch: PairBatch,
-    source: Tokens,
-    target: Tokens,
-    rows: NDArray[np.int64],
-    lexicon: Lexicon,
-    characters: Characters,
-) -> NDArray[np.float32]:
-    """The features that need no embedding: translation and surface, float32 [rows, 24]."""
-    return np.concatenate(
-        [
-            translation_features(source, target, rows, lexicon),
-            surface_features(batch.source, source, batch.target, target, rows, characters),
-        ],
-        axis=1,
-    )

@@ -1,231 +1,167 @@
-"""Lexicon scores: how well the words of one side are explained by the words of the other.
+"""What a Model knows of translations, and the features of a pair that follow from it.
 
-The lexicon holds joint expected counts c(e, f) of source stem e and target stem f (IBM Model 1, symmetric posteriors; see
-`learning.lexicon`). A target word's support is the largest ratio t(f|e)/p(f) over the source words, and a pair's score the
-mean of log(.1 + .9 ratio) over its target words; the same the other way round. The largest ratio rather than the mean, as
-one good translation is all that a word needs. The mean support of the two weakest words of each side is a feature too:
-a pair that is right but for one word ("Close"/"Open", "month"/"year") has a high mean.
+The quality classifier is trained on the very features that the selector decides by: both come from `TranslationScorer`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.text.bags import STEM_BITS
-from craft_stream.text.hashing import GOLDEN, mix
-from craft_stream.text.tokens import WORD, Tokens
-
-# Joint counts are kept as integers of 1/1024, so that adding and evicting are exact.
-JOINT_UNIT = 1 / 1024
-# Words of a side that the lexicon looks at; longer sides are judged on their head.
-LEXICON_TOKENS = 40
-# Pseudo-count that shrinks a rare word's translations towards p(f).
-SMOOTHING = 1.0
-LARGEST_RATIO = 400.0
-# log(.1 + .9 LARGEST_RATIO): the support of a word that could not be better translated.
-_STRONGEST = 5.89
-FEATURES = (
-    "forward",
-    "backward",
-    "weaker",
-    "coverage",
-    "back_coverage",
-    "tail_coverage",
-    "unknown",
-    "weakest",
-    "back_weakest",
+from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
+from craft_stream.scoring.lexicon import Lexicon, lexicon_features
+from craft_stream.scoring.prediction import (
+    Correction,
+    WideRegression,
+    agreement,
+    correct,
+    predict,
+    prediction_features,
 )
+from craft_stream.scoring.surface import Characters, surface_features
+from craft_stream.text.languages import LIMIT, named_identifier
+from craft_stream.text.tokenized import TokenizedPairs
 
 
 @dataclass(frozen=True, slots=True)
-class Lexicon:
-    """Expected counts of word pairs, hashed.
+class TranslationModel:
+    """What tells whether two texts are translations of one another, but for the classifier.
 
     Attributes:
-        joint: uint32 [4 x buckets]; a bucket is two ways of (tag, count in units of 1/1024).
-        source_mass, target_mass: float32 [2^STEM_BITS], posterior mass of a stem.
-        source_count, target_count: float32 [2^STEM_BITS], occurrences of a stem.
-        totals: float64 [2], occurrences of all stems on the source and the target side.
+        encoder: digest of the encoder.
+        cascade: the encoder is expensive: the gate looks at the domain score alone, and only what passes is embedded.
+        identifier: what tells languages, with its version; empty: nothing does.
+        languages: of source and target, as in "en-fr"; what is neither is rejected.
+        source_weights, target_weights: float32 [2^STEM_BITS], stem weights of the hashing encoder.
+        centroids: float32 [D, K], unit columns.
+        shares: float64 [K], of the target in each cluster.
+        lexicon, characters, forward, backward, correction: see their classes.
+        conditional: the paper's clustered regression, E[Y | x, c] by the reservoir alone.
     """
 
-    joint: NDArray[np.uint32]
-    source_mass: NDArray[np.float32]
-    target_mass: NDArray[np.float32]
-    source_count: NDArray[np.float32]
-    target_count: NDArray[np.float32]
-    totals: NDArray[np.float64]
+    encoder: str
+    cascade: bool
+    identifier: str
+    languages: str
+    source_weights: NDArray[np.float32]
+    target_weights: NDArray[np.float32]
+    centroids: NDArray[np.float32]
+    shares: NDArray[np.float64]
+    lexicon: Lexicon
+    characters: Characters
+    forward: WideRegression
+    backward: WideRegression
+    correction: Correction
+    conditional: Correction
 
-    @classmethod
-    def empty(cls, bucket_bits: int = 18) -> Lexicon:
-        """A lexicon that knows nothing, of 2^bucket_bits buckets (4 MB at 18).
 
-        A table of 16 MB finds no more, and waits for memory: with 2^18 buckets a pair's features take .68 of the time, and
-        learning a pair .56; good is within .003 on seven domains, also where all 551,304 pairs are learned from.
-        """
-        stems = 1 << STEM_BITS
-        return cls(
-            joint=np.zeros(4 << bucket_bits, np.uint32),
-            source_mass=np.zeros(stems, np.float32),
-            target_mass=np.zeros(stems, np.float32),
-            source_count=np.zeros(stems, np.float32),
-            target_count=np.zeros(stems, np.float32),
-            totals=np.zeros(2),
+class Embeddings(NamedTuple):
+    """Of chosen pairs.
+
+    Attributes:
+        source, target: float32 [rows, D], unit vectors.
+        cluster: int16 [rows], nearest centroid of the source side.
+    """
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+
+
+class TranslationScorer:
+    """Computes what a TranslationModel says of pairs.
+
+    Args:
+        translation: the model.
+        embedder: the encoder that it was made with.
+
+    Raises:
+        IntegrityError: the model tells languages by what is not installed here.
+        ConfigurationError: nothing is installed that tells languages, which the model needs.
+    """
+
+    def __init__(self, translation: TranslationModel, embedder: Embedder) -> None:
+        self.translation = translation
+        self._embedder = embedder
+        self._identifier = named_identifier(translation.identifier)
+
+    def clusters(self, pairs: TokenizedPairs) -> NDArray[np.int16]:
+        """Nearest centroid of every source side, int16 [n]; `NO_CLUSTER` with an expensive encoder."""
+        model = self.translation
+        if model.cascade:
+            return np.full(len(pairs), NO_CLUSTER, np.int16)
+        return self._embedder.nearest(pairs.batch.source, pairs.source, model.source_weights, model.centroids)
+
+    def foreign(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the pairs at `rows` have a side in another language than the Model says, bool [rows]."""
+        if self._identifier is None:
+            return np.zeros(len(rows), np.bool_)
+        source, target = self.translation.languages.split("-")
+        batch = pairs.batch
+        found = self._identifier.strangeness(batch.target, rows, target) > LIMIT
+        rest = np.flatnonzero(~found)
+        found[rest] = self._identifier.strangeness(batch.source, rows[rest], source) > LIMIT
+        return found
+
+    def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The features that need no embedding: lexicon and surface, float32 [rows, 24]."""
+        source, target, batch, model = pairs.source, pairs.target, pairs.batch, self.translation
+        return np.concatenate(
+            [
+                lexicon_features(source, target, rows, model.lexicon),
+                surface_features(batch.source, source, batch.target, target, rows, model.characters),
+            ],
+            axis=1,
         )
 
-    def copy(self) -> Lexicon:
-        """A lexicon of its own arrays."""
-        return Lexicon(**{item.name: getattr(self, item.name).copy() for item in fields(self)})
+    def embed(
+        self, pairs: TokenizedPairs, rows: NDArray[np.int64], clusters: NDArray[np.int16]
+    ) -> Embeddings:
+        """Embed the pairs at `rows`.
 
+        Args:
+            pairs: a batch.
+            rows: int64, which of them.
+            clusters: int16 [n], of the whole batch as `clusters` gives them.
+        """
+        model, batch = self.translation, pairs.batch
+        x = self._embedder.embed(batch.source, pairs.source, rows, model.source_weights)
+        y = self._embedder.embed(batch.target, pairs.target, rows, model.target_weights, "target")
+        return Embeddings(x, y, nearest(x, model.centroids) if model.cascade else clusters[rows])
 
-@numba.njit(cache=True, nogil=True)
-def _translation_features(
-    source: NDArray[np.uint64],
-    source_kinds: NDArray[np.uint8],
-    source_offsets: NDArray[np.int64],
-    target: NDArray[np.uint64],
-    target_offsets: NDArray[np.int64],
-    target_kinds: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    joint: NDArray[np.uint32],
-    source_mass: NDArray[np.float32],
-    target_mass: NDArray[np.float32],
-    source_count: NDArray[np.float32],
-    target_count: NDArray[np.float32],
-    totals: NDArray[np.float64],
-    out: NDArray[np.float32],
-) -> None:
-    buckets = np.uint64(len(joint) // 4 - 1)
-    shift = np.uint64(64 - STEM_BITS)
-    smoothing = np.float32(SMOOTHING)
-    unit = np.float32(JOINT_UNIT)
-    largest = np.float32(LARGEST_RATIO)
-    key_base = np.empty(LEXICON_TOKENS, np.uint64)
-    per_mass = np.empty(LEXICON_TOKENS, np.float32)
-    prior = np.empty(LEXICON_TOKENS, np.float32)
-    best_back = np.empty(LEXICON_TOKENS, np.float32)
-    source_scale = np.float32(1.0 / (totals[0] + 1001.0))
-    target_scale = np.float32(1.0 / (totals[1] + 1001.0))
-    for n in range(len(rows)):
-        row = rows[n]
-        a = source_offsets[row]
-        c = target_offsets[row]
-        ns = min(source_offsets[row + 1] - a, LEXICON_TOKENS)
-        nt = min(target_offsets[row + 1] - c, LEXICON_TOKENS)
-        if ns == 0 or nt == 0:
-            out[n, :] = 0
-            continue
-        largest_per_mass = np.float32(0)
-        largest_per_target = np.float32(0)
-        for i in range(ns):
-            stem = source[a + i]
-            v = np.int64(stem >> shift)
-            key_base[i] = stem * GOLDEN
-            per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
-            prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
-            best_back[i] = 0
-            if per_mass[i] > largest_per_mass:
-                largest_per_mass = per_mass[i]
-        weakest = _STRONGEST
-        weaker = _STRONGEST
-        back_weakest = _STRONGEST
-        back_weaker = _STRONGEST
-        forward = 0.0
-        covered = 0
-        words = 0
-        unknown = 0
-        for j in range(nt):
-            stem = target[c + j]
-            v = np.int64(stem >> shift)
-            pj = (target_count[v] + np.float32(0.5)) * target_scale
-            inverse_pj = np.float32(1) / pj
-            per_target = np.float32(1) / (target_mass[v] + smoothing)
-            if target_kinds[c + j] == WORD:
-                words += 1
-                if target_count[v] < 3:
-                    unknown += 1
-            # A pair of words that is not in the table has a count of 0. Of those, the word of the least mass has the
-            # largest ratio, rounding included, so that only what is found need be computed: the same to the bit.
-            if per_target > largest_per_target:
-                largest_per_target = per_target
-            best = smoothing * pj * largest_per_mass * inverse_pj
-            for i in range(ns):
-                key = mix(key_base[i] + stem)
-                s = np.int64(key & buckets) * 4
-                tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
-                if joint[s] == tag:
-                    count = np.float32(joint[s + 1]) * unit
-                elif joint[s + 2] == tag:
-                    count = np.float32(joint[s + 3]) * unit
-                else:
-                    continue
-                x = (count + smoothing * pj) * per_mass[i] * inverse_pj
-                if x > best:
-                    best = x
-                x = (count + smoothing * prior[i]) * per_target / prior[i]
-                if x > best_back[i]:
-                    best_back[i] = x
-            if best > largest:
-                best = largest
-            support = np.log(0.1 + 0.9 * np.float64(best))
-            forward += support
-            if target_kinds[c + j] == WORD:
-                if support < weakest:
-                    weaker, weakest = weakest, support
-                elif support < weaker:
-                    weaker = support
-            if best > 3:
-                covered += 1
-        backward = 0.0
-        covered_back = 0
-        tail = 0
-        for i in range(ns):
-            x = max(best_back[i], smoothing * prior[i] * largest_per_target / prior[i])
-            x = min(x, largest)
-            support = np.log(0.1 + 0.9 * np.float64(x))
-            backward += support
-            if source_kinds[a + i] == WORD:
-                if support < back_weakest:
-                    back_weaker, back_weakest = back_weakest, support
-                elif support < back_weaker:
-                    back_weaker = support
-            if x > 3:
-                covered_back += 1
-                if i >= ns - 4:
-                    tail += 1
-        out[n, 0] = np.float32(forward / nt)
-        out[n, 1] = np.float32(backward / ns)
-        out[n, 2] = min(out[n, 0], out[n, 1])
-        out[n, 3] = np.float32(covered) / np.float32(nt)
-        out[n, 4] = np.float32(covered_back) / np.float32(ns)
-        out[n, 5] = np.float32(tail) / np.float32(min(ns, 4))
-        out[n, 6] = np.float32(unknown) / np.float32(words + 1)
-        out[n, 7] = np.float32(0.5 * (weakest + weaker))
-        out[n, 8] = np.float32(0.5 * (back_weakest + back_weaker))
+    def features(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        embeddings: Embeddings,
+        text: NDArray[np.float32] | None = None,
+        corrections: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`.
 
+        Args:
+            pairs: a batch.
+            rows: int64, which of them.
+            embeddings: of these.
+            text: their `text_features`, if they are known.
+            corrections: of their predictions, float32 [rows, D], where not the model's own, which these pairs have taught.
+        """
+        model, (x, y, cluster) = self.translation, embeddings
+        forward = predict(pairs.source, rows, model.forward)
+        if corrections is None:
+            corrections = correct(x, cluster, model.correction)
+        backward = predict(pairs.target, rows, model.backward)
+        variances = model.correction.variances[cluster]
+        if text is None:
+            text = self.text_features(pairs, rows)
+        return np.concatenate(
+            [text, prediction_features(y, forward, corrections, x, backward, variances)], axis=1
+        )
 
-def translation_features(
-    source: Tokens, target: Tokens, rows: NDArray[np.int64], lexicon: Lexicon
-) -> NDArray[np.float32]:
-    """`FEATURES` of the pairs at `rows`, float32 [rows, 9]; zeros where a side has no tokens."""
-    out = np.empty((len(rows), len(FEATURES)), np.float32)
-    _translation_features(
-        source.stems,
-        source.kinds,
-        source.offsets,
-        target.stems,
-        target.offsets,
-        target.kinds,
-        rows,
-        lexicon.joint,
-        lexicon.source_mass,
-        lexicon.target_mass,
-        lexicon.source_count,
-        lexicon.target_count,
-        lexicon.totals,
-        out,
-    )
-    return out
+    def distance(self, embeddings: Embeddings) -> NDArray[np.float32]:
+        """CRAFT's criterion, the squared residual of its clustered regression, negated; float32 [rows]."""
+        x, y, cluster = embeddings
+        return -agreement(y, correct(x, cluster, self.translation.conditional))[1]

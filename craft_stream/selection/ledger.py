@@ -132,9 +132,9 @@ class Ledger(LedgerState):
         if before is None or before.target_version != model.target_version or not _calibrated(before):
             known = _calibrated(model)
             horizon = float(tail_horizon(selection.rate)) if known else 0.0
-            self._floats_at("largest_share", model.tail_share if known else 0.0)
+            self._floats_at("largest_share", model.domain.tail_share if known else 0.0)
             self._floats_at("tail_mass", horizon)
-            self._floats_at("tail", model.tail_share * 0.2 * horizon)
+            self._floats_at("tail", model.domain.tail_share * 0.2 * horizon)
         self.model = model
         self._set("model_version", model.version)
         self._set_duals(model)
@@ -202,7 +202,7 @@ class Ledger(LedgerState):
         return np.where(cluster == NO_CLUSTER, np.float32(0), self.duals.astype(np.float32)[cluster])
 
     def _quota_at_gate(self, model: Model) -> bool:
-        return not model.cascade or self.parameters.selection.method == "craft"
+        return not model.translation.cascade or self.parameters.selection.method == "craft"
 
     def _set_duals(self, model: Model) -> None:
         since = self.allowance() - self._float("clustering_allowance")

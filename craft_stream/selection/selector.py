@@ -100,7 +100,7 @@ class Selector:
             foreign = scorer.foreign(texts, candidates)
             reasons[candidates[foreign]] = Reason.LANGUAGE
             candidates = candidates[~foreign]
-        if model.cascade and selection.method == "craft-plus":
+        if model.translation.cascade and selection.method == "craft-plus":
             cascade = Cascade(scorer, texts, cluster, ledger, scores, quality, reasons)
             able, accepted = cascade.judge(candidates)
         else:
@@ -121,7 +121,7 @@ class Selector:
         ledger.record(
             gate_scores,
             scores[able],
-            int((domain.ratio >= model.tail).sum()),
+            int((domain.ratio >= model.domain.tail).sum()),
             reasons,
             cluster[accepted],
             int(positions[-1]),

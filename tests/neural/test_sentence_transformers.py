@@ -111,7 +111,7 @@ def test_the_engine_runs_on_it(encoder: Embedder) -> None:
     crawl = stream(toy, 1200, share=0.2)
     learner.observe(crawl.batch)
     model = learner.publish()
-    assert model.cascade
+    assert model.translation.cascade
     found, digests = [], []
     for size in (1200, 7):
         selector = Selector(parameters, load_encoder(KIND, model=weights(), device="cpu"))

@@ -100,10 +100,10 @@ def test_duplicates_can_be_accepted(crawl: Stream, model: Model) -> None:
 def test_the_correction_within_clusters_can_be_turned_off(toy: Toy, crawl: Stream, model: Model) -> None:
     """At an infinite ridge the correction is zero, and so is its trace in the features; else it is not."""
     without = learned(toy, crawl, correction_ridge=float("inf"))
-    assert not without.correction.weights.any()
-    assert model.correction.weights.any()
-    assert np.isfinite(without.head.weights).all()
-    assert np.array_equal(without.conditional.weights, model.conditional.weights)
+    assert not without.translation.correction.weights.any()
+    assert model.translation.correction.weights.any()
+    assert np.isfinite(without.classifier.weights).all()
+    assert np.array_equal(without.translation.conditional.weights, model.translation.conditional.weights)
 
 
 def test_the_balance_can_be_turned_off() -> None:

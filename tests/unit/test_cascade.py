@@ -171,15 +171,15 @@ def test_the_paper_needs_every_embedding(crawl: Stream, encoder: DenseEncoder, m
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 1 << 32), scale=st.sampled_from([0.0, 0.01, 1.0, 30.0]))
 def test_no_embedding_beats_the_bound(seed: int, scale: float) -> None:
-    """Whatever head and features: log P(clean) with any prediction features is at most the bound without them."""
+    """Whatever classifier and features: log P(clean) with any prediction features is at most the bound without them."""
     rng = np.random.default_rng(seed)
     count = len(FEATURES)
-    head = QualityClassifier(
+    classifier = QualityClassifier(
         rng.normal(0, 1, count).astype(np.float32),
         rng.uniform(0.05, 3, count).astype(np.float32),
         rng.normal(0, scale, 2 * count + 1).astype(np.float32),
     )
     features = (rng.normal(0, 1, (200, count)) * rng.choice([0.1, 1, 10, 1000], (200, 1))).astype(np.float32)
-    expected, most = without_embedding(features[:, :TEXT_FEATURES], head).T
-    assert (log_probability(features, head) <= most).all()
+    expected, most = without_embedding(features[:, :TEXT_FEATURES], classifier).T
+    assert (log_probability(features, classifier) <= most).all()
     assert (expected <= most).all()

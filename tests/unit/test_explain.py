@@ -69,8 +69,8 @@ def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
     def embedded(batch: PairBatch) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(len(batch))
         return (
-            encoder.embed(batch.source, tokenize(batch.source), rows, model.source_weights),
-            encoder.embed(batch.target, tokenize(batch.target), rows, model.target_weights),
+            encoder.embed(batch.source, tokenize(batch.source), rows, model.translation.source_weights),
+            encoder.embed(batch.target, tokenize(batch.target), rows, model.translation.target_weights),
         )
 
     (x, y), (sources, targets) = embedded(query), embedded(PAIRS)

@@ -66,8 +66,8 @@ def decide(model: Model, batch: PairBatch, parameters: Parameters) -> Decisions:
 def test_the_targets_languages_are_learned(model: Model) -> None:
     """Unset, the languages are those of the target, and the Model says what told them, also after a journey."""
     again = Model.decode(model.encode())
-    assert again.languages == "en-fr"
-    assert again.identifier == load_identifier("eldc").name  # type: ignore[union-attr]
+    assert again.translation.languages == "en-fr"
+    assert again.translation.identifier == load_identifier("eldc").name  # type: ignore[union-attr]
 
 
 def test_other_languages_are_rejected_with_that_reason(model: Model) -> None:
@@ -102,7 +102,7 @@ def test_without_an_identifier_nothing_is_told() -> None:
     learner.observe_target([str(i) for i in range(200)], batch)
     learner.observe(pairs(2500, 2, foreign=0.3)[0])
     found = learner.publish()
-    assert (found.identifier, found.languages) == ("", "")
+    assert (found.translation.identifier, found.translation.languages) == ("", "")
     decisions = decide(found, pairs(1000, 3, foreign=0.3)[0], Parameters())
     assert not (decisions.reason == Reason.LANGUAGE).any()
 

@@ -201,9 +201,10 @@ def test_a_damaged_model_is_refused(learner: Learner, place: int) -> None:
 def test_a_model_of_other_features_is_refused(learner: Learner) -> None:
     """A model made when pairs had fewer features is named as such, never read past its arrays' ends."""
     model = learner.publish()
-    head = QualityClassifier(model.head.mean[1:], model.head.deviation[1:], model.head.weights[2:])
+    own = model.classifier
+    classifier = QualityClassifier(own.mean[1:], own.deviation[1:], own.weights[2:])
     with pytest.raises(IntegrityError, match="features"):
-        Model.decode(replace(model, head=head).encode())
+        Model.decode(replace(model, classifier=classifier).encode())
 
 
 def test_equal_learners_publish_equal_models() -> None:
@@ -312,3 +313,19 @@ def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
         learner.observe(stream(toy, 2500, seed=9).batch)
         digests.append((first.digest, learner.publish().digest))
     assert digests[0] == digests[1]
+
+
+def test_a_learner_that_goes_on_is_no_other() -> None:
+    """After a restart the next version and clustering have new numbers, and embeddings are weighed as in the first version."""
+    toy = Toy()
+    first, second = (Learner(Parameters(), load_encoder()) for _ in range(2))
+    second.continue_from(7)
+    models = []
+    for learner in (first, second):
+        learner.observe_target(*target(toy))
+        learner.observe(stream(toy, 1500).batch)
+        models.append(learner.publish())
+    assert [model.version for model in models] == [1, 8]
+    assert models[1].clustering > models[0].clustering
+    assert np.array_equal(*(model.translation.source_weights for model in models))
+    assert np.unique(models[1].translation.source_weights).size > 10

@@ -1,0 +1,64 @@
+"""What the stream, the target and what was accepted teach of the domain."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.learning.density import NGramCounts
+from craft_stream.learning.discriminant import learn_discriminant
+from craft_stream.parameters import LearningParameters
+from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
+from craft_stream.text.ngrams import NGrams
+
+# Target pairs that the discriminant has its full weight from: with 500 it takes more than it gives.
+_FULL_DISCRIMINANT = 2000
+# Steps that domain weights are rounded to.
+_WEIGHT_STEPS = np.float32(512)
+
+
+class DomainLearner:
+    """Counts n-grams, and makes a DomainModel of them.
+
+    Args:
+        learning: its parameters.
+
+    Attributes:
+        counts: of n-grams.
+    """
+
+    def __init__(self, learning: LearningParameters) -> None:
+        self._learning = learning
+        self.counts = NGramCounts()
+
+    def model(self, target: NGrams, taught: NGrams, recent: NGrams) -> DomainModel:
+        """What tells the domain.
+
+        Args:
+            target: n-grams of the target's pairs, in the order in which documents stay together.
+            taught: of recent pairs that teach the discriminant.
+            recent: of recent pairs that it is not taught, as what it was taught scores too low: they say how the stream scores.
+        """
+        self.counts.set_target(target)
+        weights = self._weights(target, taught, recent)
+        raw = domain_scores(recent, weights)
+        tail = float(np.quantile(self.counts.block_scores(target), TAIL_QUANTILE))
+        above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
+        return DomainModel(
+            weights=weights,
+            mean=float(raw[:, 1].mean()) if len(raw) else 0.0,
+            deviation=float(max(raw[:, 1].std(), 1e-3)) if len(raw) else 1.0,
+            tail=tail,
+            tail_share=float(above / (1 - TAIL_QUANTILE)),
+        )
+
+    def _weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
+        learning = self._learning
+        weights = self.counts.weights(learning.balance)
+        if learning.discriminant and len(taught):
+            discriminant = learn_discriminant(target, taught, learning.seed)
+            spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
+            strength = learning.discriminant * min(1, len(target) / _FULL_DISCRIMINANT)
+            weights[:, 1] += strength * spread[0] / max(spread[1], 1e-6) * discriminant
+        # Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows.
+        return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)

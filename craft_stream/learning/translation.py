@@ -1,0 +1,153 @@
+"""What the stream teaches of translations: lexicon, characters, regressions, and the weights and clusters of embeddings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.learning.centroids import Centroids
+from craft_stream.learning.characters import CharacterCounts
+from craft_stream.learning.correction import CorrectionFit, fit_correction
+from craft_stream.learning.executor import Executor, both
+from craft_stream.learning.lexicon import learn_lexicon
+from craft_stream.learning.quality import QualityModel, fit_classifier
+from craft_stream.learning.regression import OnlineRegression
+from craft_stream.learning.sampling import sampled
+from craft_stream.learning.training_set import TrainingSet
+from craft_stream.parameters import LearningParameters
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.lexicon import Lexicon
+from craft_stream.scoring.prediction import WideRegression, predict
+from craft_stream.scoring.translation import TranslationModel, TranslationScorer
+from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
+from craft_stream.text.languages import load_identifier
+from craft_stream.text.tokenized import TokenizedPairs
+
+
+class TranslationLearner:
+    """Keeps what tells translations, and makes a QualityModel of it.
+
+    Args:
+        learning: its parameters.
+        encoder: that turns texts into vectors.
+    """
+
+    def __init__(self, learning: LearningParameters, encoder: Embedder) -> None:
+        self._learning = learning
+        self._encoder = encoder
+        self._identifier = load_identifier(learning.identifier)
+        if self._identifier and learning.languages:
+            self._identifier.check(learning.languages)
+        self._centroids = Centroids(encoder.dimensions, learning.clusters, learning.seed)
+        self._lexicon = Lexicon.empty()
+        self._characters = CharacterCounts()
+        self._forward = OnlineRegression(encoder.dimensions)
+        self._backward = OnlineRegression(encoder.dimensions)
+        self._stems = (np.zeros(1 << STEM_BITS, np.float32), np.zeros(1 << STEM_BITS, np.float32))
+        self._weights = (np.ones(1 << STEM_BITS, np.float32), np.ones(1 << STEM_BITS, np.float32))
+        self._pairs = 0
+        self._frozen = False
+
+    @property
+    def clustering(self) -> int:
+        """Number of the clustering; cluster indices mean the same while it stays."""
+        return self._centroids.clustering
+
+    def number_clusterings_from(self, clustering: int) -> None:
+        """Number the next clustering after this one."""
+        self._centroids.clustering = clustering
+
+    def freeze_weights(self) -> None:
+        """Keep the stem weights as they are: embeddings, and the clusters made of them, keep their meaning."""
+        self._frozen = True
+
+    def learn_words(self, pairs: TokenizedPairs, weights: NDArray[np.float32]) -> None:
+        """Learn the lexicon; weights float32 [pairs]. Touches nothing that `learn_vectors` does."""
+        learn_lexicon(self._lexicon, pairs.source, pairs.target, weights)
+
+    def learn_vectors(self, pairs: TokenizedPairs, weights: NDArray[np.float32]) -> None:
+        """Learn the regressions, characters and stems; weights float32 [pairs]."""
+        if self._encoder.expensive:
+            rows = sampled(pairs.batch.positions, self._learning.embedded_rate)
+            rows = rows[weights[rows] > 0]
+            self._learn_regressions(TokenizedPairs.of(pairs.batch.take(rows)), weights[rows])
+        else:
+            self._learn_regressions(pairs, weights)
+        self._characters.add(pairs.batch, weights)
+        count_stems(pairs.source.stems, pairs.source.offsets, self._stems[0])
+        count_stems(pairs.target.stems, pairs.target.offsets, self._stems[1])
+        self._pairs += len(pairs)
+
+    def _learn_regressions(self, pairs: TokenizedPairs, weights: NDArray[np.float32]) -> None:
+        x, y = self._embed(pairs)
+        self._forward.learn(pairs.source, y, weights)
+        self._backward.learn(pairs.target, x, weights)
+
+    def quality_model(self, training: TrainingSet, executor: Executor) -> QualityModel:
+        """What tells translations by now, with a classifier fitted to the training set."""
+        if not self._frozen:
+            self._weights = (
+                inverse_frequency(self._stems[0], self._pairs),
+                inverse_frequency(self._stems[1], self._pairs),
+            )
+        translation, fit = self._translation_model(training)
+        scorer = TranslationScorer(translation, self._encoder)
+
+        def features(
+            pairs: TokenizedPairs, rows: NDArray[np.int64], parents: NDArray[np.int64]
+        ) -> NDArray[np.float32]:
+            embeddings = scorer.embed(pairs, rows, scorer.clusters(pairs))
+            corrections = fit.without(embeddings.source, embeddings.cluster, parents)
+            return scorer.features(pairs, rows, embeddings, corrections=corrections)
+
+        clean, corrupted = both(
+            executor,
+            partial(features, training.target, training.clean, training.clean),
+            partial(features, training.corrupted, np.arange(len(training.corrupted)), training.parents),
+        )
+        return QualityModel(scorer, fit_classifier(clean, corrupted))
+
+    def _translation_model(self, training: TrainingSet) -> tuple[TranslationModel, CorrectionFit]:
+        target, count = training.target, len(training.target)
+        x, y = self._embed(target)
+        self._centroids.update(
+            {pair.identifier: row for pair, row in zip(training.sample.pairs, x, strict=True)}
+        )
+        centroids = self._centroids.columns.copy()
+        clusters = self._encoder.nearest(target.batch.source, target.source, self._weights[0], centroids)
+        forward = WideRegression.freeze(self._forward.rows)
+        # The intercept's ridge is a fifth of the slopes': the ratio at which both were measured.
+        ridge, most = self._learning.correction_ridge, centroids.shape[1]
+        predicted = predict(target.source, np.arange(count), forward)
+        fit = fit_correction(x, y, predicted, clusters, most, intercept=ridge / 5, slope=ridge)
+        alone = fit_correction(x, y, np.zeros_like(y), clusters, most, intercept=1e-3, slope=3.0)
+        model = TranslationModel(
+            encoder=self._encoder.digest,
+            cascade=self._encoder.expensive,
+            identifier=self._identifier.name if self._identifier else "",
+            languages=self._languages(target),
+            source_weights=self._weights[0],
+            target_weights=self._weights[1],
+            centroids=centroids,
+            shares=np.bincount(clusters, minlength=most) / count,
+            lexicon=self._lexicon.copy(),
+            characters=self._characters.freeze(),
+            forward=forward,
+            backward=WideRegression.freeze(self._backward.rows),
+            correction=fit.rounded,
+            conditional=alone.rounded,
+        )
+        return model, fit
+
+    def _embed(self, pairs: TokenizedPairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = np.arange(len(pairs))
+        x = self._encoder.embed(pairs.batch.source, pairs.source, rows, self._weights[0])
+        return x, self._encoder.embed(pairs.batch.target, pairs.target, rows, self._weights[1], "target")
+
+    def _languages(self, target: TokenizedPairs) -> str:
+        if self._identifier is None:
+            return ""
+        sides = (target.batch.source, target.batch.target)
+        return self._learning.languages or "-".join(self._identifier.majority(side) for side in sides)
