@@ -19,6 +19,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -26,11 +28,9 @@ from river import base
 from river.utils import dataframe
 
 from craft_stream.encoders import load_encoder
-from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
-from craft_stream.scoring.model import Model
-from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.selector import Selector
+from craft_stream.selection.ledger import EPOCH
+from craft_stream.session import PairChunk, SelectionSession
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -41,17 +41,29 @@ class PairSelector(base.MiniBatchClassifier):
     """Selects sentence pairs that match a target, within a budget.
 
     Records are dicts; a side that is not text is read as it is written out, and a record that lacks a side is no pair: it is
-    not learned, never accepted, and its score is minus infinity. Pairs of the stream are learned from in blocks, so that
-    `learn_many` leaves what `learn_one` leaves. The first version of the model comes with the first block after which the
-    target is not empty; pairs that came before it are decided by no one and count for no budget.
+    not learned, never accepted, and its score is minus infinity. `learn_many` leaves what `learn_one` leaves, at a fraction
+    of the time.
+
+    The first version of the model comes with pair `prime` of the stream, or with the end of the epoch (1,024 pairs) in which
+    the first pair of the target came, if that is later. What came before it is decided then: it counts for the budget, and
+    `accepted` and `summary` tell of it, but no `PairFilter` has let it through.
 
     Args:
         rate: budget; share of the stream to accept.
         source, target: names of the two sides in a record.
         method: "craft-plus" or "craft".
-        block: pairs that are learned from at once.
+        prime: pairs of the stream that are read before the first is decided.
         seed: of every hash and random number.
-        parameters: of the engine, where more than rate, method and seed is to be set; None: its defaults.
+        parameters: of the engine, where more than rate, method, prime and seed is to be set; None: its defaults.
+
+    Example:
+        >>> selector = PairSelector(rate=0.5, prime=32)
+        >>> for n in range(40):
+        ...     selector.learn_one({"src": f"take {n} tablets daily", "tgt": f"prenez {n} comprimés par jour"}, True)
+        >>> for n in range(64):
+        ...     selector.learn_one({"src": f"the price of {n} shares rose", "tgt": f"le cours de {n} actions monte"}, False)
+        >>> selector.summary["seen"]
+        64
     """
 
     def __init__(
@@ -60,7 +72,7 @@ class PairSelector(base.MiniBatchClassifier):
         source: str = "src",
         target: str = "tgt",
         method: str = "craft-plus",
-        block: int = EPOCH,
+        prime: int = EPOCH,
         seed: int = 0,
         parameters: Parameters | None = None,
     ) -> None:
@@ -68,27 +80,27 @@ class PairSelector(base.MiniBatchClassifier):
         self.source = source
         self.target = target
         self.method = method
-        self.block = block
+        self.prime = prime
         self.seed = seed
         self.parameters = parameters
         # Made with the first pair: a clone that has seen nothing is small.
-        self._engine: _Engine | None = None
+        self._session: SelectionSession[PairChunk] | None = None
+        self._pending: list[tuple[str, str]] = []  # of the stream: decided when somebody asks, or the epoch ends
+        self._last: tuple[tuple[str, str], bool | None] | None = None
 
     def learn_one(self, x: Record, y: Any) -> None:
         """Learn a pair: of the target where `y` is true, else of the stream."""
         pair = self._pair(x)
         if pair is not None:
-            self._begun().learn([pair], [bool(y)])
+            self._learn([pair], bool(y))
 
     def learn_many(self, X: Any, y: Any) -> None:  # noqa: N803  # River's name
         """Learn the rows of a data frame, in order; y holds a label for each."""
-        rows = [
-            (pair, bool(label))
-            for x, label in zip(_rows(X), dataframe.into_series(y).to_list(), strict=True)
-            if (pair := self._pair(x))
-        ]
-        if rows:
-            self._begun().learn([pair for pair, _ in rows], [label for _, label in rows])
+        labels = map(bool, dataframe.into_series(y).to_list())
+        rows = zip(labels, map(self._pair, _rows(X)), strict=True)
+        for label, run in groupby(rows, itemgetter(0)):
+            if pairs := [pair for _, pair in run if pair is not None]:
+                self._learn(pairs, label)
 
     def predict_one(self, x: Record, **kwargs: Any) -> bool:
         """Whether the pair would be accepted if it came now."""
@@ -101,23 +113,25 @@ class PairSelector(base.MiniBatchClassifier):
 
     def score_one(self, x: Record) -> float:
         """Score less threshold. Minus infinity: rejected whatever the score (no pair, no model, noise, duplicate, no room)."""
-        pair = self._pair(x)
-        return -math.inf if pair is None or self._engine is None else self._engine.margin(pair)
+        pair, session = self._pair(x), self._decide()
+        return -math.inf if pair is None or session is None else session.margin(*pair)
 
     @property
     def accepted(self) -> int:
         """Pairs of the stream that were accepted."""
-        return 0 if self._engine is None else self._engine.ledger.accepted
+        session = self._decide()
+        return 0 if session is None else session.ledger.accepted
 
     @property
     def summary(self) -> dict[str, Any]:
         """What the ledger says: seen, accepted, by reason, divergence; empty before the first pair."""
-        return {} if self._engine is None else self._engine.ledger.summary()
+        session = self._decide()
+        return {} if session is None else session.ledger.summary()
 
     def decided(self, x: Record) -> bool | None:
-        """Whether x was accepted, if it is the pair of the stream that was learned last; else None."""
-        last = None if self._engine is None else self._engine.last
-        return last[1] if last is not None and last[0] == self._pair(x) else None
+        """Whether x was accepted, if it is the pair of the stream that was learned last; else None, also while it waits."""
+        self._decide()
+        return self._last[1] if self._last is not None and self._last[0] == self._pair(x) else None
 
     def _pair(self, x: Record) -> tuple[str, str] | None:
         source, target = x.get(self.source), x.get(self.target)
@@ -126,13 +140,42 @@ class PairSelector(base.MiniBatchClassifier):
         pair = str(source), str(target)
         return pair if all(side and not side.isspace() for side in pair) else None
 
-    def _begun(self) -> _Engine:
-        if self._engine is None:
+    def _learn(self, pairs: Sequence[tuple[str, str]], of_target: bool) -> None:
+        """Learn pairs, all of the target or all of the stream."""
+        session = self._begun()
+        if of_target:
+            # A pair that is given twice describes the domain once: its text is its name.
+            session.observe_target([f"{source}\n{target}" for source, target in pairs], _packed(pairs, 0))
+            return
+        while pairs:
+            position = session.end + len(self._pending)
+            room = EPOCH - position % EPOCH
+            if position < self.prime:
+                room = min(room, self.prime - position)
+            self._pending += pairs[:room]
+            if len(pairs) >= room:
+                self._decide()
+                session.enter_epoch()
+            pairs = pairs[room:]
+
+    def _decide(self) -> SelectionSession[PairChunk] | None:
+        """The session when it has decided what waits: together it costs a twentieth, and decides the same."""
+        session, pairs = self._session, self._pending
+        if session is not None and pairs:
+            self._pending = []
+            accepted: bool | None = None
+            for _, decisions in session.push(PairChunk(TokenizedPairs.of(_packed(pairs, session.end)))):
+                accepted = bool(decisions.accepted[-1])
+            self._last = pairs[-1], accepted
+        return session
+
+    def _begun(self) -> SelectionSession[PairChunk]:
+        if self._session is None:
             chosen = self.parameters or Parameters()
-            learning = replace(chosen.learning, seed=self.seed)
+            learning = replace(chosen.learning, seed=self.seed, prime_pairs=self.prime)
             selection = replace(chosen.selection, rate=self.rate, method=self.method)  # type: ignore[arg-type]
-            self._engine = _Engine(Parameters(learning, selection), self.block)
-        return self._engine
+            self._session = SelectionSession(Parameters(learning, selection), load_encoder())
+        return self._session
 
     @property
     def _multiclass(self) -> bool:
@@ -140,75 +183,10 @@ class PairSelector(base.MiniBatchClassifier):
 
     @classmethod
     def _unit_test_params(cls) -> Any:
-        yield {"block": 64}
+        yield {"prime": 64}
 
 
-class _Engine:
-    """Learner, selector and ledger of one stream."""
-
-    def __init__(self, parameters: Parameters, block: int) -> None:
-        encoder = load_encoder()
-        self.last: tuple[tuple[str, str], bool] | None = None
-        self._learner = Learner(parameters, encoder)
-        self._selector = Selector(parameters, encoder)
-        self.ledger = Ledger(self._selector.parameters)
-        self._block = block
-        self._model: Model | None = None
-        self._waiting: list[tuple[str, str]] = []
-        self._accepted: list[tuple[str, str]] = []
-
-    def learn(self, pairs: Sequence[tuple[str, str]], of_target: Sequence[bool]) -> None:
-        """Learn pairs in order, each of the target or of the stream."""
-        start = 0
-        while start < len(pairs):
-            stop = start + 1
-            # As many of one kind as do not pass the end of a block: where a version may change.
-            room = self._block - len(self._waiting)
-            while (
-                stop < len(pairs)
-                and of_target[stop] == of_target[start]
-                and (of_target[start] or stop - start < room)
-            ):
-                stop += 1
-            run = pairs[start:stop]
-            if of_target[start]:
-                # A pair that is given twice describes the domain once: its text is its name.
-                self._learner.observe_target([f"{a}\n{b}" for a, b in run], _packed(run))
-            else:
-                self._stream(run)
-            start = stop
-
-    def _stream(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self.last = pairs[-1], False
-        if self._model is not None:
-            decisions = self._selector.decide(
-                TokenizedPairs.of(_packed(pairs, self.ledger.next_offset)), self.ledger, self._model
-            )
-            self._accepted += [pairs[row] for row in np.flatnonzero(decisions.accepted).tolist()]
-            self.last = pairs[-1], bool(decisions.accepted[-1])
-        self._waiting += pairs
-        if len(self._waiting) >= self._block:
-            self._learner.observe(_packed(self._waiting, self._learner.pairs_seen))
-            self._learner.observe_accepted(_packed(self._accepted))
-            self._waiting, self._accepted = [], []
-            if self._learner.target_size and (self._model is None or self._learner.due):
-                self._model = self._learner.publish()
-        self._enter()
-
-    def _enter(self) -> None:
-        """Enter the epoch of the next pair as soon as the last one is full: asking about a pair must change nothing."""
-        epoch = self.ledger.next_offset // EPOCH
-        if self._model is not None and epoch != self.ledger.epoch:
-            self.ledger.begin_epoch(epoch, self._model)
-
-    def margin(self, pair: tuple[str, str]) -> float:
-        """Score less threshold of a pair if it came now; minus infinity where it would be rejected for another reason."""
-        if self._model is None:
-            return -math.inf
-        return self._selector.margin(*pair, self.ledger)
-
-
-def _packed(pairs: Sequence[tuple[str, str]], first: int = 0) -> PairBatch:
+def _packed(pairs: Sequence[tuple[str, str]], first: int) -> PairBatch:
     return PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs], np.arange(first, first + len(pairs)))
 
 
@@ -256,4 +234,4 @@ class PairFilter(base.AnomalyFilter):
 
     @classmethod
     def _unit_test_params(cls) -> Any:
-        yield {"selector": PairSelector(block=64)}
+        yield {"selector": PairSelector(prime=64)}

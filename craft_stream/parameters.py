@@ -6,10 +6,11 @@ learning parameters, or a Ledger begun under other parameters, is refused rather
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
 
 from craft_stream.errors import ConfigurationError
 
@@ -168,6 +169,25 @@ class Parameters:
     learning: LearningParameters = field(default_factory=LearningParameters)
     selection: SelectionParameters = field(default_factory=SelectionParameters)
     encoder: str = "hashing-128-1"
+
+    @classmethod
+    def of(cls, **values: Any) -> Parameters:
+        """Parameters by their names, whichever half they are of; what is not named has its default.
+
+        Raises:
+            ConfigurationError: a name is unknown (the nearest one is given), or a value is not allowed.
+        """
+        halves: list[dict[str, Any]] = [
+            {field.name: values.pop(field.name) for field in fields(half) if field.name in values}
+            for half in (LearningParameters, SelectionParameters)
+        ]
+        for name in values:
+            known = [
+                field.name for half in (LearningParameters, SelectionParameters) for field in fields(half)
+            ]
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ConfigurationError(f'unknown parameter "{name}"; the nearest known one is "{near[0]}"')
+        return cls(LearningParameters(**halves[0]), SelectionParameters(**halves[1]))
 
     @property
     def digest(self) -> str:

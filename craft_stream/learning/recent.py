@@ -26,6 +26,6 @@ class RecentPairs:
             self._held -= len(self._batches.popleft())
 
     def batch(self) -> PairBatch:
-        """All of them, oldest first, at positions 0, 1, 2, ..."""
+        """All of them, oldest first."""
         together = PairBatch.concatenate(list(self._batches))
         return together.slice(len(together) - len(self), len(together))

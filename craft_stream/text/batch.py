@@ -109,10 +109,14 @@ class PairBatch:
 
     @classmethod
     def concatenate(cls, batches: Sequence[PairBatch]) -> PairBatch:
-        """All pairs of batches, in order, at positions 0, 1, 2, ..."""
-        source = TextBatch.concatenate([batch.source for batch in batches])
-        target = TextBatch.concatenate([batch.target for batch in batches])
-        return cls(source, target, np.arange(len(source)))
+        """All pairs of batches, in order, at their positions, copied unless there is one batch only."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(
+            TextBatch.concatenate([batch.source for batch in batches]),
+            TextBatch.concatenate([batch.target for batch in batches]),
+            np.concatenate([np.zeros(0, np.int64), *(batch.positions for batch in batches)]),
+        )
 
     def __len__(self) -> int:
         return len(self.source)

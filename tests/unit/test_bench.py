@@ -16,6 +16,7 @@ from bench import near_duplicates
 from bench.corpus import Corpus, Labels, Texts
 from bench.metrics import kl, quality
 from bench.scenarios import Scenario, scenario
+from craft_stream.errors import ConfigurationError
 
 NOUNS = {"sea": ("mer", "voile", "port", "vague"), "money": ("banque", "prêt", "taux", "solde")}
 ENGLISH = {"mer": "sea", "voile": "sail", "port": "harbour", "vague": "wave"}
@@ -254,8 +255,10 @@ def test_craft_plus_runs_through_the_engine(corpus: Corpus) -> None:
     assert selection.notes["summary"]["seen"] == len(setting.order)
     assert len(selection.chosen) <= setting.budget + 50
     assert selection.notes["versions"] >= 1
-    with pytest.raises(ValueError, match="no parameter 'tpyo'"):
-        engine.parameters({"tpyo": 1}, 0.1)
+    with pytest.raises(
+        ConfigurationError, match='unknown parameter "near_duplicat"; the nearest known one is "near_'
+    ):
+        engine.select(corpus, setting, {"near_duplicat": 1})
 
 
 WORDS = {"fr": ("Ouvrir", "port", "élevé"), "de": ("Öffnen", "Hafen", "hoch"), "hi": ("खोलें", "बंदरगाह", "ऊँचा")}

@@ -1,0 +1,257 @@
+"""One engine: a session primes on the head of a stream, decides it, learns from it and publishes Models on the way.
+
+`craft-stream select`, the Python API, River's estimators and the benchmarks run it. The worker on topics shares its parts:
+there the learner serves many partitions, and versions come by a topic.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.concurrency import SerialExecutor
+from craft_stream.learning.executor import IN_TURN, Executor
+from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.model import Model
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.selection.selector import Selector
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+
+# Priming keeps the head of the stream in memory; sentences take ~200 bytes, so this cuts only absurd input.
+_PRIMING_BYTES = 1 << 28
+
+
+class Chunk(Protocol):
+    """Consecutive records of a stream, all of one epoch.
+
+    Attributes:
+        pairs: those among them that are pairs, at their positions in the stream.
+        end: position after the last record.
+        size: bytes that it takes, about.
+    """
+
+    @property
+    def pairs(self) -> TokenizedPairs: ...  # noqa: D102
+    @property
+    def end(self) -> int: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class PairChunk:
+    """A chunk of pairs and nothing else: at least one, with no gap in their positions."""
+
+    pairs: TokenizedPairs
+
+    @property
+    def end(self) -> int:
+        """Position after the last pair."""
+        return int(self.pairs.batch.positions[-1]) + 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of the texts."""
+        return len(self.pairs.batch.source.buffer) + len(self.pairs.batch.target.buffer)
+
+
+class SelectionSession(Generic[C]):
+    """Learner, selector and ledger of one stream.
+
+    Decisions follow from the stream, the target and the parameters: not from the executor, nor from how the stream is cut.
+    The pairs of an epoch (1,024 positions) are learned from together; a version waits for all lessons before it and takes
+    force at an epoch's start.
+
+    Args:
+        parameters: of both halves.
+        encoder: that turns texts into vectors.
+        model: a pinned version; None: learn while deciding.
+        matches: which pairs of a chunk are on lists and must not be accepted, bool [pairs]; None: none is.
+        lessons: does what is learned, one lesson at a time.
+        beside: another one, which the learner shares its work with; see `Learner`.
+
+    Attributes:
+        model: the version in force; None before the first.
+        versions: how many were published.
+        ledger: what was decided.
+        end: position after the last record that was taken.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        encoder: Embedder,
+        model: Model | None = None,
+        matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
+        lessons: Executor = IN_TURN,
+        beside: Executor = IN_TURN,
+    ) -> None:
+        self.model = model
+        self.versions = 0
+        self.end = 0
+        self._matches = matches
+        self._executor = lessons
+        self._selector = Selector(parameters, encoder)
+        self.ledger = Ledger(self._selector.parameters)
+        self._learner = Learner(parameters, encoder, beside) if model is None else None
+        self._prime_pairs = parameters.learning.prime_pairs
+        self._priming = model is None and self._prime_pairs > 0
+        self._undecided: deque[tuple[C, bool]] = deque()  # and whether each is to be learned from
+        self._undecided_bytes = 0
+        self._fresh: list[PairBatch] = []  # of the lesson under way
+        self._accepted: list[PairBatch] = []
+        self._lessons: deque[Future[None]] = deque()  # in hand
+        self._taught = 0  # pairs that the learner has seen when its lessons are over
+
+    @classmethod
+    def threaded(
+        cls,
+        parameters: Parameters,
+        encoder: Embedder,
+        model: Model | None = None,
+        matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
+    ) -> Self:
+        """A session that learns in threads of its own, beside the one that decides; its decisions are the same."""
+        lessons, beside = SerialExecutor("learn"), SerialExecutor("beside")
+        return cls(parameters, encoder, model, matches, lessons, beside)
+
+    def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
+        """Add or replace pairs of the target; without effect where a version is pinned."""
+        if self._learner is not None:
+            self._wait()
+            self._learner.observe_target(identifiers, batch)
+
+    def withdraw_target(self, identifiers: Sequence[str]) -> None:
+        """Take pairs of the target back; without effect where a version is pinned."""
+        if self._learner is not None:
+            self._wait()
+            self._learner.withdraw_target(identifiers)
+
+    def decide(self, stream: Iterable[C]) -> Iterator[tuple[C, Decisions]]:
+        """Decide every chunk, in order, with decisions aligned to its pairs.
+
+        Raises:
+            TargetError: no version is pinned and the target is empty.
+        """
+        for chunk in stream:
+            yield from self.push(chunk)
+        yield from self.finish()
+
+    def push(self, chunk: C) -> Iterator[tuple[C, Decisions]]:
+        """Take the next chunk and decide what can be decided: nothing while priming lasts, then all that was read for it.
+
+        Priming lasts until `prime_pairs` pairs have been seen and the target is not empty, and ends with an epoch (or where a
+        chunk ends at `prime_pairs` itself).
+
+        Raises:
+            TargetError: 256 MiB were read and the target is still empty.
+        """
+        self.end = chunk.end
+        self._undecided.append((chunk, not self._priming))
+        if self._priming:
+            self._undecided_bytes += chunk.size
+            self._fresh.append(chunk.pairs.batch)
+            if self.end % EPOCH == 0 or self.end == self._prime_pairs:
+                self._teach()
+                self._priming = not self._primed
+        yield from self._decide()
+
+    def finish(self) -> Iterator[tuple[C, Decisions]]:
+        """End the stream: decide what still waits, learn what was decided.
+
+        Raises:
+            TargetError: as for `decide`.
+        """
+        if self._priming:
+            self._teach()
+            self._priming = False
+        if self.model is None:
+            self.publish()
+        yield from self._decide()
+        self._teach()
+        self._wait()
+
+    def publish(self) -> None:
+        """Make a version of all lessons so far; it takes force with the next epoch.
+
+        Raises:
+            TargetError: the target is empty.
+        """
+        if self._learner is not None:
+            self._wait()
+            self.model = self._learner.publish()
+            self.versions += 1
+
+    def enter_epoch(self) -> None:
+        """Enter the epoch of the next pair before it comes: asking what would become of it must change nothing."""
+        epoch = self.ledger.next_offset // EPOCH
+        if not self._priming and epoch != self.ledger.epoch:
+            self.ledger.begin_epoch(epoch, self._current())
+
+    def margin(self, source: str, target: str) -> float:
+        """By how much a pair would pass if it came now; see `Selector.margin`. Minus infinity before the first version."""
+        return -np.inf if self.ledger.model is None else self._selector.margin(source, target, self.ledger)
+
+    @property
+    def _primed(self) -> bool:
+        assert self._learner is not None  # noqa: S101  # else there is no priming
+        enough = self._taught >= self._prime_pairs and self._learner.target_size > 0
+        return enough or self._undecided_bytes >= _PRIMING_BYTES
+
+    def _decide(self) -> Iterator[tuple[C, Decisions]]:
+        while self._undecided and not self._priming:
+            chunk, fresh = self._undecided.popleft()
+            matches = None if self._matches is None else self._matches(chunk)
+            decisions = self._selector.decide(chunk.pairs, self.ledger, self._current(), matches)
+            if self.ledger.next_offset < chunk.end:
+                self.ledger.skip(chunk.end - 1)
+            if self._learner is not None:
+                batch = chunk.pairs.batch
+                self._accepted.append(batch.take(np.flatnonzero(decisions.accepted)))
+                if fresh:
+                    self._fresh.append(batch)
+                if chunk.end % EPOCH == 0:
+                    self._teach()
+            yield chunk, decisions
+
+    def _current(self) -> Model:
+        """The version to put in force at the next epoch's start: a new one where one is due."""
+        if self._learner is not None and self._taught >= self._learner.next_version:
+            self.publish()
+        assert self.model is not None  # noqa: S101  # pinned, or just published
+        return self.model
+
+    def _teach(self) -> None:
+        """Give the learner what has come since the last lesson."""
+        if self._learner is None or not (self._accepted or self._fresh):
+            return
+        accepted, fresh = PairBatch.concatenate(self._accepted), PairBatch.concatenate(self._fresh)
+        self._accepted, self._fresh = [], []
+        self._taught += len(fresh)
+        self._lessons.append(self._executor.submit(partial(_learn, self._learner, accepted, fresh)))
+        while self._lessons and self._lessons[0].done():
+            self._lessons.popleft().result()
+
+    def _wait(self) -> None:
+        """Let all lessons end: what a version knows must not depend on how fast they are."""
+        while self._lessons:
+            self._lessons.popleft().result()
+
+
+def _learn(learner: Learner, accepted: PairBatch, fresh: PairBatch) -> None:
+    learner.observe_accepted(accepted)
+    learner.observe(fresh)
