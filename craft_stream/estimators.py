@@ -85,7 +85,9 @@ class PairSelector(base.MiniBatchClassifier):
         self.parameters = parameters
         # Made with the first pair: a clone that has seen nothing is small.
         self._session: SelectionSession[PairChunk] | None = None
-        self._pending: list[tuple[str, str]] = []  # of the stream: decided when somebody asks, or the epoch ends
+        self._pending: list[
+            tuple[str, str]
+        ] = []  # of the stream: decided when somebody asks, or the epoch ends
         self._last: tuple[tuple[str, str], bool | None] | None = None
 
     def learn_one(self, x: Record, y: Any) -> None:

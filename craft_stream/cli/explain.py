@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from craft_stream.cli.files import load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.select import ManyValues
-from craft_stream.cli.stream import load_model
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.selection.decisions import Reason

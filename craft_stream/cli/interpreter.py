@@ -29,9 +29,9 @@ def lighten() -> None:
 
 
 def keep_memory() -> None:
-    """Let what one block leaves be used by the next, whatever thread it is of. Before threads begin; without glibc nothing.
+    """Let what one chunk leaves be used by the next, whatever thread it is of. Before threads begin; without glibc nothing.
 
-    Arrays of a block are a megabyte each. glibc gives such memory back to the system and takes it again, a page fault for
+    Arrays of a chunk are a megabyte each. glibc gives such memory back to the system and takes it again, a page fault for
     every 4 KiB, and has a heap for each thread: .3 s of CPU time of 8.5, and 745 MB where this takes 615.
     """
     library = ctypes.CDLL(None)

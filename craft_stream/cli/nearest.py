@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.select import read
-from craft_stream.cli.stream import blocks
+from craft_stream.cli.files import read_chunks
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.settings import RecordSettings, Settings
@@ -83,9 +82,9 @@ def _embedded(
 
 def pairs_of_files(paths: Sequence[str], fields: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:
     """Ids and texts of files of pairs; what is no pair is passed over."""
-    for block in blocks(read(paths, fields), fields):
-        if len(block.pairs):
-            yield block.identifiers(), block.pairs.batch
+    for chunk in read_chunks(paths, fields):
+        if len(chunk.pairs):
+            yield chunk.identifiers(), chunk.pairs.batch
 
 
 def pairs_of_topic(settings: Settings) -> Iterator[tuple[Sequence[str], PairBatch]]:

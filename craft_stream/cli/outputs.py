@@ -1,4 +1,4 @@
-"""What a pass writes; every file appears at its place only when all of them are whole."""
+"""What a selection writes; every file appears at its place only when all of them are whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from craft_stream.writing.decisions import decision_lines
 
 
 class Outputs:
-    """The files that a pass writes. A context manager that discards them when an error leaves it.
+    """The files that a selection writes. A context manager that discards them when an error leaves it.
 
     Args:
         parameters: digest of the parameters in force.

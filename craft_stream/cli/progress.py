@@ -1,4 +1,4 @@
-"""How far a pass is, on standard error, for a person who watches."""
+"""How far a selection is, on standard error, for a person who watches."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -12,23 +12,26 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import typer.core
+from numpy.typing import NDArray
 
-from connectors.files import open_source
 from connectors.files.open import STANDARD
+from craft_stream.cli.files import load_model, read_chunks, read_messages
 from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
-from craft_stream.cli.stream import BLOCK, Pass, blocks, load_model
 from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
+from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, TargetError
-from craft_stream.ports.messages import Message
+from craft_stream.reading.chunk import Chunk
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.session import SelectionSession
 from craft_stream.settings import RecordSettings, Settings
 
-# Of the stream, read while blocks before it are decided: reading is twice as fast, so that little is enough.
+# Of the stream, read while chunks before it are decided: reading is twice as fast, so that little is enough.
 _AHEAD_BYTES = 1 << 21
 
 
@@ -104,18 +107,29 @@ def select(
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
     keep_memory()
     spare_scipy()
-    selection = Pass(settings, load_model(model) if model else None, read_lists(settings))
+    session = open_session(settings, load_model(model) if model else None)
     if model is None:
-        read_target(selection, target or [], settings.record)
-    outputs = Outputs(selection.ledger.parameters.digest, output, rejected, decisions, save_model)
+        read_target(session, target or [], settings.record)
+    outputs = Outputs(session.ledger.parameters.digest, output, rejected, decisions, save_model)
     lighten()
-    summary = decide(selection, inputs, settings, outputs)
+    summary = decide(session, inputs, settings, outputs)
     summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 
 
+def open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
+    """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
+    listed = read_lists(settings)
+
+    def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
+        return None if listed is None else listed.matches(chunk.pairs.batch, chunk.origins)
+
+    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    return SelectionSession.threaded(settings.parameters(), encoder, model, matches)
+
+
 def decide(
-    selection: Pass,
+    session: SelectionSession[Chunk],
     inputs: Sequence[str],
     settings: Settings,
     outputs: Outputs,
@@ -124,47 +138,25 @@ def decide(
     """Decide all records of files and write the outputs.
 
     Args:
-        selection: with its target, or a pinned version.
+        session: with its target, or a pinned version.
         inputs: paths, read one after the other as one stream.
         settings: `record`, and `budget.count`, above which nothing is accepted.
         outputs: are finished.
-        keep: is given the decisions of each block.
+        keep: is given the decisions of each chunk.
     """
     summary = Summary()
     with outputs, Progress() as progress:
         began = time.perf_counter()
-        stream = prefetch(
-            blocks(read(inputs, settings.record), settings.record), attrgetter("size"), _AHEAD_BYTES
-        )
-        for block, decided in selection.decide(stream):
+        stream = prefetch(read_chunks(inputs, settings.record), attrgetter("size"), _AHEAD_BYTES)
+        for chunk, decided in session.decide(stream):
             decided = _capped(decided, settings.budget.count, summary.accepted)
-            outputs.write(block, decided)
-            summary.add(block, decided)
+            outputs.write(chunk, decided)
+            summary.add(chunk, decided)
             keep(decided)
             progress.show(summary.read, summary.accepted)
-        outputs.save(selection.model)
-        summary.finish(selection, time.perf_counter() - began)
+        outputs.save(session.model)
+        summary.finish(session, time.perf_counter() - began)
     return summary
-
-
-def read(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequence[Message]]:
-    """Messages of all files, one after the other, in runs of `BLOCK` across their borders."""
-    run: list[Message] = []
-    for path in paths:
-        source = open_source(path, fields)
-        try:
-            while messages := source.read(BLOCK - len(run)):
-                if len(messages) == BLOCK:  # as it came: lines need not become messages
-                    yield messages
-                    continue
-                run.extend(messages)
-                if len(run) == BLOCK:
-                    yield run
-                    run = []
-        finally:
-            source.close()
-    if run:
-        yield run
 
 
 def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given: bool) -> Settings:
@@ -177,23 +169,23 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
             raise ConfigurationError(
                 "--budget-count on standard input needs --length or --budget-rate: its length is not known"
             )
-        length = sum(len(run) for run in read(inputs, settings.record))
+        length = sum(len(run) for run in read_messages(inputs, settings.record))
     budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
     return settings.model_copy(update={"budget": budget})
 
 
-def read_target(selection: Pass, paths: list[str], fields: RecordSettings) -> None:
+def read_target(session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings) -> None:
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 
     Raises:
         TargetError: they hold no pair.
     """
     pairs = 0
-    for block in blocks(read(paths, fields), fields):
-        for row, (reason, text) in block.refused:
-            typer.echo(f"craft-stream: target {block.messages[row].location}: {reason}: {text}", err=True)
-        selection.observe_target(block)
-        pairs += len(block.rows)
+    for chunk in read_chunks(paths, fields):
+        for row, (reason, text) in chunk.refused:
+            typer.echo(f"craft-stream: target {chunk.messages[row].location}: {reason}: {text}", err=True)
+        session.observe_target(chunk.identifiers(), chunk.pairs.batch)
+        pairs += len(chunk.pairs)
     if not pairs:
         raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
     if pairs == 1:

@@ -1,4 +1,4 @@
-"""What a pass came to: counted while it runs, printed at its end for a person or a machine."""
+"""What a selection came to: counted while it runs, printed at its end for a person or a machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from craft_stream.cli.stream import Pass
 from craft_stream.errors import DataError
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.domain import TAIL_QUANTILE
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.session import SelectionSession
 
 
 class Summary:
-    """Counts of a pass.
+    """Counts of a selection.
 
     Attributes:
         read: records.
@@ -48,18 +48,18 @@ class Summary:
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
 
-    def finish(self, selection: Pass, seconds: float) -> None:
-        """Note how the pass stands at its end, `seconds` after it began."""
-        state = selection.ledger.summary()
+    def finish(self, session: SelectionSession[Chunk], seconds: float) -> None:
+        """Note how the selection stands at its end, `seconds` after it began."""
+        state = session.ledger.summary()
         self._end = {
             "kl": state["kl"] if math.isfinite(state["kl"]) else None,
-            "like_target": _like_target(selection.model),
+            "like_target": _like_target(session.model),
             "domain_share": state["domain_share"],
             "unspendable": round(state["unspendable"]),
-            "rate": selection.ledger.parameters.selection.rate,
+            "rate": session.ledger.parameters.selection.rate,
             "model_version": state["model_version"],
-            "model_digest": selection.model.digest if selection.model else None,
-            "parameters": selection.ledger.parameters.digest,
+            "model_digest": session.model.digest if session.model else None,
+            "parameters": session.ledger.parameters.digest,
             "seconds": round(seconds, 3),
             "pairs_per_second": round(self.read / max(seconds, 1e-9)),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -165,8 +164,7 @@ class Learner:
     def _learn_waiting(self) -> None:
         if not self._waiting:
             return
-        positions = np.concatenate([batch.positions for batch in self._waiting])
-        self._learn(replace(PairBatch.concatenate(self._waiting), positions=positions))
+        self._learn(PairBatch.concatenate(self._waiting))
         self._waiting = []
         if self._learned >= self._next_quality_model and self.target_size:
             # Four times as many pairs change how likely a pair is clean; twice do not.

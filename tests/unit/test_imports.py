@@ -45,8 +45,11 @@ ALLOWED = {
     "craft_stream.selection": SCORING | {"river"},
     "craft_stream.encoders": SCORING | {"faiss", "sentence_transformers", "torch"},
     "craft_stream.writing": READING | {"craft_stream.events", "craft_stream.selection.decisions"},
-    "craft_stream.estimators": SCORING | {
-        "craft_stream.learning", "craft_stream.selection", "craft_stream.encoders", "river",
+    "craft_stream.session": SCORING | {
+        "craft_stream.concurrency", "craft_stream.learning", "craft_stream.selection",
+    },
+    "craft_stream.estimators": ENGINE | {
+        "craft_stream.text", "craft_stream.selection.ledger", "craft_stream.session", "craft_stream.encoders", "river",
     },
     "craft_stream.topics": INSIDE,
     "craft_stream.recomputation": INSIDE,

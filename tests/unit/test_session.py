@@ -1,0 +1,223 @@
+"""The session: whatever the threads and however the stream is cut, the same decisions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy import Toy, stream, target
+
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import TargetError
+from craft_stream.parameters import Parameters
+from craft_stream.scoring.model import Model
+from craft_stream.selection.decisions import Decisions
+from craft_stream.selection.ledger import EPOCH
+from craft_stream.session import PairChunk, SelectionSession
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+
+SIZE = 6 * EPOCH + 100
+PRIME = 2 * EPOCH
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A chunk of records of which none is a pair."""
+
+    end: int
+    size: int = 0
+
+    @property
+    def pairs(self) -> TokenizedPairs:
+        """None."""
+        return TokenizedPairs.of(PairBatch.pack([], []))
+
+
+class Late:
+    """An executor that is as slow as can be: it does a job only when somebody waits for it, or for a later one."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[LateFuture, Callable[[], Any]]] = deque()
+
+    def submit(self, job: Callable[[], Any], /) -> LateFuture:
+        """Add a job."""
+        future = LateFuture(self)
+        self._jobs.append((future, job))
+        return future
+
+    def run(self, wanted: LateFuture) -> None:
+        """Do the jobs up to one that is waited for."""
+        while not wanted.done():
+            future, job = self._jobs.popleft()
+            future.set_result(job())
+
+
+class LateFuture(Future[Any]):
+    """Waiting for it does the job."""
+
+    def __init__(self, executor: Late) -> None:
+        super().__init__()
+        self._executor = executor
+
+    def result(self, timeout: float | None = None) -> Any:
+        """See `Future.result`."""
+        self._executor.run(self)
+        return super().result(timeout)
+
+
+@pytest.fixture(scope="module")
+def crawl() -> PairBatch:
+    return stream(Toy(), SIZE, seed=5).batch
+
+
+def session(**options: Any) -> SelectionSession[Any]:
+    made: SelectionSession[Any] = SelectionSession(
+        Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder(), **options
+    )
+    made.observe_target(*target(Toy()))
+    return made
+
+
+def chunks(batch: PairBatch, cuts: Sequence[int] = ()) -> list[PairChunk]:
+    """The pairs of a batch, cut at the epochs and at `cuts`."""
+    bounds = sorted({0, len(batch), *range(0, len(batch), EPOCH), *(cut for cut in cuts if cut < len(batch))})
+    return [PairChunk(TokenizedPairs.of(batch.slice(a, b))) for a, b in pairwise(bounds)]
+
+
+def decided(by: SelectionSession[Any], stream: Sequence[Any]) -> Decisions:
+    return Decisions.concatenate([decisions for _, decisions in by.decide(stream)])
+
+
+@pytest.fixture(scope="module")
+def whole(crawl: PairBatch) -> tuple[Decisions, str]:
+    """Decisions on the stream in one thread, an epoch a chunk; and the ledger's digest."""
+    one = session()
+    return decided(one, chunks(crawl)), one.ledger.digest()
+
+
+def test_every_pair_is_decided_once_and_in_order(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
+    """None is lost to priming, and several versions decide."""
+    decisions = whole[0]
+    assert np.array_equal(decisions.positions, np.arange(SIZE))
+    assert set(decisions.model_version) == {1, 2}
+    assert 0.7 * 0.1 * SIZE < decisions.accepted.sum() <= 0.1 * SIZE + 50
+
+
+def test_a_version_waits_for_its_lessons(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
+    """Lessons that are learned as late as possible, or in a thread, leave the decisions of one thread."""
+    for lessons in (
+        session(lessons=Late()),
+        SelectionSession.threaded(Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder()),
+    ):
+        lessons.observe_target(*target(Toy()))
+        decisions = decided(lessons, chunks(crawl))
+        assert lessons.ledger.digest() == whole[1]
+        assert np.array_equal(decisions.score, whole[0].score)
+        assert np.array_equal(decisions.model_version, whole[0].model_version)
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.lists(st.integers(1, SIZE), max_size=12))
+def test_the_cut_of_the_stream_has_no_influence(
+    crawl: PairBatch, whole: tuple[Decisions, str], cuts: list[int]
+) -> None:
+    """Chunks of any length inside the epochs, single pairs too, are decided as whole epochs are."""
+    other = session()
+    decided(other, chunks(crawl, [*cuts, 1, 2, 3, SIZE - 1]))
+    assert other.ledger.digest() == whole[1]
+
+
+def test_what_primed_is_not_learned_twice(crawl: PairBatch) -> None:
+    """The learner sees each pair of the stream once, and those of the head before the first decision."""
+    seen: list[np.ndarray] = []
+    one = session()
+    assert one._learner is not None
+    learn = one._learner.observe
+    one._learner.observe = lambda batch: (seen.append(batch.positions), learn(batch))  # type: ignore[assignment,method-assign,return-value]
+    for number, _ in enumerate(one.decide(chunks(crawl))):
+        if number == 0:
+            assert np.concatenate(seen).size == PRIME
+    assert np.array_equal(np.concatenate(seen), np.arange(SIZE))
+
+
+def test_records_that_are_no_pairs_pass_by(crawl: PairBatch) -> None:
+    """Chunks without a pair prime nothing, are handed back at their place and move the ledger on."""
+    one = session()
+    gap = Gap(end=SIZE + 50)
+    found = list(one.decide([*chunks(crawl), gap]))
+    assert found[-1][0] is gap
+    assert len(found[-1][1]) == 0
+    assert one.ledger.next_offset == SIZE + 50
+    only = session()
+    assert len(next(iter(only.decide([Gap(end=EPOCH)])))[1]) == 0
+    assert only.versions == 1
+
+
+def test_without_a_target_nothing_is_decided(crawl: PairBatch) -> None:
+    """A stream that ends, or does not even begin, before there was a target is refused."""
+    for pairs in ([], chunks(crawl.slice(0, 100))):
+        empty: SelectionSession[PairChunk] = SelectionSession(Parameters(), load_encoder())
+        with pytest.raises(TargetError, match="target is empty"):
+            list(empty.decide(pairs))
+
+
+def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatch) -> None:
+    """There is no priming, a target is of no effect, and the version stays."""
+    learner = session()
+    list(learner.decide(chunks(crawl.slice(0, PRIME))))
+    pinned = session(model=learner.model)
+    first, *rest = chunks(crawl)
+    assert len(list(pinned.push(first))) == 1
+    decisions = decided(pinned, rest)
+    assert set(decisions.model_version) == {1}
+    assert pinned.model is learner.model
+    assert pinned.versions == 0
+
+
+def test_a_target_that_is_swapped_decides_from_the_next_epoch_on(crawl: PairBatch) -> None:
+    """After withdrawal and a version of the new target's, the other domain is accepted."""
+    toy, names = Toy(), target(Toy())[0]
+    data = stream(toy, SIZE, noise=0.0, seed=5)
+    one = session()
+    parts, middle = chunks(data.batch), 3
+    before = [d for part in parts[:middle] for _, d in one.push(part)]
+    one.withdraw_target(names)
+    others = np.flatnonzero(~data.in_domain)[:400]
+    one.observe_target([f"o{row}" for row in others], data.batch.take(others))
+    versions = one.versions
+    one.publish()
+    after = [d for part in parts[middle:] for _, d in one.push(part)] + [d for _, d in one.finish()]
+    first, second = (Decisions.concatenate(part) for part in (before, after))
+    assert second.model_version[0] == versions + 1
+    assert data.in_domain[first.positions[first.accepted]].mean() > 0.9
+    assert data.in_domain[second.positions[second.accepted]].mean() < 0.1
+
+
+def test_a_lesson_that_fails_is_heard_of(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a lesson raises in its thread is raised by the session, at the next version or the end."""
+    one = SelectionSession.threaded(Parameters.of(prime_pairs=EPOCH), load_encoder())
+    one.observe_target(*target(Toy()))
+
+    def fail(batch: PairBatch) -> None:
+        raise MemoryError("no more")
+
+    assert one._learner is not None
+    monkeypatch.setattr(one._learner, "observe", fail)
+    with pytest.raises(MemoryError, match="no more"):
+        decided(one, chunks(crawl))
+
+
+def test_a_model_is_published_once_for_an_empty_stream() -> None:
+    """A target alone makes a version, for whoever wants to keep it."""
+    one = session()
+    assert list(one.decide([])) == []
+    assert isinstance(one.model, Model)
