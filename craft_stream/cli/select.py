@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -107,17 +107,17 @@ def select(
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
     keep_memory()
     spare_scipy()
-    session = open_session(settings, load_model(model) if model else None)
+    session = _open_session(settings, load_model(model) if model else None)
     if model is None:
-        read_target(session, target or [], settings.record)
+        _read_target(session, target or [], settings.record)
     outputs = Outputs(session.ledger.parameters.digest, output, rejected, decisions, save_model)
     lighten()
-    summary = decide(session, inputs, settings, outputs)
+    summary = _decide(session, inputs, settings, outputs)
     summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 
 
-def open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
+def _open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
     """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
     listed = read_lists(settings)
 
@@ -128,12 +128,11 @@ def open_session(settings: Settings, model: Model | None = None) -> SelectionSes
     return SelectionSession.threaded(settings.parameters(), encoder, model, matches)
 
 
-def decide(
+def _decide(
     session: SelectionSession[Chunk],
     inputs: Sequence[str],
     settings: Settings,
     outputs: Outputs,
-    keep: Callable[[Decisions], None] = lambda decisions: None,
 ) -> Summary:
     """Decide all records of files and write the outputs.
 
@@ -142,7 +141,6 @@ def decide(
         inputs: paths, read one after the other as one stream.
         settings: `record`, and `budget.count`, above which nothing is accepted.
         outputs: are finished.
-        keep: is given the decisions of each chunk.
     """
     summary = Summary()
     with outputs, Progress() as progress:
@@ -152,7 +150,6 @@ def decide(
             decided = _capped(decided, settings.budget.count, summary.accepted)
             outputs.write(chunk, decided)
             summary.add(chunk, decided)
-            keep(decided)
             progress.show(summary.read, summary.accepted)
         outputs.save(session.model)
         summary.finish(session, time.perf_counter() - began)
@@ -174,7 +171,7 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
     return settings.model_copy(update={"budget": budget})
 
 
-def read_target(session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings) -> None:
+def _read_target(session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings) -> None:
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 
     Raises:
