@@ -6,14 +6,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from connectors.crawl.urls import canonical
-from craft_stream.errors import ConfigurationError
+from connectors.files.entries import entries
+from craft_stream.errors import ConfigurationError, DataError
 
 
 class Takedown:
     """A list of hosts, URLs and beginnings of URLs, read again when its file changes.
 
     One rule a line: `example.org` covers the host and all below it, `https://example.org/page` one page,
-    `https://example.org/private/*` all that begins so. Empty lines and lines that begin with `#` say nothing.
+    `https://example.org/private/*` all that begins so.
 
     Args:
         path: the file; None covers nothing.
@@ -39,10 +40,9 @@ class Takedown:
             changed = self._path.stat().st_mtime_ns
             if changed == self._changed:
                 return
-            lines = [line.strip() for line in self._path.read_text("utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
+            rules = list(entries(str(self._path)))
+        except (OSError, DataError) as error:
             raise ConfigurationError(f"cannot read the takedown list {self._path}: {error}") from None
-        rules = [line for line in lines if line and not line.startswith("#")]
         self._changed = changed
         self._hosts = frozenset(rule.lower().rstrip(".") for rule in rules if "/" not in rule)
         self._pages = frozenset(_page(rule) for rule in rules if "/" in rule and not rule.endswith("*"))

@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 
 from connectors.files import ending, open_source
+from connectors.files.entries import entries
 from connectors.files.fields import sides
-from connectors.files.open import STANDARD, open_input
+from connectors.files.open import STANDARD
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.settings import RecordSettings, Settings
 
 _RUN = 4096
-_LONGEST_LINE = 1 << 20
 _HOST_FIELD = "host"
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)+\.?")
 
@@ -73,25 +73,13 @@ def _read(
     if path == STANDARD:
         raise ConfigurationError(f"selection.{name}: a list is read by every process: name a file, not `-`")
     try:
-        entries = _lines(path) if ending(path) == "txt" else _records(path, fields)
-        while run := list(islice(entries, _RUN)):
+        found: Iterator[dict[str, Any] | str] = (
+            entries(path) if ending(path) == "txt" else _records(path, fields)
+        )
+        while run := list(islice(found, _RUN)):
             add(listed, run, fields, path)
     except (DataError, ConfigurationError) as error:
         raise ConfigurationError(f"selection.{name}: {error}") from None
-
-
-def _lines(path: str) -> Iterator[dict[str, Any] | str]:
-    """Lines of a text file but empty ones and those that begin with `#`."""
-    with open_input(path) as file:
-        number = 0
-        while line := file.readline(_LONGEST_LINE):
-            number += 1
-            try:
-                text = line.decode("utf-8").strip()
-            except UnicodeDecodeError:
-                raise DataError(f"{path}, line {number}: not UTF-8") from None
-            if text and not text.startswith("#"):
-                yield text
 
 
 def _records(path: str, fields: RecordSettings) -> Iterator[dict[str, Any] | str]:
