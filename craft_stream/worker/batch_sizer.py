@@ -16,16 +16,16 @@ class BatchSizer:
         seconds: that one should take at most.
 
     Attributes:
-        room: records that the next one may hold.
+        limit: records that the next one may hold.
     """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self.room = min(_FIRST, most)
+        self.limit = min(_FIRST, most)
         self._most, self._seconds = most, seconds
 
     def took(self, records: int, seconds: float) -> None:
         """Take note of a transaction."""
         if seconds > self._seconds:
-            self.room = min(self.room, max(1, int(records * self._seconds / seconds)))
-        elif records >= self.room:
-            self.room = min(self._most, 2 * self.room)
+            self.limit = min(self.limit, max(1, int(records * self._seconds / seconds)))
+        elif records >= self.limit:
+            self.limit = min(self._most, 2 * self.limit)

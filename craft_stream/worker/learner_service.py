@@ -29,7 +29,7 @@ from craft_stream.topics.target import TargetFollower
 from craft_stream.topics.unused_models import unused
 from craft_stream.worker.primer import Primer
 
-QUEUE = 16  # batches that wait for the learner; more are not learned from
+QUEUE = 128  # batches, of 2,048 pairs at most, that wait for the learner; more are not learned from
 TARGET_SECONDS = 2.0  # between looks at the target topic
 # A version costs seconds of one core and some 20 MB on its topic: not more often than this, however fast
 # pairs come.

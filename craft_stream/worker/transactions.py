@@ -1,84 +1,161 @@
-"""Transactions in flight: one is decided while the one before is written and committed."""
+"""A worker's transactions: begun, collected, and after a failure recovered from."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+import logging
+import threading
+import time
+from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, TypeVar
 
 from craft_stream.concurrency import SerialExecutor
-from craft_stream.worker.decider import Batch
+from craft_stream.errors import UnavailableError
+from craft_stream.events import Observer
+from craft_stream.ports.transport import Group, TransactionError
+from craft_stream.scoring.model import Model
+from craft_stream.settings import KafkaSettings
+from craft_stream.worker.batch_sizer import BatchSizer
+from craft_stream.worker.committer import Committed, Committer
+from craft_stream.worker.decider import Decider
+from craft_stream.worker.in_flight import TransactionsInFlight
+from craft_stream.worker.partitions import AssignedPartitions
 
-T = TypeVar("T")
-U = TypeVar("U")
+IN_FLIGHT = 2  # one is decided while one is committed
+BATCH_SECONDS = 1.0  # of a transaction, where the commit interval is shorter
+RECOVER_SECONDS = 1.0  # from a recovery that failed to the next
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Transaction(Generic[T]):
-    """One of them.
-
-    Attributes:
-        batches: what it decides, by partition.
-        decided: what becomes of its first step.
-        committed: what becomes of it all.
-    """
-
-    batches: Mapping[int, Batch]
-    decided: Future[Any]
-    committed: Future[T]
-
-    @property
-    def failed(self) -> bool:
-        """Whether one of its steps has failed already."""
-        steps = (self.decided, self.committed)
-        return any(step.done() and step.exception() is not None for step in steps)
+log = logging.getLogger(__name__)
 
 
-class TransactionsInFlight(Generic[T]):
-    """Transactions of two steps each, in order, each step in a thread of its own.
+class Transactions:
+    """Decides and commits what partitions have buffered.
 
-    One is decided on the ledgers that those before it leave behind, which may not be committed yet. So once a transaction has
-    failed, those that were begun while it was in flight come to nothing: `CancelledError`.
+    After a failure of a transaction its partitions, and those of the transactions that were begun behind it, are to be restored
+    and read again from the committed offset; nothing is begun before all that was in flight is collected and the committer
+    has recovered.
 
     Args:
-        wake: called when one has ended.
+        wake: set when something has ended.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._deciding, self._committing = SerialExecutor("decide"), SerialExecutor("commit")
-        self._transactions: deque[Transaction[T]] = deque()
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        group: Group,
+        partitions: AssignedPartitions,
+        decider: Decider,
+        committer: Committer,
+        observer: Observer,
+        wake: threading.Event,
+    ) -> None:
+        self._interval = kafka.commit_interval_ms / 1000
+        self._group, self._partitions = group, partitions
+        self._decider, self._committer, self._observer = decider, committer, observer
         self._wake = wake
-
-    def __len__(self) -> int:
-        return len(self._transactions)
-
-    @property
-    def batches(self) -> list[Mapping[int, Batch]]:
-        """Of each, the oldest first."""
-        return [transaction.batches for transaction in self._transactions]
+        self._sizer = BatchSizer(kafka.max_poll_records, max(BATCH_SECONDS, self._interval))
+        self._in_flight: TransactionsInFlight[Committed] = TransactionsInFlight(wake.set)
+        self._began = time.monotonic()
+        self._recoveries = SerialExecutor("recover")
+        self._recovery: Future[None] | None = None  # under way
+        self._recover_at: float | None = None  # None: all is well
 
     @property
-    def ended(self) -> int:
-        """How many have ended: the oldest ones."""
-        return sum(transaction.committed.done() for transaction in self._transactions)
+    def busy(self) -> bool:
+        """Whether a transaction or a recovery is under way, or has ended and is not collected yet."""
+        return bool(self._in_flight) or self._recovery is not None
 
-    def begin(self, batches: Mapping[int, Batch], decide: Callable[[], U], commit: Callable[[U], T]) -> None:
-        """Add one; `commit` is given what `decide` returns."""
-        before = self._transactions[-1] if self._transactions else None
-        decided = self._deciding.submit(partial(_unless_failed, before, decide))
-        committed = self._committing.submit(partial(_unless_failed, before, lambda: commit(decided.result())))
-        committed.add_done_callback(lambda _: self._wake())
-        self._transactions.append(Transaction(batches, decided, committed))
+    @property
+    def recovering(self) -> bool:
+        """Whether a transaction has failed, and that is not over."""
+        return self._recover_at is not None
 
-    def pop(self) -> Transaction[T]:
-        """The oldest one, whether it has ended or not."""
-        return self._transactions.popleft()
+    @property
+    def records(self) -> int:
+        """In flight."""
+        return sum(len(messages) for one in self._in_flight for _, messages in one.batches.values())
 
+    def holds(self, number: int) -> bool:
+        """Whether one in flight has records of a partition."""
+        return any(number in transaction.batches for transaction in self._in_flight)
 
-def _unless_failed(before: Transaction[Any] | None, step: Callable[[], T]) -> T:
-    if before is not None and before.failed:
-        raise CancelledError
-    return step()
+    def unfinished(self, numbers: Iterable[int]) -> bool:
+        """Whether one that has records of these partitions has not ended."""
+        return any(
+            not transaction.batches.keys().isdisjoint(numbers) and not transaction.committed.done()
+            for transaction in self._in_flight
+        )
+
+    def join(self, numbers: Iterable[int], seconds: float) -> None:
+        """Wait, without polling, until those with records of these partitions have ended, or for so long."""
+        numbers, deadline = list(numbers), time.monotonic() + seconds
+        while self.unfinished(numbers) and time.monotonic() < deadline:
+            self._wake.wait(0.05)
+            self._wake.clear()
+            self._observer.beat()
+
+    def join_all(self, seconds: float, recovery_seconds: float) -> bool:
+        """Wait until nothing is under way, for so long; whether that is so.
+
+        A recovery has nothing to commit, it only ends a transaction that its time-out would end too.
+        """
+        deadline = time.monotonic() + (seconds if self._recovery is None else recovery_seconds)
+        while not (ended := self._ended()) and time.monotonic() < deadline:
+            self._wake.wait(0.05)
+            self._wake.clear()
+            self._observer.beat()
+        return ended
+
+    def _ended(self) -> bool:
+        return self._in_flight.ended == len(self._in_flight) and (
+            self._recovery is None or self._recovery.done()
+        )
+
+    def collect(self) -> list[Committed]:
+        """What has been committed meanwhile.
+
+        Raises:
+            CraftError: it makes no sense to go on.
+        """
+        committed = []
+        if self._recovery is not None and self._recovery.done():
+            recovery, self._recovery = self._recovery, None
+            try:
+                recovery.result()
+                self._recover_at = None
+            except (TransactionError, UnavailableError) as error:
+                self._failed(error, RECOVER_SECONDS)
+        while self._in_flight.ended:
+            transaction = self._in_flight.pop()
+            try:
+                committed.append(transaction.committed.result())
+                self._sizer.took(committed[-1].decided.records, committed[-1].seconds)
+            except (TransactionError, UnavailableError, CancelledError) as error:
+                if not isinstance(error, CancelledError):
+                    self._failed(error, 0.0)
+                for number in transaction.batches:
+                    if number in self._partitions:
+                        self._group.pause([number])
+                        self._partitions.reset(number)
+        return committed
+
+    def _failed(self, error: Exception, seconds: float) -> None:
+        log.warning("%s", error)
+        self._observer.error(type(error).__name__)
+        self._recover_at = time.monotonic() + seconds
+
+    def begin(self, model: Model) -> None:
+        """Begin the next one, if it is due and there is room; while recovering, recover instead."""
+        now = time.monotonic()
+        if self._recover_at is not None:
+            if not self.busy and now >= self._recover_at:
+                self._recovery = self._recoveries.submit(self._committer.recover)
+                self._recovery.add_done_callback(lambda _: self._wake.set())
+        elif len(self._in_flight) < IN_FLIGHT:
+            batches = self._partitions.dequeue(self._sizer.limit, now - self._began >= self._interval)
+            if batches:
+                self._began = now
+                self._in_flight.begin(
+                    batches,
+                    lambda: self._decider.decide(batches, model),
+                    lambda decided: self._committer.commit(decided, self._group),
+                )

@@ -63,20 +63,20 @@ def test_the_breaker_opens_above_its_limit_and_not_before() -> None:
 
 def test_a_transaction_grows_until_it_takes_long_and_shrinks_to_what_is_in_time() -> None:
     """Doubled while full and in time, never above the most; after a slow one as many as would have been in time."""
-    pace, rooms = BatchSizer(10_000, 1.0), []
+    sizer, limits = BatchSizer(10_000, 1.0), []
     for _ in range(6):
-        rooms.append(pace.room)
-        pace.took(pace.room, 0.2)
-    assert rooms == [1024, 2048, 4096, 8192, 10_000, 10_000]
-    pace.took(10_000, 20.0)
-    assert pace.room == 500
-    pace.took(20, 0.1)  # all that there was: nothing is known of more
-    assert pace.room == 500
-    pace.took(20, 1.5)
-    assert pace.room == 13
-    pace.took(1, 50.0)
-    assert pace.room == 1
-    assert BatchSizer(200, 1.0).room == 200
+        limits.append(sizer.limit)
+        sizer.took(sizer.limit, 0.2)
+    assert limits == [1024, 2048, 4096, 8192, 10_000, 10_000]
+    sizer.took(10_000, 20.0)
+    assert sizer.limit == 500
+    sizer.took(20, 0.1)  # all that there was: nothing is known of more
+    assert sizer.limit == 500
+    sizer.took(20, 1.5)
+    assert sizer.limit == 13
+    sizer.took(1, 50.0)
+    assert sizer.limit == 1
+    assert BatchSizer(200, 1.0).limit == 200
 
 
 def test_a_dead_letter_keeps_what_it_was() -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_stream.worker.transactions import TransactionsInFlight
+from craft_stream.worker.in_flight import TransactionsInFlight
 from tests.unit.test_concurrency import wait_until
 
 
