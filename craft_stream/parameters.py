@@ -62,6 +62,19 @@ class LearningParameters:
     correction_ridge: float = 5.0
     seed: int = 0
 
+    def contradicts(self, learned: LearningParameters) -> list[str]:
+        """What is set here to another value than a Model was learned under; what is left at its default contradicts nothing.
+
+        Args:
+            learned: of the Model.
+        """
+        mine, theirs, default = (asdict(each) for each in (self.lasting, learned, LearningParameters()))
+        return [
+            f"learner.{name} = {value} (the model: {theirs[name]})"
+            for name, value in mine.items()
+            if value not in (theirs[name], default[name])
+        ]
+
     @property
     def lasting(self) -> LearningParameters:
         """These with defaults for what only says when Models come: `prime_pairs`, `prime_seconds`, `publish_pairs`."""
@@ -91,8 +104,8 @@ class LearningParameters:
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionParameters:
-    """How the selector decides.
+class SelectionRules:
+    """How the selector decides, but for how much.
 
     Each part of "craft-plus" can be turned off alone: the domain score by its weight, P(clean) by its weight and its floor,
     the clusters' help by `relaxation` = 1, duplicates by `duplicates` and `near_duplicate`, abstaining by `abstain`.
@@ -100,7 +113,6 @@ class SelectionParameters:
     Attributes:
         method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
             conditional expected distance.
-        rate: budget; share of the stream to accept.
         burst: accepted pairs by which the budget may run ahead, never more; nor more than a quarter of a horizon's.
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
@@ -115,11 +127,9 @@ class SelectionParameters:
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
-        listed: digest of the lists of what must not be accepted; empty without any.
     """
 
     method: Method = "craft-plus"
-    rate: float = 0.05
     burst: int = 50
     relaxation: float = 0.5
     domain_weight: float = 1.0
@@ -132,11 +142,9 @@ class SelectionParameters:
     near_duplicate: float = 0.55
     seen_pairs: int = 65_536
     abstain: bool = True
-    listed: str = ""
 
     def __post_init__(self) -> None:
         _check(self.method in ("craft-plus", "craft"), 'selection.method must be "craft-plus" or "craft"')
-        _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
         _check(
             0 <= self.relaxation < 1 or self.relaxation == 1, "selection.relaxation must be between 0 and 1"
         )
@@ -150,25 +158,47 @@ class SelectionParameters:
         _check(4096 <= self.seen_pairs <= 1 << 26, "selection.seen_pairs must be between 4096 and 67108864")
 
 
+@dataclass(frozen=True, slots=True)
+class SelectionParameters(SelectionRules):
+    """How the selector decides: `SelectionRules`, and how much.
+
+    Attributes:
+        rate: budget; share of the stream to accept.
+    """
+
+    rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        SelectionRules.__post_init__(self)
+        _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
+
+
 def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:
     """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters."""
     canonical = json.dumps(asdict(parameters), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def hashing_digest(dimensions: int = 128) -> str:
+    """Digest of the hashing encoder; its last number changes with the hash functions."""
+    return f"hashing-{dimensions}-1"
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Both halves' parameters.
+    """Both halves' parameters, and what else decisions depend on.
 
     Attributes:
         learning: see `LearningParameters`.
         selection: see `SelectionParameters`.
-        encoder: digest of the encoder and its weights, as the selector puts it here.
+        encoder: digest of the encoder and its weights; that of `load_encoder()` unless said.
+        listed: digest of the lists of what must not be accepted; empty without any.
     """
 
     learning: LearningParameters = field(default_factory=LearningParameters)
     selection: SelectionParameters = field(default_factory=SelectionParameters)
-    encoder: str = "hashing-128-1"
+    encoder: str = hashing_digest()
+    listed: str = ""
 
     @classmethod
     def of(cls, **values: Any) -> Parameters:
@@ -197,4 +227,4 @@ class Parameters:
     @property
     def ledger_digest(self) -> str:
         """The same without the lists: they change while a ledger goes on, and what it holds stays true."""
-        return digest(replace(self, selection=replace(self.selection, listed="")))
+        return digest(replace(self, listed=""))

@@ -11,13 +11,12 @@ import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.transport import Reader
 from craft_stream.recomputation import Recomputation, Stretch, look
-from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
@@ -87,12 +86,10 @@ def audit(
     try:
         store = ModelStore(evidence, settings.kafka.model_topic)
         store.refresh()
-        given = None if model is None else Model.decode(model.read_bytes())
+        given = None if model is None else load_model(model)
         if given is not None:
             store.give(given)
-        selector = Selector(
-            settings.parameters(), load_encoder(settings.encoder.kind, **settings.encoder.options)
-        )
+        selector = Selector(*load_engine(settings))
         total = Findings()
         for partition in reader.partitions(settings.kafka.input_topic):
             stretch = look(evidence, settings, partition)
@@ -120,7 +117,7 @@ def audit(
         print(
             f"{total.other_parameters} decisions were made under other parameters than {selector.parameters.digest}: other "
             f"settings, or other files of selection.decontaminate and selection.takedown (now "
-            f"{selector.parameters.selection.listed or 'none'})"
+            f"{selector.parameters.listed or 'none'})"
         )
     if total.wrong:
         raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")

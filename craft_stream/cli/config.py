@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -28,16 +27,14 @@ def show(config: Config = None, overrides: Overrides = None, as_json: Json = Fal
 @app.command(epilog="Example: craft-stream config check --config craft.toml")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Read the settings, load the encoder and say whether they can be used; exit code 2 if not."""
-    from craft_stream.encoders import load_encoder  # numba: a second that `show` is spared
+    from craft_stream.cli.engine import load_engine  # numba: a second that `show` is spared
+    from craft_stream.cli.lists import read_lists
 
     settings = load_settings(config, overrides)
-    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    parameters = replace(settings.parameters(), encoder=encoder.digest)
+    parameters, _ = load_engine(settings)
     print(f"the settings are valid; digest of the parameters {parameters.digest}")
-    from craft_stream.cli.lists import read_lists  # loads numba
-
     if listed := read_lists(settings):
-        print(f"the lists hold {listed.entries:,} entries; digest {settings.selection.listed}")
+        print(f"the lists hold {listed.entries:,} entries; digest {listed.digest}")
 
 
 @app.command(epilog="Example: craft-stream config table")
@@ -62,11 +59,10 @@ def toml(settings: Settings) -> str:
 
 
 def _table(name: str, table: dict[str, Any]) -> str:
-    hidden = {"rate", "listed"} if name == "selection" else set()
     inner = {key: value for key, value in table.items() if isinstance(value, dict)}
     lines = [f"[{name}]"]
     for key, value in table.items():
-        if key in inner or key in hidden:
+        if key in inner:
             continue
         lines.append(f"# {key} = (not set)" if value is None else f"{key} = {_value(value)}")
     own = "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from craft_stream.cli.files import load_model
+from craft_stream.cli.engine import load_model
 from craft_stream.cli.options import Json
 from craft_stream.cli.select import select
 from craft_stream.demo.catalogues import Catalogues

@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from craft_stream.cli.files import load_model
+from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.select import ManyValues
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
@@ -65,9 +64,9 @@ def explain(
     if target and target_topic:
         raise ConfigurationError("give --target or --target-topic, not both")
     settings = load_settings(config, overrides)
-    version = load_model(model)
-    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    selector = Selector(settings.parameters(), encoder)
+    parameters, encoder = load_engine(settings)
+    version = load_model(model, parameters.learning)
+    selector = Selector(parameters, encoder)
     ledger = Ledger(selector.parameters)
     ledger.begin_epoch(0, version)
     parts = selector.explain(source, target_side, version, ledger)

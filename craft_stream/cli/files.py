@@ -1,15 +1,12 @@
-"""Files as one log: chunks of records out of many paths, and a Model out of one."""
+"""Files as one log: chunks of records out of many paths."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from connectors.files import open_source
-from craft_stream.errors import DataError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
-from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings
 
@@ -40,16 +37,3 @@ def read_messages(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequ
             source.close()
     if run:
         yield run
-
-
-def load_model(path: Path) -> Model:
-    """A version that was kept in a file.
-
-    Raises:
-        DataError: the file cannot be read.
-        IntegrityError: it holds no Model, a damaged one, or one of a newer format.
-    """
-    try:
-        return Model.decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the model {path}: {error.strerror}") from None

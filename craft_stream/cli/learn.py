@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.engine import load_engine
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.service import Verbose, begin, serve
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
@@ -39,11 +38,11 @@ def learn(config: Config = None, overrides: Overrides = None, verbose: Verbose =
 
 def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:
     transport = KafkaTransport(settings.kafka)
-    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    parameters, encoder = load_engine(settings)
     recorder.started(
         settings.kafka.group_id,
         settings.kafka.input_topic,
-        replace(settings.parameters(), encoder=encoder.digest).digest,
+        parameters.digest,
         settings.budget.rate,
     )
     recorder.joined(frozenset())

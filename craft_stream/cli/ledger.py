@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.engine import load_engine
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.ports.transport import Position
 from craft_stream.selection.ledger import Ledger
@@ -34,8 +34,7 @@ class _Found:
 
 def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
     kafka = settings.kafka
-    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    parameters = replace(settings.parameters(), encoder=encoder.digest)
+    parameters, _ = load_engine(settings)
     reader = KafkaTransport(kafka).reader()
     try:
         partitions = reader.partitions(kafka.input_topic)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -24,15 +23,15 @@ _HOST_FIELD = "host"
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)+\.?")
 
 
-def with_digest(settings: Settings) -> Settings:
-    """Settings whose `selection.listed` is the digest of the files: 16 hexadecimal digits over names of lists and bytes.
+def lists_digest(settings: Settings) -> str:
+    """16 hexadecimal digits over the names of the lists and the bytes of their files; empty where nothing is listed.
 
     Raises:
         ConfigurationError: a file cannot be read.
     """
     chosen = settings.selection
     if not chosen.decontaminate and not chosen.takedown:
-        return settings
+        return ""
     sha = hashlib.sha256()
     for name, paths in (("decontaminate", chosen.decontaminate), ("takedown", chosen.takedown)):
         for path in paths:
@@ -42,7 +41,7 @@ def with_digest(settings: Settings) -> Settings:
                     sha.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as error:
                 raise ConfigurationError(f"selection.{name}: cannot read {path}: {error.strerror}") from None
-    return settings.model_copy(update={"selection": replace(chosen, listed=sha.hexdigest()[:16])})
+    return sha.hexdigest()[:16]
 
 
 def read_lists(settings: Settings) -> Blocklist | None:
@@ -52,9 +51,10 @@ def read_lists(settings: Settings) -> Blocklist | None:
         ConfigurationError: a file cannot be read, a record of it says nothing that can be listed, or there are too many.
     """
     chosen = settings.selection
-    if not chosen.decontaminate and not chosen.takedown:
+    digest = lists_digest(settings)
+    if not digest:
         return None
-    listed = Blocklist()
+    listed = Blocklist(digest)
     for path in chosen.decontaminate:
         _read(path, settings.record, listed, _add_test_set, "decontaminate")
     for path in chosen.takedown:

@@ -31,9 +31,4 @@ def load_settings(config: Path | None, overrides: Iterable[str] | None, **flags:
             They come before `--set`.
     """
     own = [f"{name.replace('__', '.')}={value}" for name, value in flags.items() if value is not None]
-    settings = Settings.load(config, [*(overrides or []), *own])
-    if settings.selection.decontaminate or settings.selection.takedown:
-        from craft_stream.cli.lists import with_digest  # loads numba, which most commands do without
-
-        settings = with_digest(settings)
-    return settings
+    return Settings.load(config, [*(overrides or []), *own])

@@ -12,11 +12,10 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.audit import To, parse_offsets
+from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.encoders import load_encoder
 from craft_stream.recomputation import Recomputation, changed, look
-from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
@@ -57,7 +56,13 @@ def replay(
     try:
         store = ModelStore(readers[2], before.kafka.model_topic)
         store.refresh()
-        other = Model.decode(model.read_bytes()) if model else store.load(version) if version else None
+        other = (
+            load_model(model, after.parameters().learning)
+            if model
+            else store.load(version)
+            if version
+            else None
+        )
         for partition in readers[2].partitions(before.kafka.input_topic):
             stretch = look(readers[2], before, partition)
             stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
@@ -97,7 +102,7 @@ def replay(
 
 
 def _selector(settings: Settings) -> Selector:
-    return Selector(settings.parameters(), load_encoder(settings.encoder.kind, **settings.encoder.options))
+    return Selector(*load_engine(settings))
 
 
 def _table(moves: Counter[tuple[int, int]]) -> Iterator[str]:

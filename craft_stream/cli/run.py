@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.engine import load_model
 from craft_stream.cli.interpreter import lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
@@ -16,7 +17,6 @@ from craft_stream.cli.service import Verbose, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
-from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
@@ -60,10 +60,10 @@ def work(
     seconds = settings.kafka.unavailable_seconds
     reader = retry(transport.reader, seconds, stop, observer.beat)
     store = ModelStore(reader, settings.kafka.model_topic)
-    models = ModelFollower(store, observer)
+    models = ModelFollower(store, observer, learning=settings.parameters().learning)
     if path is not None:
-        data = path.read_bytes()
-        models = FixedModel(store, observer, Model.decode(data), len(data))
+        fixed = load_model(path, settings.parameters().learning)
+        models = FixedModel(store, observer, fixed, path.stat().st_size)
     elif settings.learner.mode == "off":
         retry(store.refresh, seconds, stop, observer.beat)
         if not store.newest:

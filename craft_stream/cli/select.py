@@ -15,7 +15,8 @@ import typer.core
 from numpy.typing import NDArray
 
 from connectors.files.open import STANDARD
-from craft_stream.cli.files import load_model, read_chunks, read_messages
+from craft_stream.cli.engine import load_engine, load_model
+from craft_stream.cli.files import read_chunks, read_messages
 from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -23,7 +24,6 @@ from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
@@ -107,7 +107,7 @@ def select(
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
     keep_memory()
     spare_scipy()
-    session = _open_session(settings, load_model(model) if model else None)
+    session = _open_session(settings, load_model(model, settings.parameters().learning) if model else None)
     if model is None:
         _read_target(session, target or [], settings.record)
     outputs = Outputs(session.ledger.parameters.digest, output, rejected, decisions, save_model)
@@ -124,8 +124,7 @@ def _open_session(settings: Settings, model: Model | None = None) -> SelectionSe
     def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
         return None if listed is None else listed.matches(chunk.pairs.batch, chunk.origins)
 
-    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    return SelectionSession.threaded(settings.parameters(), encoder, model, matches)
+    return SelectionSession.threaded(*load_engine(settings), model, matches)
 
 
 def _decide(

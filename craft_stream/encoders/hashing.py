@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.parameters import hashing_digest
 from craft_stream.scoring.embedding import Side
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import TextBatch
@@ -18,7 +19,7 @@ class HashingEncoder:
 
     Attributes:
         dimensions: D.
-        digest: "hashing-D-1"; the last number changes with the hash functions.
+        digest: see `parameters.hashing_digest`.
         expensive: False: a text costs 2 us.
     """
 
@@ -26,7 +27,7 @@ class HashingEncoder:
 
     def __init__(self, dimensions: int = 128) -> None:
         self.dimensions = dimensions
-        self.digest = f"hashing-{dimensions}-1"
+        self.digest = hashing_digest(dimensions)
         self._equal_weights = np.ones(1 << STEM_BITS, np.float32)
 
     def encode(

@@ -156,10 +156,12 @@ class Blocklist:
 
     Attributes:
         entries: how many hashes it holds.
+        digest: names what it was read from.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, digest: str = "") -> None:
         self.entries = 0
+        self.digest = digest
         self._hashes: list[NDArray[np.uint64]] = []
         # What there is an entry of: nothing else is looked up.
         self._kinds: set[str] = set()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.errors import IntegrityError
+from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
@@ -35,7 +34,12 @@ class Selector:
     """
 
     def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
-        self.parameters = replace(parameters, encoder=encoder.digest)
+        if parameters.encoder != encoder.digest:
+            raise ConfigurationError(
+                f"the parameters name the encoder {parameters.encoder}, this is {encoder.digest}: give "
+                "Parameters(encoder=encoder.digest)"
+            )
+        self.parameters = parameters
         self._encoder = encoder
         self._scorers: dict[str, Scorer] = {}
 

@@ -8,7 +8,7 @@ error that gives the nearest one that does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters, SelectionRules
 from craft_stream.settings import names
 from craft_stream.settings.names import Description, explain
 from craft_stream.settings.renamed import refuse_renamed
@@ -120,24 +120,22 @@ class Settings(BaseSettings):
         ):
             merge(merged, layer)
         refuse_renamed(merged)
-        if "rate" in (merged.get("selection") or {}):
-            raise ConfigurationError("selection.rate: the share to accept is budget.rate")
-        if "listed" in (merged.get("selection") or {}):
-            raise ConfigurationError(
-                "selection.listed: name the files with selection.decontaminate and selection.takedown"
-            )
         try:
             return cls(**merged)
         except ValidationError as error:
             raise ConfigurationError(explain(error, cls())) from None
 
-    def parameters(self) -> Parameters:
-        """What the engine decides by; its digest goes into every Model and Ledger."""
+    def parameters(self, encoder: str = Parameters().encoder, listed: str = "") -> Parameters:
+        """What the engine decides by.
+
+        Args:
+            encoder: digest of the encoder that `[encoder]` asks for.
+            listed: digest of the lists that `selection.decontaminate` and `.takedown` name.
+        """
         learning = {field.name: getattr(self.learner, field.name) for field in fields(LearningParameters)}
-        selection = {field.name: getattr(self.selection, field.name) for field in fields(SelectionParameters)}
-        return Parameters(
-            LearningParameters(**learning), replace(SelectionParameters(**selection), rate=self.budget.rate)
-        )
+        rules = {field.name: getattr(self.selection, field.name) for field in fields(SelectionRules)}
+        selection = SelectionParameters(**rules, rate=self.budget.rate)
+        return Parameters(LearningParameters(**learning), selection, encoder, listed)
 
 
 def describe() -> list[Description]:

@@ -37,7 +37,7 @@ def describe(section: Any, prefix: str = "") -> Iterator[Description]:
         name, default = f"{prefix}{key}", getattr(section, key)
         if not prefix or isinstance(default, BaseModel):
             yield from describe(default, f"{name}.")
-        elif name not in ("selection.rate", "selection.listed"):  # budget.rate, and the digest of the lists
+        else:
             yield Description(name, default, text)
 
 

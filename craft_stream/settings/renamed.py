@@ -8,6 +8,7 @@ from typing import Any
 from craft_stream.errors import ConfigurationError
 
 RENAMED = {
+    "selection.rate": "budget.rate",
     "ledger.anchors": "ledger.retained_snapshots",
     "ledger.anchor_hours": "ledger.retained_snapshot_hours",
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.parameters import LearningParameters, SelectionParameters
+from craft_stream.parameters import LearningParameters, SelectionRules
 
 Policy = Literal["fail", "skip", "dead-letter"]
 # The one in force, the next, one for a worker that lags, one for a rollback.
@@ -195,8 +195,8 @@ class LearnerSettings(LearningParameters):
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionSettings(SelectionParameters):
-    """The selector: `craft_stream.parameters.SelectionParameters`, its rate taken from `[budget]`.
+class SelectionSettings(SelectionRules):
+    """The selector: `craft_stream.parameters.SelectionRules`, and the lists of what must not be accepted.
 
     Attributes:
         decontaminate: files of test sets; a pair is rejected if a side equals one of their lines or shares 13 words in a

@@ -7,6 +7,7 @@ import threading
 
 from craft_stream.errors import CraftError, IntegrityError, LogTruncatedError
 from craft_stream.events import Observer
+from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.model import Model
 from craft_stream.topics.models import ModelStore
 
@@ -17,17 +18,31 @@ class ModelFollower:
     """Looks at the model topic now and then, in its own thread, and loads what ought to be in force.
 
     A version that cannot be loaded is named, counted and passed over: the selectors go on with the one
-    before.
+    before. One that was learned under other parameters decides until there is a newer one, and the log says so: after a change
+    of settings, or a rollback, nothing else could.
+
+    Args:
+        store: all versions.
+        observer: is told what is loaded.
+        seconds: between two looks.
+        learning: parameters in force.
 
     Attributes:
         current: the Model; None before there is any.
         store: all versions.
     """
 
-    def __init__(self, store: ModelStore, observer: Observer, seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        observer: Observer,
+        seconds: float = 1.0,
+        learning: LearningParameters = LearningParameters(),  # noqa: B008  # frozen
+    ) -> None:
         self.current: Model | None = None
         self.store = store
         self._observer = observer
+        self._learning = learning
         self._seconds = seconds
         self._bad: set[int] = set()
         self._stop = threading.Event()
@@ -52,6 +67,8 @@ class ModelFollower:
                 log.error("model %d is passed over: %s", wanted, error)
                 self._observer.error(type(error).__name__)
                 continue
+            if others := self._learning.contradicts(model.learning):
+                log.warning("model %d was learned under other parameters: %s", wanted, ", ".join(others))
             self.current = model
             manifest = self.store.manifests[wanted]
             self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)

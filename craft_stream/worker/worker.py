@@ -48,8 +48,8 @@ class Worker:
         rebuild: bool = False,
         listed: Blocklist | None = None,
     ) -> None:
-        selector = Selector(settings.parameters(), encoder)
-        parameters = selector.parameters
+        parameters = settings.parameters(encoder.digest, listed.digest if listed else "")
+        selector = Selector(parameters, encoder)
         self._settings, self._transport, self._models = settings, transport, models
         self._observer, self._stop, self._digest = observer, stop, parameters.digest
         self._decider = Decider(settings, selector, observer, listed)

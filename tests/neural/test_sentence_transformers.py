@@ -104,7 +104,8 @@ def test_each_side_may_have_its_own_model(encoder: Embedder, tmp_path: Path) -> 
 
 def test_the_engine_runs_on_it(encoder: Embedder) -> None:
     """Learner and selector work with it; decisions, to the bit, do not depend on the batches; little is embedded."""
-    parameters = Parameters(LearningParameters(embedded_rate=0.25), SelectionParameters(rate=0.05, gate=4.0))
+    learning, selection = LearningParameters(embedded_rate=0.25), SelectionParameters(rate=0.05, gate=4.0)
+    parameters = Parameters(learning, selection, encoder.digest)
     toy = Toy()
     learner = Learner(parameters, encoder)
     learner.observe_target(*target(toy, 60))

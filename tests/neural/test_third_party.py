@@ -58,7 +58,8 @@ def test_options_are_in_the_digest() -> None:
 
 def test_the_engine_runs_on_it(encoder: Embedder) -> None:
     """Learner and selector work with it, through the cascade."""
-    parameters = Parameters(LearningParameters(embedded_rate=0.1), SelectionParameters(rate=0.05, gate=4.0))
+    learning, selection = LearningParameters(embedded_rate=0.1), SelectionParameters(rate=0.05, gate=4.0)
+    parameters = Parameters(learning, selection, encoder.digest)
     toy = Toy()
     learner = Learner(parameters, encoder)
     learner.observe_target(*target(toy, 40))

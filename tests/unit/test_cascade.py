@@ -31,6 +31,7 @@ def parameters(**selection: object) -> Parameters:
     return Parameters(
         LearningParameters(embedded_rate=0.2),
         SelectionParameters(**{"rate": 0.05, **selection}),  # type: ignore[arg-type]
+        "counting",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from threading import Barrier
 from typing import Any
@@ -163,8 +164,9 @@ def test_threads_encode_side_by_side_where_an_encoder_says_so(concurrent: bool) 
 
 def test_the_engine_works_with_a_foreign_encoder() -> None:
     """Learner and selector with a dense encoder find the domain, and its model is refused by another encoder."""
-    parameters = Parameters(selection=SelectionParameters(rate=0.05))
     toy, encoder = Toy(), DenseEncoder(Counting(), "counting")
+    hashing = Parameters(selection=SelectionParameters(rate=0.05))
+    parameters = replace(hashing, encoder=encoder.digest)
     learner = Learner(parameters, encoder)
     learner.observe_target(*target(toy))
     crawl = stream(toy, 3000)
@@ -175,11 +177,11 @@ def test_the_engine_works_with_a_foreign_encoder() -> None:
     assert decisions.accepted.sum() > 100
     assert crawl.in_domain[decisions.accepted].mean() > 0.9
     with pytest.raises(IntegrityError, match="parameters"):
-        Selector(parameters, encoder).decide(TokenizedPairs.of(crawl.batch), Ledger(parameters), model)
+        selector.decide(TokenizedPairs.of(crawl.batch), Ledger(hashing), model)
     with pytest.raises(IntegrityError, match="counting"):
-        Selector(parameters, HashingEncoder()).decide(
-            TokenizedPairs.of(crawl.batch), Ledger(parameters), model
-        )
+        Selector(hashing, HashingEncoder()).decide(TokenizedPairs.of(crawl.batch), Ledger(hashing), model)
+    with pytest.raises(ConfigurationError, match="hashing-128-1, this is counting"):
+        Selector(hashing, encoder)
 
 
 def test_entry_points_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

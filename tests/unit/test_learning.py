@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from test_encoders import Counting
 from toy import Toy, stream, target
 
+from craft_stream.cli.engine import load_model
 from craft_stream.concurrency import SerialExecutor
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
-from craft_stream.errors import IntegrityError, TargetError
+from craft_stream.errors import ConfigurationError, IntegrityError, TargetError
 from craft_stream.learning.centroids import Centroids
 from craft_stream.learning.correction import fit_correction
 from craft_stream.learning.corruption import corrupt
@@ -329,3 +331,19 @@ def test_a_learner_that_goes_on_is_no_other() -> None:
     assert models[1].clustering > models[0].clustering
     assert np.array_equal(*(model.translation.source_weights for model in models))
     assert np.unique(models[1].translation.source_weights).size > 10
+
+
+def test_a_kept_model_of_other_learning_parameters_is_named(learner: Learner, tmp_path: Path) -> None:
+    """What is set to other than the Model's is an error by name; defaults, and when versions come, contradict nothing."""
+    own = replace(learner.publish(), learning=LearningParameters(clusters=32, balance=1.0).lasting)
+    (tmp_path / "model.bin").write_bytes(own.encode())
+    for fine in (
+        LearningParameters(),
+        LearningParameters(clusters=32, prime_seconds=1.0, publish_pairs=2048),
+    ):
+        assert load_model(tmp_path / "model.bin", fine).learning.clusters == 32
+    with pytest.raises(
+        ConfigurationError, match=r"model\.bin.*learner\.clusters = 16 \(the model: 32\)\. "
+    ) as error:
+        load_model(tmp_path / "model.bin", LearningParameters(clusters=16))
+    assert "balance" not in str(error.value)

@@ -193,7 +193,7 @@ def test_parameters_are_all_there() -> None:
     names = set(known_names())
     assert {f"learner.{field.name}" for field in fields(LearningParameters)} <= names
     selection = {f"selection.{field.name}" for field in fields(SelectionParameters)}
-    assert selection - names == {"selection.rate", "selection.listed"}
+    assert selection - names == {"selection.rate"}
     assert Settings.load(None, ["budget.rate=0.01"]).parameters().selection.rate == 0.01
 
 

@@ -1,0 +1,46 @@
+"""What commands make of settings: the encoder, the parameters, a Model that was kept in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from craft_stream.cli.lists import lists_digest
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.model import Model
+from craft_stream.settings import Settings
+
+
+def load_engine(settings: Settings) -> tuple[Parameters, Embedder]:
+    """The parameters in force, and the encoder that they name.
+
+    Raises:
+        ConfigurationError: the encoder cannot be loaded, or a list cannot be read.
+    """
+    encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
+    return settings.parameters(encoder.digest, lists_digest(settings)), encoder
+
+
+def load_model(path: Path, learning: LearningParameters = LearningParameters()) -> Model:  # frozen
+    """A version that was kept in a file.
+
+    Nothing is learned beside it, so what is left at its default among `learning` does not matter; what is set, and would
+    have given another Model, does.
+
+    Raises:
+        DataError: the file cannot be read.
+        IntegrityError: it holds no Model, a damaged one, or one of another format.
+        ConfigurationError: a learning parameter is set to other than the Model was learned under.
+    """
+    try:
+        model = Model.decode(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read the model {path}: {error.strerror}") from None
+    if others := learning.contradicts(model.learning):
+        raise ConfigurationError(
+            f"{path} was learned under other parameters than the settings ask for: {', '.join(others)}. Take them out of "
+            "the settings, or learn a new model"
+        )
+    return model
