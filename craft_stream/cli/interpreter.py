@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import sys
 
 # Of glibc's mallopt, and what is asked for.
@@ -38,19 +37,3 @@ def keep_memory() -> None:
     if hasattr(library, "mallopt"):
         for name, value in _MALLOC.items():
             library.mallopt(name, value)
-
-
-def spare_scipy() -> None:
-    """Load numba's array functions without scipy.linalg, which takes .17 s to import. Before the first kernel runs.
-
-    numba looks whether scipy's BLAS is there; without it an inner product within `np.convolve` is compiled instead, which
-    no kernel uses. Afterwards scipy.linalg can be imported, by numba too.
-    """
-    name = "scipy.linalg"
-    if name in sys.modules:
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # an import fails at once
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[name]

@@ -10,7 +10,7 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_model
-from craft_stream.cli.interpreter import lighten, spare_scipy
+from craft_stream.cli.interpreter import lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.service import Verbose, begin, serve
@@ -54,7 +54,6 @@ def work(
     settings: Settings, path: Path | None, observer: Observer, rebuild: bool, stop: threading.Event
 ) -> None:
     """Run a worker in this thread until `stop` is set."""
-    spare_scipy()
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     seconds = settings.kafka.unavailable_seconds

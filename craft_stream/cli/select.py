@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from connectors.files.open import STANDARD
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.files import read_chunks, read_messages
-from craft_stream.cli.interpreter import keep_memory, lighten, spare_scipy
+from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
@@ -106,7 +106,6 @@ def select(
     )
     settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
     keep_memory()
-    spare_scipy()
     session = _open_session(settings, load_model(model, settings.parameters().learning) if model else None)
     if model is None:
         _read_target(session, target or [], settings.record)

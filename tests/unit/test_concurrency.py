@@ -183,21 +183,6 @@ def test_of_two_jobs_one_may_fail(failing: str) -> None:
         assert sorted(ended) == ["first", "second"]
 
 
-def test_kernels_run_without_scipy() -> None:
-    """Neither numba's functions nor a kernel import its linear algebra, which can be imported afterwards."""
-    code = (
-        "import sys\n"
-        "from craft_stream.cli.interpreter import spare_scipy\n"
-        "from craft_stream.text.batch import TextBatch\n"
-        "from craft_stream.text.tokens import tokenize\n"
-        "spare_scipy()\n"
-        "assert len(tokenize(TextBatch.pack(['a b'])).words) == 2\n"
-        "assert 'scipy.linalg' not in sys.modules\n"
-        "import scipy.linalg\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be told")
 def test_memory_that_a_block_leaves_is_used_again() -> None:
     """Arrays of a megabyte, made and left by turns in a thread, cost no page faults: 256 each by default."""
