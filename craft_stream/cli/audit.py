@@ -86,16 +86,17 @@ def audit(
     try:
         store = ModelStore(evidence, settings.kafka.model_topic)
         store.refresh()
-        given = None if model is None else load_model(model)
-        if given is not None:
-            store.give(given)
+        if model is not None:
+            store.give(load_model(model))
         selector = Selector(*load_engine(settings))
+        listed = read_lists(settings)
         total = Findings()
         for partition in reader.partitions(settings.kafka.input_topic):
             stretch = look(evidence, settings, partition)
             start = parse_offsets(from_, partition, 0)
             stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
-            found = _audit(reader, evidence, settings, selector, store, stretch, start, stop)
+            work = Recomputation(reader, settings, selector, store, stretch, listed=listed)
+            found = _audit(work, evidence, settings, selector, stretch, start, stop)
             total.decided += found.decided
             total.compared += found.compared
             total.wrong += found.wrong
@@ -126,11 +127,10 @@ def audit(
 
 
 def _audit(
-    reader: Reader,
+    work: Recomputation,
     evidence: Reader,
     settings: Settings,
     selector: Selector,
-    store: ModelStore,
     stretch: Stretch,
     start: int,
     stop: int,
@@ -138,7 +138,6 @@ def _audit(
     """One partition, offsets [start, stop)."""
     found = Findings()
     topic, partition = settings.kafka.input_topic, stretch.partition
-    work = Recomputation(reader, settings, selector, store, stretch, listed=read_lists(settings))
     begun = work.begin(start)
     if begun is None:
         return found
