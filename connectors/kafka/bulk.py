@@ -15,13 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import IllegalStateError, KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError
 from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
+from connectors.kafka import internals
 from craft_stream.ports.transport import Record
 
 _MAGIC = 2
@@ -143,39 +144,15 @@ def send(producer: Any, topic: str, partition: int, records: Sequence[Record]) -
     """
     if not records:
         return []
-    if producer._closed:
-        raise IllegalStateError("the producer is closed")
+    limit, compression = internals.batch_limits(producer)
     producer.partitions_for(topic)  # waits for metadata, as `send` does
-    accumulator, where = producer._accumulator, TopicPartition(topic, partition)
-    limit, compression = accumulator.config["batch_size"], accumulator.config["compression_attrs"]
-    now_ms = int(1000 * time.time())
+    where, now_ms = TopicPartition(topic, partition), int(1000 * time.time())
     sent = []
     for body in bodies(records, limit):
-        producer._ensure_valid_record_size(body.largest)
-        if producer._transaction_manager and producer._transaction_manager.is_transactional():
-            producer._transaction_manager.maybe_add_partition_to_transaction(where)
         made = MemoryRecordsBuilder(_MAGIC, compression, limit)
-        fill(made, body, now_ms)
+        internals.fill(made, body.data, body.count, now_ms)
         batch = ProducerBatch(where, made)
-        batch.max_record_size = body.largest
-        found = SentBatch(batch, body.count)
-        batch._record_futures = found
-        accumulator._appends_in_progress.increment()
-        try:
-            with accumulator._tp_lock(where):
-                accumulator._batches[where].append(batch)
-                accumulator._incomplete.add(batch)
-        finally:
-            accumulator._appends_in_progress.decrement()
-        sent.append(found)
-    producer._sender.wakeup()
+        sent.append(SentBatch(batch, body.count))
+        internals.append(producer, where, batch, sent[-1], body.largest)
+    internals.wake(producer)
     return sent
-
-
-def fill(records: MemoryRecordsBuilder, body: Body, now_ms: int) -> None:
-    """Make `body` the records of an empty builder, all of one time."""
-    builder = records._builder
-    builder._buffer += body.data
-    builder._first_timestamp = builder._max_timestamp = now_ms
-    builder._num_records, builder._last_offset = body.count, body.count - 1
-    records._next_offset = body.count

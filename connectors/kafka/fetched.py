@@ -19,6 +19,7 @@ from kafka.consumer.fetcher import Fetcher, IsolationLevel
 from kafka.errors import CorruptRecordError
 from numpy.typing import NDArray
 
+from connectors.kafka import internals
 from craft_stream.ports.messages import Message
 
 _MAGIC = 2  # the batch format since Kafka 0.11; brokers convert older ones only for older clients
@@ -26,7 +27,7 @@ _MAGIC = 2  # the batch format since Kafka 0.11; brokers convert older ones only
 
 def deliver_messages(consumer: Any) -> Any:
     """Make a consumer's `poll` return Messages in place of the client's own records."""
-    consumer._fetcher.PartitionRecords = FetchedMessages
+    internals.deliver(consumer, FetchedMessages)
     return consumer
 
 
@@ -178,10 +179,9 @@ def messages(batch: Any, tp: TopicPartition) -> list[Message]:
     Raises:
         CorruptRecordError: lengths do not add up.
     """
-    batch._maybe_uncompress()
-    data = bytes(batch._buffer)
+    data, start = internals.uncompressed(batch)
     fields = np.empty((batch.records_count, 8), np.int64)
-    if not _fields(np.frombuffer(data, np.uint8), batch._pos, fields):
+    if not _fields(np.frombuffer(data, np.uint8), start, fields):
         raise CorruptRecordError(f"{tp}: a record of the batch at {batch.base_offset} is cut off")
     fields[:, _OFFSET] += batch.base_offset
     if batch.timestamp_type:
@@ -198,12 +198,12 @@ def messages(batch: Any, tp: TopicPartition) -> list[Message]:
                     offset,
                     *tp,
                     data[key:key_end] if key_end >= 0 else None,
-                    known.get(headers := data[start:stop]) or known.setdefault(headers, _headers(headers)),
+                    known.get(headers := data[first:stop]) or known.setdefault(headers, _headers(headers)),
                     stamp,
                     None,
                 ),
             )
-            for key, key_end, value, value_end, start, stop, offset, stamp in zip(
+            for key, key_end, value, value_end, first, stop, offset, stamp in zip(
                 *fields.T.tolist(), strict=True
             )
         ]

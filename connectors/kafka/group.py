@@ -14,6 +14,7 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as client_errors
 
+from connectors.kafka import internals
 from connectors.kafka.clients import SafeClient, explain, member
 from craft_stream.errors import LogTruncatedError
 from craft_stream.ports.messages import Message
@@ -31,24 +32,6 @@ class GroupClaim:
     group: KafkaGroup
 
 
-def claim_nothing_when_put_out(coordinator: Any) -> None:
-    """Let a member that the group has put out join again as one that owns nothing.
-
-    kafka-python 3.0.12 goes on claiming what it had when it was put out, and in a round that had begun before it does not
-    even hear of its loss. The leader believes it and gives it the partition at once, in the very generation in which the
-    rightful owner may still commit: records decided twice (seen in two of six runs of five SIGSTOPs).
-    """
-    reset = coordinator.reset_generation
-
-    def put_out(*arguments: Any, **options: Any) -> None:
-        reset(*arguments, **options)
-        coordinator.rejoining = False  # so that the next attempt begins with telling the loss
-        for assignor in coordinator._assignors.values():
-            assignor.member_assignment = None
-
-    coordinator.reset_generation = put_out
-
-
 class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
     """A member of the group on the input topic."""
 
@@ -61,7 +44,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         self._changes: list[Change] = []
         self._client: SafeClient | None = None
         self._consumer = member(settings, self._make_client)
-        claim_nothing_when_put_out(self._consumer._coordinator)
+        internals.claim_nothing_when_put_out(self._consumer)
         try:
             self._consumer.subscribe([self._topic], listener=self)
             # A leader that joins before it knows the topic's partitions assigns none, and may never look again.
@@ -77,12 +60,11 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """See `Group.poll`."""
         try:
-            if self._consumer._coordinator.need_rejoin():
-                self._join()
+            if internals.join_group(self._consumer, JOIN_MS):
                 seconds = 0.0
             if self._changes:
                 return []
-            self._unpark()
+            internals.unpark(self._consumer)
             chunks = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
         except client_errors.OffsetOutOfRangeError as error:
             raise LogTruncatedError(
@@ -94,27 +76,6 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
         return [message for messages in chunks.values() for message in messages]
-
-    def _join(self) -> None:
-        """Take part in one round of a rebalance, and no more than one.
-
-        `KafkaConsumer.poll` may run two rounds in one call, and the second takes from a partition that is being
-        drained the generation in which it may still be committed. And a round that ends between two calls of poll is
-        forgotten and begun anew (kafka-python 3.0.12), so the wait is in here, not in the loop. The client offers
-        both only through its coordinator.
-        """
-        self._consumer._coordinator.poll(timeout_ms=JOIN_MS)
-
-    def _unpark(self) -> None:
-        """Let the client find what it fetched of partitions before they were paused.
-
-        kafka-python 3.0.12 parks it, and takes it back after `resume` only while the slot for the partition that is being
-        read is None; but a partition that has been read to its end stays in that slot, empty. What is parked would wait
-        for ever, and nothing more of that partition would be fetched (seen as a worker with lag and no records).
-        """
-        fetcher = self._consumer._fetcher
-        if fetcher._next_partition_records is not None and not fetcher._next_partition_records:
-            fetcher._next_partition_records = None
 
     def changes(self) -> Sequence[Change]:
         """See `Group.changes`."""

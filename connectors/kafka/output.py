@@ -18,7 +18,7 @@ from typing import Any
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as client_errors
 
-from connectors.kafka import bulk
+from connectors.kafka import bulk, internals
 from connectors.kafka.clients import explain, producer
 from connectors.kafka.group import GroupClaim
 from craft_stream.errors import UnavailableError
@@ -102,13 +102,8 @@ class _Output:
                     raise
 
     def close(self) -> None:
-        """See `Output.close`; what is not written by then is given up.
-
-        kafka-python 3.0.12 looks for it first, whatever the time-out, and raises before it has told its thread to end: a worker
-        ended so, with records that 75 s without a broker had left.
-        """
-        self._producer.flush = lambda timeout=None: None
-        self._producer.close(timeout=0)
+        """See `Output.close`; what is not written by then is given up."""
+        internals.close_at_once(self._producer)
 
 
 class TransactionalOutput(_Output):

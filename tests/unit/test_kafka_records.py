@@ -10,8 +10,9 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
-from connectors.kafka.bulk import bodies, fill
+from connectors.kafka.bulk import bodies
 from connectors.kafka.fetched import FetchedMessages, messages
+from connectors.kafka.internals import fill
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Record
 
@@ -64,7 +65,7 @@ def test_written_as_by_the_client(
     made = []
     for body in bodies(given_, limit):
         builder = MemoryRecordsBuilder(2, compression, limit)
-        fill(builder, body, 5)
+        fill(builder, body.data, body.count, 5)
         builder.close()
         made.append(bytes(builder.buffer()))
     expected, builder = [], None
