@@ -57,7 +57,9 @@ def check_client() -> None:
     first, end = TRIED
     if not _numbers(first) <= _numbers(kafka.__version__) < _numbers(end):
         problem = f"kafka-python {kafka.__version__} is installed, which was not tried with craft_stream"
-    elif missing := [f"{kind.__name__}.{name}" for kind, names in USED.items() for name in names if not has(kind, name)]:
+    elif missing := [
+        f"{kind.__name__}.{name}" for kind, names in USED.items() for name in names if not has(kind, name)
+    ]:
         problem = f"kafka-python {kafka.__version__} lacks {', '.join(missing)}"
     else:
         return
@@ -158,7 +160,9 @@ def fill(records: MemoryRecordsBuilder, data: bytes, count: int, now_ms: int) ->
     records._next_offset = count
 
 
-def append(producer: KafkaProducer, where: TopicPartition, batch: ProducerBatch, futures: object, largest: int) -> None:
+def append(
+    producer: KafkaProducer, where: TopicPartition, batch: ProducerBatch, futures: object, largest: int
+) -> None:
     """Put a batch where `KafkaProducer.send` would have put it; it is on its way after `wake`.
 
     Args:

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from connectors.kafka import admin as kafka_admin
+from connectors.kafka.internals import check_client
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import CraftError, DataError
@@ -55,6 +56,7 @@ def doctor(config: Config = None, overrides: Overrides = None, as_json: Json = F
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every check in turn; later ones are left out where an earlier one leaves no ground for them."""
+    yield _try("client", check_client, "kafka-python is one that was tried")
     try:
         with kafka_admin.connect(settings.kafka) as admin:
             cluster = admin.cluster()

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from connectors.kafka import admin as kafka_admin
+from connectors.kafka.internals import check_client
 from craft_stream.cli.stopping import stop_event
 from craft_stream.errors import CraftError, UnavailableError
 from craft_stream.observe.http import Server
@@ -32,10 +33,11 @@ def begin(verbose: bool) -> threading.Event:
 
 
 def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.Event) -> None:
-    """Check the topics, serve metrics and health while `work` runs, and end the process with its exit code.
+    """Check the client and the topics, serve metrics and health while `work` runs, and end the process with its exit code.
 
     A process that is told to end (`stop`) while it waits for brokers ends with 0: nobody need start it again.
     """
+    check_client()
     try:
         retry(lambda: _check(settings), settings.kafka.unavailable_seconds, stop)
     except UnavailableError:
