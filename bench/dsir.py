@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from data_selection import HashedNgramDSIR
+from numpy.typing import NDArray
 
 from bench.corpus import Corpus
 from bench.scenarios import Scenario
@@ -60,24 +61,42 @@ def select(
         return Selection(stored["chosen"], {"select": float(stored["seconds"])})
 
 
-def _run(corpus: Corpus, scenario: Scenario, folder: Path, both_sides: bool, top_k: bool, seed: int) -> Any:
-    raw = folder / "raw.jsonl"
-    if not raw.exists():
-        pairs = corpus.pairs.take(scenario.order)
-        _write(raw, pairs.source.texts(), pairs.target.texts(), both_sides)
+def ranked(corpus: Corpus, scenario: Scenario, both_sides: bool, seed: int = 0) -> NDArray[np.int64]:
+    """int64 [n], the stream in the order of the package's draw: any beginning of it is what a smaller budget draws."""
     with tempfile.TemporaryDirectory() as scratch:
-        target, texts = Path(scratch) / "target.jsonl", corpus.target(scenario.domain)
-        _write(target, texts.sources, texts.targets, both_sides)
-        dsir = _Dsir([str(raw)], [str(target)], cache_dir=scratch, num_proc=1, min_example_length=1)
-        dsir.raw_fit = folder / "raw-fit.npy"
+        folder = Path(scratch)
+        dsir = _fitted(corpus, scenario, folder, folder, both_sides)
+        weights = np.load(dsir.log_importance_weights_dir / "0.npy")
+    # Gumbel top-k, as the package's `resample`, which keeps the set and drops the order
+    drawn = weights + np.random.default_rng(seed).gumbel(size=len(weights))
+    return np.argsort(-drawn, kind="stable")
+
+
+def _run(corpus: Corpus, scenario: Scenario, folder: Path, both_sides: bool, top_k: bool, seed: int) -> Any:
+    with tempfile.TemporaryDirectory() as scratch:
+        dsir = _fitted(corpus, scenario, folder, Path(scratch), both_sides)
         np.random.seed(seed)
         with open(os.devnull, "w") as silence, contextlib.redirect_stderr(silence):
-            dsir.fit_importance_estimator(num_tokens_to_fit="all")
-            dsir.compute_importance_weights()
             dsir.resample(f"{scratch}/out", scenario.budget, cache_dir=f"{scratch}/resampled", top_k=top_k)
         out = next(Path(scratch, "out").rglob("*.jsonl"))
         lines = out.read_text(encoding="utf-8").splitlines()
         return np.array([json.loads(line)["index"] for line in lines], np.int64)
+
+
+def _fitted(corpus: Corpus, scenario: Scenario, folder: Path, scratch: Path, both_sides: bool) -> _Dsir:
+    """The package, its weights computed into `scratch`; what the target does not change is kept in `folder`."""
+    raw = folder / "raw.jsonl"
+    if not raw.exists():
+        pairs = corpus.pairs.take(scenario.order)
+        _write(raw, pairs.source.texts(), pairs.target.texts(), both_sides)
+    target, texts = scratch / "target.jsonl", corpus.target(scenario.domain)
+    _write(target, texts.sources, texts.targets, both_sides)
+    dsir = _Dsir([str(raw)], [str(target)], cache_dir=str(scratch), num_proc=1, min_example_length=1)
+    dsir.raw_fit = folder / "raw-fit.npy"
+    with open(os.devnull, "w") as silence, contextlib.redirect_stderr(silence):
+        dsir.fit_importance_estimator(num_tokens_to_fit="all")
+        dsir.compute_importance_weights()
+    return dsir
 
 
 def _write(path: Path, sources: list[str], targets: list[str], both_sides: bool) -> None:
