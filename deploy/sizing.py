@@ -19,8 +19,8 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from craft_stream.cli.engine import load_engine
 from craft_stream.demo.catalogues import Catalogues
-from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=200_000, help="that each partition decides at the most")
     arguments = parser.parse_args()
-    parameters, encoder = Settings().parameters(), load_encoder()
+    parameters, encoder = load_engine(Settings())
     catalogues = Catalogues.installed()
     target = catalogues.target
     texts = [
@@ -72,19 +72,21 @@ def main() -> None:
     before = resident()
     ledgers = [Ledger(selector.parameters) for _ in range(arguments.partitions)]
     sys.stdout.write(
-        f"{'pairs a partition':>18} {'MB a partition':>15} {'whole ledger, kB':>17} {'pages, kB':>10}\n"
+        f"{'pairs a partition':>18} {'MB a partition':>15} {'snapshot, kB':>13} {'segments, kB':>13}\n"
     )
-    pages = [0] * len(ledgers)
+    segments = [0] * len(ledgers)
     marks = {BATCH, 50_000, 100_000, arguments.pairs}
     for number, batch in enumerate(batches, 1):
         for index, ledger in enumerate(ledgers):
             selector.decide(TokenizedPairs.of(batch), ledger, model)
-            pages[index] += sum(len(page) for _, page in ledger.closed_pages())
+            segments[index] += sum(len(segment) for _, segment in ledger.closed_pages())
             ledger.delta()
         if number * BATCH in marks:
             taken = (resident() - before) / len(ledgers)
-            whole = len(ledgers[0].snapshot()) / 1e3
-            sys.stdout.write(f"{number * BATCH:>18,} {taken:>15.2f} {whole:>17.1f} {pages[0] / 1e3:>10.0f}\n")
+            snapshot = len(ledgers[0].snapshot()) / 1e3
+            sys.stdout.write(
+                f"{number * BATCH:>18,} {taken:>15.2f} {snapshot:>13.1f} {segments[0] / 1e3:>13.0f}\n"
+            )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -79,13 +79,18 @@ def get(server: Server, path: str, method: str = "GET", **headers: str) -> tuple
         connection.close()
 
 
-@given(st.lists(st.lists(st.sampled_from(Reason), max_size=5), max_size=10))
-def test_decisions_are_counted_by_reason(batches: list[list[Reason]]) -> None:
+BATCHES = st.lists(st.lists(st.sampled_from(Reason), max_size=5), max_size=10)
+
+
+@given(st.lists(BATCHES, min_size=20, max_size=20))
+@settings(max_examples=5)  # a recorder makes 60 metrics
+def test_decisions_are_counted_by_reason(several: list[list[list[Reason]]]) -> None:
     """For every sequence of batches the counters equal a recount, and outcome agrees with reason."""
     recorder = Recorder()
-    for batch in batches:
-        recorder.decided(0, decisions(*batch), len(batch))
-    everything = [reason for batch in batches for reason in batch]
+    for batches in several:
+        for batch in batches:
+            recorder.decided(0, decisions(*batch), len(batch))
+    everything = [reason for batches in several for batch in batches for reason in batch]
     for reason in Reason:
         outcome = "accepted" if reason is Reason.ACCEPTED else "rejected"
         counted = value(recorder, "craft_decisions_total", outcome=outcome, reason=reason.label)
