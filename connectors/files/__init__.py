@@ -1,6 +1,7 @@
-"""Files of pairs, in and out: the format is told by the name's ending, compression (.gz, .zst) apart.
+"""Files of pairs, in and out: the format is told by the name's ending, compression apart.
 
-What stands behind a question mark is for the format: `pairs.tsv?src=3&tgt=4`. `corpus.en-fr` is two Moses files.
+What stands behind a question mark is for the format: `pairs.tsv?src=3&tgt=4`; `?format=tsv` says which it is where the name
+does not (`-?format=tsv`). `corpus.en-fr` is two files of Moses.
 
 A source is made by `CLASS(path, fields)`, a sink by `CLASS(path)`. Other packages add endings by
 entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, named as the ending without dot.
@@ -8,19 +9,23 @@ entry points of the groups `craft_stream.sources` and `craft_stream.sinks`, name
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import PurePath
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
 
+from connectors.files.compression import ENDINGS, members
+from connectors.files.moses import OTHER, languages_of, twins_in
 from craft_stream.errors import ConfigurationError
+from craft_stream.language_tags import parse_tag
 from craft_stream.ports.files import Sink, Source
 from craft_stream.settings import RecordSettings
 
 JSON_LINES = "jsonl"
-_TWINS = re.compile(r"[a-z]{2,3}(_[a-z]+)?-[a-z]{2,3}(_[a-z]+)?")  # corpus.en-fr: two files, see `moses`
 SOURCES = {
     "arrow": "connectors.files.parquet:ParquetSource",
+    "csv": "connectors.files.csv:CsvSource",
+    "feather": "connectors.files.parquet:ParquetSource",
     "json": "connectors.files.jsonl:JsonlSource",
     "jsonl": "connectors.files.jsonl:JsonlSource",
     "mo": "connectors.gettext:GettextSource",
@@ -35,8 +40,10 @@ SOURCES = {
     "txt": "connectors.files.tsv:TsvSource",
 }
 SINKS = {
+    "csv": "connectors.files.csv:CsvSink",
     "json": "connectors.files.jsonl:JsonlSink",
     "jsonl": "connectors.files.jsonl:JsonlSink",
+    "moses": "connectors.files.moses:MosesSink",
     "ndjson": "connectors.files.jsonl:JsonlSink",
     "parquet": "connectors.files.parquet:ParquetSink",
     "tmx": "connectors.files.tmx:TmxSink",
@@ -45,31 +52,62 @@ SINKS = {
 
 
 def ending(path: str) -> str:
-    """The format that a name tells: its last suffix, compression apart; JSON lines where it tells none."""
-    suffixes = [suffix.lower() for suffix in PurePath(path.partition("?")[0]).suffixes]
-    if suffixes and suffixes[-1] in (".gz", ".zst"):
-        suffixes.pop()
-    name = suffixes[-1].removeprefix(".") if suffixes else JSON_LINES
-    return "moses" if _TWINS.fullmatch(name) else name
+    """The format of a path: as its options say, else its last suffix, compression apart; JSON lines where neither tells one."""
+    name, _, query = path.partition("?")
+    options = dict(parse_qsl(query))
+    if "format" in options:
+        return options["format"].lower().removeprefix(".")
+    if OTHER in options:
+        return "moses"
+    if name.lower().endswith(".zip"):
+        inner = options.get("member")
+        if inner is None:
+            if twins_in(name):
+                return "moses"
+            found = members(name)
+            inner = found[0] if len(found) == 1 else name[: -len(".zip")]
+        name = inner
+    bare = PurePath(name)
+    if bare.suffix.lower() in ENDINGS:
+        bare = bare.with_suffix("")
+    suffix = bare.suffix.removeprefix(".")
+    if languages_of(suffix):
+        return "moses"
+    return suffix.lower() or JSON_LINES
 
 
 def open_source(path: str, fields: RecordSettings) -> Source:
-    """Open a file of pairs, `-` for JSON lines from standard input.
+    """Open a file of pairs, `-` for standard input.
 
     Raises:
         ConfigurationError: the format is not known, or its package is not installed.
         DataError: the file cannot be read.
     """
-    return cast(Source, _load("craft_stream.sources", SOURCES, path)(path, fields))
+    return cast(Source, _load("craft_stream.sources", SOURCES, path)(_without_format(path), fields))
 
 
 def open_sink(path: str) -> Sink:
-    """Open a file to write records to, `-` for JSON lines on standard output.
+    """Open a file to write records to, `-` for standard output.
 
     Raises:
         ConfigurationError: the format is not known, its package is missing, or the file cannot be written.
     """
-    return cast(Sink, _load("craft_stream.sinks", SINKS, path)(path))
+    return cast(Sink, _load("craft_stream.sinks", SINKS, path)(_without_format(path)))
+
+
+def with_format(path: str, format_: str | None) -> str:
+    """A path that says its format, unless it does already or None is given."""
+    if format_ is None or "format" in dict(parse_qsl(path.partition("?")[2])):
+        return path
+    return f"{path}{'&' if '?' in path else '?'}format={format_}"
+
+
+def _without_format(path: str) -> str:
+    name, _, query = path.partition("?")
+    options = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key != "format"]
+    if "format=" not in query:
+        return path
+    return f"{name}?{urlencode(options, safe='/,*')}" if options else name
 
 
 def _load(group: str, known: dict[str, str], path: str) -> Any:
@@ -81,4 +119,9 @@ def _load(group: str, known: dict[str, str], path: str) -> Any:
             return entry.load()
     except ImportError as error:
         raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
-    raise ConfigurationError(f'{path}: unknown format "{name}"; known are {", ".join(sorted(known))}')
+    also = (
+        "; for two files that belong together give --input-source A --input-target B"
+        if parse_tag(name)
+        else ""
+    )
+    raise ConfigurationError(f'{path}: unknown format "{name}"; known are {", ".join(sorted(known))}{also}')

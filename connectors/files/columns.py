@@ -19,8 +19,24 @@ def records(names: Sequence[str], columns: Sequence[Any]) -> Iterator[tuple[byte
         the objects; or, where the columns ask for a look at each row, pairs of an object and None, or of the row's text
         and what is wrong with it.
     """
-    joined = _joined(names, columns)
-    return _dumped(names, columns) if joined is None else joined
+    plain = [_plain(column) for column in columns]
+    joined = _joined(names, plain)
+    return _dumped(names, plain) if joined is None else joined
+
+
+def _plain(column: Any) -> Any:
+    """A column without encodings of its own; bytes that are UTF-8 become text, as writers without a string type mean them."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.dictionary_decode())
+    if kind in (pa.string_view(), pa.binary_view()):
+        column = column.cast(pa.large_string() if kind == pa.string_view() else pa.large_binary())
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        text = pa.string() if pa.types.is_binary(column.type) else pa.large_string()
+        return column.cast(text, safe=False)  # unchecked: `_is_sound` looks
+    return column
 
 
 def _joined(names: Sequence[str], columns: Sequence[Any]) -> list[bytes] | None:
@@ -50,14 +66,25 @@ def _dumped(names: Sequence[str], columns: Sequence[Any]) -> Iterator[tuple[byte
     for row in zip(*cells, strict=True):
         try:
             fields = zip(names, map(_decoded, bare, row) if any(bare) else row, strict=True)
-            yield orjson.dumps(dict(fields), str), None
-        except UnicodeDecodeError as error:
-            text = b"\t".join(cell for cell in row if isinstance(cell, bytes))
-            yield text, f"byte {error.start} of a column is not valid UTF-8"
+            yield orjson.dumps(dict(fields), _other, orjson.OPT_NON_STR_KEYS), None
+        except (UnicodeDecodeError, orjson.JSONEncodeError) as error:
+            text = b"\t".join(cell for cell in row if isinstance(cell, bytes)) or repr(row).encode(
+                "utf-8", "replace"
+            )
+            wrong = error if isinstance(error, UnicodeDecodeError) else error.__cause__
+            if isinstance(wrong, UnicodeDecodeError):
+                yield text, f"byte {wrong.start} of a column is not valid UTF-8"
+            else:
+                yield text, f"a column cannot be written as JSON: {error}"
 
 
 def _decoded(unsound: bool, cell: Any) -> Any:
     return cell.decode() if unsound and cell is not None else cell
+
+
+def _other(value: Any) -> Any:
+    """A value that JSON has no form for: bytes as the text that they are, dates and decimals as they are written."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_text(column: Any) -> bool:
@@ -66,8 +93,10 @@ def _is_text(column: Any) -> bool:
 
 def _is_sound(column: Any) -> bool:
     """Whether a column is text, and all of it UTF-8."""
+    if not _is_text(column):
+        return False
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
         return False
-    return _is_text(column)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors.files.open import open_input
+from connectors.files.open import open_text
 from craft_stream.errors import DataError
 
 _LONGEST_LINE = 1 << 20
@@ -16,7 +16,7 @@ def entries(path: str) -> Iterator[str]:
     Raises:
         DataError: the file cannot be read, or is not UTF-8.
     """
-    with open_input(path) as file:
+    with open_text(path) as file:
         number = 0
         while line := file.readline(_LONGEST_LINE):
             number += 1

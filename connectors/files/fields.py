@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.language_tags import parse_tag
 from craft_stream.settings import RecordSettings
 
 # names that tools give the two sides, in the order in which they are looked for
@@ -21,22 +26,53 @@ SIDES = (
     ("source_text", "target_text"),
     ("src", "trg"),
 )
+# fields that hold the languages of the sides, where a format tells them
+LANGUAGES = ("src_lang", "tgt_lang")
+TRANSLATION = "translation"  # the object, or struct, with a text for each language of Hugging Face's datasets
+# of every format: which it is, a zip archive's member, a text's encoding
+COMMON = ("format", "member", "encoding")
+_BREAKS = re.compile("\r\n|[\t\r\n]")  # what would end a field or a line of TSV; other spaces are text
+# codecs of Python that make other text of a text
+_NOT_ENCODINGS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"})
 
 
 def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
-    """A path and the options behind its question mark.
+    """A path and the options behind its question mark, which may be part of the name of a file that exists.
 
     Raises:
         ConfigurationError: an option is not among `known`.
     """
-    name, _, query = path.partition("?")
+    name, mark, query = path.partition("?")
+    if not mark or os.path.exists(path):
+        return path, {}
     options = dict(parse_qsl(query, keep_blank_values=True))
     for option in options:
-        if option not in known:
+        if option not in known and option not in COMMON:
             raise ConfigurationError(
-                f'{path}: unknown option "{option}"; known are {", ".join(sorted(known))}'
+                f'{path}: unknown option "{option}"; known are {", ".join(sorted({*known, *COMMON}))}'
             )
     return name, options
+
+
+def text_options(path: str, options: dict[str, str]) -> tuple[str | None, str | None]:
+    """Member and encoding that options name.
+
+    Raises:
+        ConfigurationError: there is no such encoding.
+    """
+    encoding = options.get("encoding")
+    if encoding is not None and not is_encoding(encoding):
+        raise ConfigurationError(f'{path}: encoding "{encoding}" is not known')
+    return options.get("member"), encoding
+
+
+def is_encoding(name: str) -> bool:
+    """Whether bytes can be decoded by an encoding of this name."""
+    try:
+        "".encode(name)
+        return codecs.lookup(name).name not in _NOT_ENCODINGS
+    except (LookupError, ValueError, UnicodeError):
+        return False
 
 
 def sides(columns: Sequence[str], fields: RecordSettings) -> tuple[int, int] | None:
@@ -48,6 +84,56 @@ def sides(columns: Sequence[str], fields: RecordSettings) -> tuple[int, int] | N
     return None
 
 
+def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettings) -> str | None:
+    """Make the fields that `chosen` names, or their parts (`translation.en`), the sides of a record; or say what is missing."""
+    found: list[Any] = []
+    spent: set[str] = set()
+    for name in chosen:
+        outer, inner = _place(record, name)
+        value = record.get(outer)
+        if inner and isinstance(value, dict):
+            found.append(value.get(inner))
+            if inner in value and len(value) <= 2:
+                spent.add(outer)
+        else:
+            found.append(None if inner else value)
+            spent.add(outer)
+        if found[-1] is None:
+            return f'"{name}" is missing or null'
+    nested = all(_place(record, name)[1] for name in chosen)
+    for name in spent:
+        del record[name]
+    for name in (fields.source_field, fields.target_field):
+        if name in record:
+            record[free_name(name, record)] = record.pop(name)
+    record[fields.source_field], record[fields.target_field] = found
+    if nested:
+        languages = [name.rpartition(".")[2] for name in chosen]
+        if all(map(parse_tag, languages)):
+            for name, language in zip(LANGUAGES, languages, strict=True):
+                record.setdefault(name, language)
+    return None
+
+
+def _place(record: dict[str, Any], name: str) -> tuple[str, str]:
+    """Field and, within it, the part that a name stands for."""
+    if name in record:
+        return name, ""
+    outer, dot, inner = name.partition(".")
+    if dot and isinstance(record.get(outer), dict):
+        return outer, inner
+    if isinstance(record.get(TRANSLATION), dict) and name in record[TRANSLATION]:
+        return TRANSLATION, name
+    return name, ""
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """A name like this one that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
 def text_fields(values: Iterable[bytes], names: tuple[str, ...], path: str) -> Iterable[tuple[str, ...]]:
     """The named fields of JSON records, as text on one line each; what is missing is empty.
 
@@ -56,14 +142,19 @@ def text_fields(values: Iterable[bytes], names: tuple[str, ...], path: str) -> I
     """
     for value in values:
         record = decoded(value, path)
-        yield tuple(
-            " ".join(field.split())
-            if isinstance(field, str)
-            else ""
-            if field is None
-            else orjson.dumps(field).decode()
-            for field in map(record.get, names)
-        )
+        yield tuple(one_line(as_text(field)) for field in map(record.get, names))
+
+
+def as_text(field: object) -> str:
+    """A field of a record as text: what is no text as JSON, nothing for null."""
+    return field if isinstance(field, str) else "" if field is None else orjson.dumps(field).decode()
+
+
+def one_line(text: str) -> str:
+    """A text without what would end its line or field: tabs and line ends become spaces, NUL goes; other spaces stay."""
+    if text.isprintable():
+        return text
+    return _BREAKS.sub(" ", text.strip("\t\r\n")).replace("\0", "")
 
 
 def decoded(value: bytes, path: str) -> dict[str, object]:

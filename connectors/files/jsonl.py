@@ -1,88 +1,85 @@
-"""JSON lines: one record a line, its bytes untouched. Plain, gzip, zstd, or the standard streams."""
+"""JSON lines: one record a line, its bytes untouched unless the path says where the sides are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
 
 from connectors.files.base import FileSink, FileSource
-from connectors.files.open import STANDARD, open_input
+from connectors.files.fields import rename, split_options, text_options
+from connectors.files.lines import LineReader
+from connectors.files.open import open_text
+from craft_stream.errors import DataError
 from craft_stream.ports.messages import Lines, Message
 from craft_stream.settings import RecordSettings
 
-# A line longer than this is cut; with the batch's bound it bounds the memory, whatever the file holds.
-LONGEST_LINE = 1 << 26
-_BATCH_BYTES = 1 << 26
-_BLOCK = 1 << 17
+_ARRAY = re.compile(rb"\[\s*\{")
 
 
 class JsonlSource(FileSource):
     """The lines of a file as messages: offset = line number from 0, value = the line without its newline.
 
-    A line is whatever stands between newlines; what it holds is for `records.decode` to judge, which also
-    refuses lines above `record.max_bytes`.
+    A line is whatever stands between newlines; what it holds is for `records.decode` to judge, which also refuses lines
+    above `record.max_bytes`. `pairs.jsonl?src=en&tgt=fr` takes the sides from other fields, also from those of an object
+    `translation`; `?src=a.b&tgt=a.c` from those of any object. A record without them is a message with a `problem`.
+
+    Raises:
+        DataError: the file is one JSON value over several lines.
     """
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
-        del fields  # the fields stay where they are: lines pass through unchanged
-        self._path = path
-        self._file = open_input(path)
-        self._line = 0
-        self._lines: list[bytes] = []  # that are ready, without their newlines, and cut
-        self._next = 0  # of them
-        self._begun: list[bytes] = []  # of the next line, in parts
-        self._room = LONGEST_LINE  # bytes that it may still have
+        self._path, options = split_options(path, ("src", "tgt"))
+        self._fields = fields
+        self._chosen = (
+            (options.get("src", fields.source_field), options.get("tgt", fields.target_field))
+            if options.keys() & {"src", "tgt"}
+            else None
+        )
+        self._lines = LineReader(open_text(self._path, *text_options(self._path, options)))
+        self._begun = False
+
+    def _refuse_one_value(self) -> None:
+        """Refuse a file that is one JSON value, not lines of them."""
+        lines = self._lines.read(2)
+        self._lines.unread(lines)
+        first, second = ([line.strip() for line in lines] + [b"", b""])[:2]
+        if _ARRAY.match(first) or (first == b"[" and second.startswith(b"{")):
+            raise DataError(f"{self._path} is a JSON array: write one object a line, as jq -c '.[]' does")
+        if first == b"{" and second.startswith(b'"'):
+            raise DataError(
+                f"{self._path} is a JSON object over several lines: write one a line, as jq -c . does"
+            )
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next lines, and little more than 64 MiB of them; empty at the end."""
-        taken: list[bytes] = []
-        size = 0
-        number = self._line
-        while len(taken) < limit and size < _BATCH_BYTES and (self._next < len(self._lines) or self._fill()):
-            lines = self._lines[self._next : self._next + limit - len(taken)]
-            self._next += len(lines)
-            taken += lines
-            size += sum(map(len, lines)) + len(lines)
-        self._line = number + len(taken)
-        return Lines(taken, number, self._path)
+        if not self._begun:
+            self._begun = True
+            self._refuse_one_value()
+        number = self._lines.number
+        lines = self._lines.read(limit)
+        if self._chosen is None:
+            return Lines(lines, number, self._path)
+        return [self._renamed(line, place) for place, line in enumerate(lines, number)]
+
+    def _renamed(self, line: bytes, number: int) -> Message:
+        assert self._chosen is not None  # noqa: S101  # asked for by `read` only where it is
+        try:
+            record: Any = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return Message(line, number, self._path)
+        if not isinstance(record, dict):
+            return Message(line, number, self._path)
+        problem = rename(record, self._chosen, self._fields)
+        if problem:
+            return Message(line, number, self._path, problem=problem)
+        return Message(orjson.dumps(record), number, self._path)
 
     def close(self) -> None:
-        """Close the file; standard input stays open."""
-        if self._path != STANDARD:
-            self._file.close()
-
-    def _fill(self) -> bool:
-        """Get lines ready; False at the end."""
-        self._lines, self._next = [], 0
-        while not self._lines:
-            block = self._file.read1(_BLOCK)
-            if not block:
-                if not self._begun:
-                    return False
-                self._end_line()
-                return True
-            head, newline, rest = block.partition(b"\n")
-            self._begin_line(head)
-            if not newline:
-                continue
-            self._end_line()
-            *lines, rest = rest.split(b"\n")
-            if lines and max(map(len, lines)) > LONGEST_LINE:
-                for line in lines:
-                    self._begin_line(line)
-                    self._end_line()
-            else:
-                self._lines.extend(lines)
-            if rest:
-                self._begin_line(rest)
-        return True
-
-    def _begin_line(self, part: bytes) -> None:
-        self._begun.append(part[: self._room])
-        self._room -= len(self._begun[-1])
-
-    def _end_line(self) -> None:
-        self._lines.append(b"".join(self._begun))
-        self._begun, self._room = [], LONGEST_LINE
+        """Close the file."""
+        self._lines.close()
 
 
 class JsonlSink(FileSink):

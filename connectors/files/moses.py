@@ -1,72 +1,99 @@
-"""Moses: two files of which each line is a sentence, and equal line numbers belong together.
+"""Two files of which each line is a sentence, and equal line numbers belong together, in and out.
 
-The path is the common part with both languages: `Europarl.en-fr` stands for `Europarl.en-fr.en` and
-`Europarl.en-fr.fr` (as OPUS names them), or `Europarl.en` and `Europarl.fr`; with `.gz` or `.zst` behind for
-compressed ones.
+The path is the common part with both languages, as Moses and OPUS name them: `Europarl.en-fr` stands for `Europarl.en-fr.en`
+and `Europarl.en-fr.fr`, or `Europarl.en` and `Europarl.fr`, each compressed or not, or for two members of a zip archive.
+Files with other names are `A?with=B`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePath
+from urllib.parse import quote
 
 import orjson
 
-from connectors.files.base import FileSource
-from connectors.files.jsonl import JsonlSource
-from craft_stream.errors import DataError
+from connectors.files.base import FileSink, FileSource
+from connectors.files.compression import ENDINGS, members
+from connectors.files.fields import LANGUAGES, as_text, decoded, one_line, split_options, text_options
+from connectors.files.lines import LineReader
+from connectors.files.open import OutputFile, open_text
+from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.language_tags import agree, parse_tag
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
-LANGUAGES = re.compile(r"([a-z]{2,3}(?:_[a-z]+)?)-([a-z]{2,3}(?:_[a-z]+)?)", re.IGNORECASE)
+OTHER = "with"  # the option that names the other file
+
+
+def pair_of(source: str, target: str) -> str:
+    """The path of two files that belong together."""
+    return f"{source}?{OTHER}={quote(target, safe='/')}"
+
+
+def languages_of(name: str) -> tuple[str, str] | None:
+    """The two languages that a name's last part tells, such as `en-fr`, `pt_BR-en` or `en-US-fr-FR`; None if it tells none."""
+    parts = name.split("-")
+    for cut in range(1, len(parts)):
+        one, other = "-".join(parts[:cut]), "-".join(parts[cut:])
+        if parse_tag(one) and parse_tag(other) and not agree(one, other):
+            return one, other
+    return None
 
 
 class MosesSource(FileSource):
     """Lines of two files as messages: offset = line number from 0.
 
-    A line that has none beside it, or is not UTF-8, is a message with a `problem`.
+    A line that has none beside it, or is not UTF-8, is a message with a `problem`. Where the names tell languages they become
+    the fields `src_lang` and `tgt_lang`.
     """
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
-        self._path, self._fields = path, fields
-        source, target = twins(path)
-        self._source = JsonlSource(source, fields)
-        self._target = JsonlSource(target, fields)
+        self._path, options = split_options(path, (OTHER,))
+        _, encoding = text_options(path, options)
+        self._fields = fields
+        named = OTHER in options
+        source, target = ((self._path, None), (options[OTHER], None)) if named else sides_of(self._path)
+        tags = [_language(member or name) for name, member in (source, target)]
+        self._told = dict(zip(LANGUAGES, tags, strict=True)) if all(tags) else {}
+        self._source = LineReader(open_text(*source, encoding))
+        try:
+            self._target = LineReader(open_text(*target, encoding))
+        except DataError:
+            self._source.close()
+            raise
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs of lines; empty at the end of both files."""
+        number = self._source.number
         source = self._source.read(limit)
-        target: list[Message] = []
-        while len(target) < (len(source) or limit):
-            more = self._target.read((len(source) or limit) - len(target))
-            if not more:
-                break
+        wanted = len(source) or limit
+        number = number if source else self._target.number
+        target: list[bytes] = []
+        while len(target) < wanted and (more := self._target.read(wanted - len(target))):
             target.extend(more)
-        messages = []
-        for index in range(max(len(source), len(target))):
-            one = source[index] if index < len(source) else None
-            other = target[index] if index < len(target) else None
-            messages.append(self._pair(one, other))
+        lines = zip(source, target, strict=False)
+        messages = [self._pair(*both, offset) for offset, both in enumerate(lines, number)]
+        paired = len(messages)
+        for name, alone in (("target", source[paired:]), ("source", target[paired:])):
+            for offset, line in enumerate(alone, number + paired):
+                problem = f"the {name} file has no such line"
+                messages.append(Message(line, offset, self._path, problem=problem))
         return messages
 
-    def _pair(self, source: Message | None, target: Message | None) -> Message:
-        if source is None or target is None:
-            present = source or target or Message(None, 0)
-            problem = f"the {'target' if source else 'source'} file has no such line"
-            return Message(present.value, present.offset, self._path, problem=problem)
-        one, other = source.value or b"", target.value or b""
+    def _pair(self, source: bytes, target: bytes, offset: int) -> Message:
         try:
             value = orjson.dumps(
                 {
-                    self._fields.source_field: one.decode("utf-8").rstrip("\r"),
-                    self._fields.target_field: other.decode("utf-8").rstrip("\r"),
+                    self._fields.source_field: source.decode("utf-8").removesuffix("\r"),
+                    self._fields.target_field: target.decode("utf-8").removesuffix("\r"),
+                    **self._told,
                 }
             )
         except UnicodeDecodeError as error:
             problem = f"byte {error.start} of a side is not valid UTF-8"
-            return Message(one + b"\t" + other, source.offset, self._path, problem=problem)
-        return Message(value, source.offset, self._path)
+            return Message(source + b"\t" + target, offset, self._path, problem=problem)
+        return Message(value, offset, self._path)
 
     def close(self) -> None:
         """Close both files."""
@@ -74,21 +101,102 @@ class MosesSource(FileSource):
         self._target.close()
 
 
-def twins(path: str) -> tuple[str, str]:
-    """Names of the two files.
+def _language(name: str) -> str | None:
+    """The language that the end of a file's name tells."""
+    bare = PurePath(name)
+    suffix = (bare.with_suffix("") if bare.suffix in ENDINGS else bare).suffix.removeprefix(".")
+    return suffix if parse_tag(suffix) else None
+
+
+def sides_of(path: str) -> tuple[tuple[str, str | None], tuple[str, str | None]]:
+    """The two files that a path with two languages stands for, each with the member of an archive that it is.
 
     Raises:
-        DataError: neither way of naming them leads to two files.
+        DataError: there are no such files.
     """
+    if path.endswith(".zip"):
+        found = twins_in(path)
+        if found is None:
+            raise DataError(f"{path}: no two of its members are named as two languages of one corpus")
+        return (path, found[0]), (path, found[1])
     bare = Path(path)
-    compressed = bare.suffix if bare.suffix in (".gz", ".zst") else ""
-    stem = path.removesuffix(compressed)
-    prefix, _, languages = stem.rpartition(".")
-    match = LANGUAGES.fullmatch(languages)
-    if match is None:
+    stem = path.removesuffix(bare.suffix) if bare.suffix in ENDINGS else path
+    prefix, _, name = stem.rpartition(".")
+    languages = languages_of(name)
+    if languages is None:
         raise DataError(f"{path}: a name that ends in two languages was expected, such as corpus.en-fr")
     for base in (stem, prefix):
-        names = tuple(f"{base}.{language}{compressed}" for language in match.groups())
-        if all(Path(name).is_file() for name in names):
-            return names[0], names[1]
-    raise DataError(f"cannot read {path}: there are no two files such as {stem}.{match[1]}{compressed}")
+        files = [_existing(f"{base}.{language}") for language in languages]
+        if all(files):
+            return (files[0] or "", None), (files[1] or "", None)
+    raise DataError(f"cannot read {path}: there are no two files such as {stem}.{languages[0]}")
+
+
+def _existing(name: str) -> str | None:
+    return next((file for ending in ("", *ENDINGS) if Path(file := name + ending).is_file()), None)
+
+
+def twins_in(archive: str) -> tuple[str, str] | None:
+    """The two members of a zip archive that are named as two languages of one corpus, if there are just two."""
+    by_stem: dict[str, list[str]] = {}
+    for name in members(archive):
+        if _language(name):
+            by_stem.setdefault(name.removesuffix(PurePath(name).suffix), []).append(name)
+    found = [names for names in by_stem.values() if len(names) == 2]
+    if len(found) != 1:
+        return None
+    one, other = found[0]
+    stem = PurePath(one).stem
+    order = languages_of(stem.rpartition(".")[2])
+    if order and _language(other) == order[0]:
+        one, other = other, one
+    return one, other
+
+
+class MosesSink(FileSink):
+    """Writes records as lines of two files: `out.en-fr` makes `out.en-fr.en` and `out.en-fr.fr`, `A?with=B` these two."""
+
+    def __init__(self, path: str) -> None:
+        path, options = split_options(path, (OTHER,))
+        if OTHER in options:
+            names = (path, options[OTHER])
+        else:
+            ending = PurePath(path).suffix if PurePath(path).suffix in ENDINGS else ""
+            stem = path.removesuffix(ending)
+            languages = languages_of(stem.rpartition(".")[2])
+            if languages is None:
+                raise ConfigurationError(
+                    f"{path}: a name that ends in two languages was expected, such as out.en-fr"
+                )
+            names = (f"{stem}.{languages[0]}{ending}", f"{stem}.{languages[1]}{ending}")
+        super().__init__(names[0])
+        self._other = OutputFile(names[1])
+        default = RecordSettings()
+        self._names = (default.source_field, default.target_field)
+        self.left_out: Collection[str] = set()
+
+    def write(self, values: Iterable[bytes]) -> None:
+        """Append records, each as two lines.
+
+        Raises:
+            DataError: a record has not both sides.
+        """
+        for value in values:
+            record = decoded(value, self._path)
+            self.left_out = {*self.left_out, *(record.keys() - {*self._names, *LANGUAGES})}
+            sides = [one_line(as_text(record.get(name))) for name in self._names]
+            if not all(sides):
+                raise DataError(f"{self._path}: a record has no {' or no '.join(self._names)}")
+            for file, text in zip((self._file, self._other), sides, strict=True):
+                file.write(text.encode("utf-8", "replace") + b"\n")
+
+    def close(self) -> None:
+        """Finish and move both files to their places; safe to call twice."""
+        if not self._done:
+            self._other.close()
+        super().close()
+
+    def discard(self) -> None:
+        """Give up what was written; without effect after `close`."""
+        self._other.discard()
+        super().discard()

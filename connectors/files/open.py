@@ -2,107 +2,82 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import io
+import lzma
 import os
 import stat
 import sys
 import tempfile
-import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import IO, Self, cast
 
 import zstandard
 
+from connectors.files.compression import unpacked
+from connectors.files.encoding import as_utf8
 from craft_stream.errors import ConfigurationError, DataError
 
 STANDARD = "-"
-_GZIP = b"\x1f\x8b\x08"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _BLOCK = 1 << 17
-# zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
-_ZSTD_BLOCK = 1 << 11
 
 
-def open_input(path: str) -> io.BufferedReader:
-    """Open a file, or standard input for `-`, decompressing what its first bytes say is gzip or zstd.
+def open_input(path: str, member: str | None = None) -> io.BufferedReader:
+    """Open a file, or standard input for `-`, decompressing what its first bytes say is compressed.
 
-    Reading raises DataError where the compressed data is damaged or ends too early.
+    Reading raises DataError where the compressed data is damaged or ends too early. Standard input stays open when what
+    this returns is closed.
+
+    Args:
+        path: the file; a pipe is read once, from its beginning to its end.
+        member: of a zip archive; None: the only one.
 
     Raises:
         DataError: the file cannot be opened.
+        ConfigurationError: there is no such member.
     """
     try:
-        raw = sys.stdin.buffer if path == STANDARD else open(path, "rb", buffering=_BLOCK)  # noqa: SIM115
-        head = cast(io.BufferedReader, raw).peek(4)
+        opened: io.RawIOBase = _Standard() if path == STANDARD else io.FileIO(path)
+        raw: io.BufferedReader = io.BufferedReader(opened, _BLOCK)
+        with closed_on_error(raw):
+            return unpacked(path, raw, member)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
-    if head.startswith(_GZIP):
-        unpacked = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
-        return io.BufferedReader(_Checked(path, unpacked, raw), _BLOCK)
-    if head.startswith(_ZSTD):
-        return io.BufferedReader(_Checked(path, _ZstdReader(raw), raw), _BLOCK)
-    return cast(io.BufferedReader, raw)
 
 
-class _ZstdReader(io.RawIOBase):
-    """Decompresses zstd frames and notices a last one that is cut off; zstandard's own reader does not."""
+class _Standard(io.RawIOBase):
+    """Standard input, which is not ours to close."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
-        self._ready = memoryview(b"")
+    def __init__(self) -> None:
+        self._file = cast(io.BufferedReader, sys.stdin.buffer)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._ready:
-            block = self._raw.read(_ZSTD_BLOCK)
-            if not block:
-                if self._begun and not self._frame.eof:
-                    raise EOFError("the last zstd frame is cut off")
-                return 0
-            self._ready = memoryview(self._decompress(block))
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
-
-    def _decompress(self, block: bytes) -> bytes:
-        parts = []
-        while block:
-            if self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._begun = True
-            parts.append(self._frame.decompress(block))
-            block = self._frame.unused_data if self._frame.eof else b""
-        return b"".join(parts)
+        block = self._file.read1(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
 
 
-class _Checked(io.RawIOBase):
-    """Turns the errors of a decompressor into ours, and closes the file beneath."""
+def open_text(path: str, member: str | None = None, declared: str | None = None) -> io.BufferedReader:
+    """Open a text, as UTF-8 without a byte order mark; `declared`: its encoding, unless a mark tells it."""
+    file = open_input(path, member)
+    with closed_on_error(file):
+        return as_utf8(file, declared)
 
-    def __init__(self, path: str, inner: io.RawIOBase, raw: IO[bytes]) -> None:
-        self._path = path
-        self._inner = inner
-        self._raw = raw
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        try:
-            return self._inner.readinto(buffer) or 0
-        except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
-            raise DataError(f"{self._path} is damaged or cut off: {error}") from None
-
-    def close(self) -> None:
-        if not self.closed:
-            self._inner.close()
-            self._raw.close()
-        super().close()
+@contextlib.contextmanager
+def closed_on_error(file: IO[bytes]) -> Iterator[None]:
+    """Close a file if what is done with it raises."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
 
 
 class WholeOrNothing(ABC):
@@ -129,7 +104,7 @@ class WholeOrNothing(ABC):
 class OutputFile(WholeOrNothing):
     """A file that is written beside its place and moved there when it is closed; `-` is standard output.
 
-    Compressed when the name ends in `.gz` or `.zst`. As a context manager it discards what was written when
+    Compressed when the name ends in `.gz`, `.zst`, `.xz` or `.bz2`. As a context manager it discards what was written when
     the block raises. What exists and is no regular file (a pipe, `/dev/null`) is written directly.
     """
 
@@ -146,6 +121,10 @@ class OutputFile(WholeOrNothing):
             self._file = cast(IO[bytes], gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0))
         elif path.endswith(".zst"):
             self._file = zstandard.ZstdCompressor(write_checksum=True).stream_writer(self._raw, closefd=False)
+        elif path.endswith(".xz"):
+            self._file = cast(IO[bytes], lzma.LZMAFile(self._raw, "wb"))  # noqa: SIM115
+        elif path.endswith(".bz2"):
+            self._file = cast(IO[bytes], bz2.BZ2File(self._raw, "wb"))
 
     def _open(self, path: str) -> IO[bytes]:
         if path == STANDARD:
@@ -162,24 +141,41 @@ class OutputFile(WholeOrNothing):
         return open(handle, "wb", buffering=_BLOCK)
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
-        self._file.write(data)
+        """Append bytes.
+
+        Raises:
+            DataError: they cannot be written; the disk is full, perhaps.
+        """
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from None
 
     def close(self) -> None:
-        """Finish, make durable, and move to its place; safe to call twice."""
+        """Finish, make durable, and move to its place; safe to call twice.
+
+        Raises:
+            DataError: what was written cannot be kept; then nothing is left of it.
+        """
         if self._finished:
             return
+        try:
+            if self._file is not self._raw:
+                self._file.close()
+            self._raw.flush()
+            if self._path != STANDARD:
+                if self._temporary:
+                    os.fsync(self._raw.fileno())
+                self._raw.close()
+            if self._temporary:
+                os.replace(self._temporary, self._path)
+        except OSError as error:
+            self.discard()
+            raise self._failed(error) from None
         self._finished = True
-        if self._file is not self._raw:
-            self._file.close()
-        self._raw.flush()
-        if self._path == STANDARD:
-            return
-        if self._temporary:
-            os.fsync(self._raw.fileno())
-        self._raw.close()
-        if self._temporary:
-            os.replace(self._temporary, self._path)
+
+    def _failed(self, error: OSError) -> DataError:
+        return DataError(f"cannot write {self._path}: {error.strerror}")
 
     def discard(self) -> None:
         """Give up what was written; what stood at its place before stays. Without effect after `close`."""
@@ -187,6 +183,8 @@ class OutputFile(WholeOrNothing):
             return
         self._finished = True
         if self._path != STANDARD:
-            self._raw.close()
+            with contextlib.suppress(OSError):  # what is buffered need not be written
+                self._raw.close()
         if self._temporary:
-            os.unlink(self._temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temporary)

@@ -1,80 +1,135 @@
-"""Parquet and Arrow files, in and out; also the `translation` column that Hugging Face datasets have."""
+"""Parquet, in and out, and files and streams of Arrow; also the `translation` column that Hugging Face datasets have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, cast
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from connectors.files.base import FileSink, FileSource
 from connectors.files.columns import records
-from connectors.files.fields import decoded, sides, split_options
-from connectors.files.open import OutputFile
+from connectors.files.compression import first_bytes
+from connectors.files.fields import LANGUAGES, TRANSLATION, decoded, free_name, sides, split_options
+from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.language_tags import parse_tag
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 _BATCH = 8_192
 _BATCH_BYTES = 1 << 26
 _ROW_GROUP = 50_000
-_OPTIONS = ("src", "tgt")
 
 
 class ParquetSource(FileSource):
     """Rows as messages: offset = number of the row from 0; every column is a field.
 
-    The sides are the columns that the path names (`pairs.parquet?src=en&tgt=fr`), the record's own names, names that
-    tools use, or the two languages of a struct column `translation`. Memory is that of one batch of 8,192 rows and
-    the column chunks being decompressed. A row that is no UTF-8 is a message with a `problem`.
+    The sides are the columns that the path names (`pairs.parquet?src=en&tgt=fr`, also parts of a struct:
+    `?src=translation.en&...`), the record's own names, names that tools use, or the two languages of a struct
+    `translation`, which then become the fields `src_lang` and `tgt_lang`. Memory is that of one batch of 8,192 rows and the
+    column chunks being decompressed. A row that is no UTF-8 is a message with a `problem`. Parquet that comes compressed or
+    through a pipe is kept in a temporary file while it is read; streams of Arrow are not.
     """
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
-        self._path, options = split_options(path, _OPTIONS)
+        self._path, options = split_options(path, ("src", "tgt"))
         self._fields = fields
+        self._close: Callable[[], None] = lambda: None
+        file = open_input(self._path, options.get("member"))
         try:
-            self._batches = self._open()
-        except (OSError, pa.ArrowInvalid) as error:
+            self._batches = self._open(*first_bytes(file, 8))
+            self._columns = self._chosen(options)
+        except (OSError, pa.ArrowException) as error:
+            self.close()
             raise DataError(f"cannot read {self._path}: {error}") from None
-        self._struct, self._names = self._columns(self._schema.names, options)
+        except ConfigurationError:
+            self.close()
+            raise
         self._ready: list[Message] = []
         self._taken = self._next = 0
 
-    def _open(self) -> Iterator[Any]:
-        raise_missing = open(self._path, "rb")  # noqa: SIM115  # pyarrow's messages are many lines
-        magic = raise_missing.read(6)
-        raise_missing.close()
-        if magic == b"ARROW1":
-            reader = pyarrow.ipc.open_file(pa.memory_map(self._path))
-            self._schema = reader.schema
-            return _bounded(map(reader.get_batch, range(reader.num_record_batches)))
-        self._file = pq.ParquetFile(self._path, memory_map=False, pre_buffer=False)
-        self._schema = self._file.schema_arrow
-        return _bounded(self._file.iter_batches(_BATCH))
+    def _open(self, file: io.BufferedReader, magic: bytes) -> Iterator[Any]:
+        plain = isinstance(getattr(file, "raw", None), io.FileIO) and file.seekable()
+        if magic.startswith(b"PAR1"):
+            if plain:
+                file.close()
+            else:
+                file = _seekable(file)
+            parquet = pq.ParquetFile(self._path if plain else file, memory_map=False, pre_buffer=False)
+            self._close = partial(_close_all, parquet, file)
+            self._schema = parquet.schema_arrow
+            return _bounded(parquet.iter_batches(_BATCH))
+        self._close = file.close
+        if magic.startswith(b"ARROW1"):
+            if plain:
+                reader = pyarrow.ipc.open_file(pa.memory_map(self._path))
+                self._schema = reader.schema
+                return _bounded(map(reader.get_batch, range(reader.num_record_batches)))
+            file.read(8)  # a file is a stream behind this, with an index at its end
+        stream = pyarrow.ipc.open_stream(file)
+        self._schema = stream.schema
+        return _bounded(stream)
 
-    def _columns(self, names: list[str], options: dict[str, str]) -> tuple[str | None, list[str]]:
-        """The struct column that holds both sides, if one does, and the fields that the columns become."""
-        fields = self._fields
-        if options:
-            chosen = [options.get("src", fields.source_field), options.get("tgt", fields.target_field)]
+    def _chosen(self, options: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
+        """Name of each field, and where its column is: names of a column and of parts within it; no names: its own value."""
+        fields, names = self._fields, self._schema.names
+        own = (fields.source_field, fields.target_field)
+        if options.keys() & {"src", "tgt"}:
+            chosen = [
+                self._place(options.get(key, name)) for key, name in zip(("src", "tgt"), own, strict=True)
+            ]
         elif (found := sides(names, fields)) is not None:
-            chosen = [names[number] for number in found]
-        elif "translation" in names and pa.types.is_struct(kind := self._schema.field("translation").type):
-            languages = [kind.field(number).name for number in range(kind.num_fields)]
-            if len(languages) == 2:
-                return "translation", [fields.source_field, fields.target_field]
-            chosen = []
+            chosen = [(names[number],) for number in found]
         else:
-            chosen = []
-        if len(chosen) != 2 or not set(chosen) <= set(names):
+            languages = _languages(self._schema)
+            chosen = [(TRANSLATION, language) for language in languages or ()]
+        if len(chosen) != 2 or None in chosen or chosen[0] == chosen[1]:
+            inside = [f"{name}.{part}" for name in names for part in _parts(self._schema.field(name).type)]
             raise ConfigurationError(
-                f"{self._path}: its columns are {', '.join(names)}; add ?src=NAME&tgt=NAME"
+                f"{self._path}: its columns are {', '.join([*names, *inside])}; add ?src=NAME&tgt=NAME"
             )
-        renamed = dict(zip(chosen, (fields.source_field, fields.target_field), strict=True))
-        return None, [renamed.get(name, name) for name in names]
+        places = [place for place in chosen if place]
+        spent = {
+            place[0]
+            for place in places
+            if len(_parts(self._schema.field(place[0]).type)) <= 2 or len(place) == 1
+        }
+        columns = [(name, place) for name, place in zip(own, places, strict=True)]
+        taken = {*own}
+        for name in names:
+            if name not in spent:
+                columns.append((free := free_name(name, taken), (name,)))
+                taken.add(free)
+        if all(len(place) == 2 and parse_tag(place[1]) for place in places):
+            columns += [
+                (name, ("", place[1]))
+                for name, place in zip(LANGUAGES, places, strict=True)
+                if name not in taken
+            ]
+        return columns
+
+    def _place(self, name: str) -> tuple[str, ...] | None:
+        """Where a column or a part of a struct is."""
+        names = self._schema.names
+        if name in names:
+            return (name,)
+        outer, _, inner = name.partition(".")
+        if outer in names and inner in _parts(self._schema.field(outer).type):
+            return outer, inner
+        if TRANSLATION in names:
+            kind = self._schema.field(TRANSLATION).type
+            if name in _parts(kind) or _is_variable(kind):
+                return TRANSLATION, name
+        return None
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next rows; empty at the end."""
@@ -95,10 +150,8 @@ class ParquetSource(FileSource):
         return messages
 
     def _messages(self, batch: Any) -> list[Message]:
-        columns = batch.columns
-        if self._struct is not None:
-            columns = batch.column(self._schema.names.index(self._struct)).flatten()
-        rows = records(self._names, columns)
+        columns = [_column(batch, place) for _, place in self._columns]
+        rows = records([name for name, _ in self._columns], columns)
         if isinstance(rows, list):
             return [Message(value, row, self._path) for row, value in enumerate(rows, self._next)]
         return [
@@ -107,10 +160,64 @@ class ParquetSource(FileSource):
         ]
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; safe to call twice."""
         self._batches = iter(())
-        if hasattr(self, "_file"):
-            self._file.close()
+        self._close()
+
+
+def _close_all(*opened: Any) -> None:
+    for one in opened:
+        one.close()
+
+
+def _seekable(file: io.BufferedReader) -> io.BufferedReader:
+    """The same bytes in a temporary file, which has no name."""
+    kept = tempfile.TemporaryFile()  # noqa: SIM115
+    with file:
+        shutil.copyfileobj(file, kept, 1 << 20)
+    kept.seek(0)
+    return cast(io.BufferedReader, kept)
+
+
+def _parts(kind: Any) -> list[str]:
+    return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
+
+
+def _is_variable(kind: Any) -> bool:
+    """Whether a type is that of a translation into languages that change by the row: two lists, of languages and of texts."""
+    return sorted(_parts(kind)) == ["language", "translation"] and all(
+        pa.types.is_list(kind.field(number).type) or pa.types.is_large_list(kind.field(number).type)
+        for number in range(2)
+    )
+
+
+def _languages(schema: Any) -> list[str] | None:
+    """The two languages of a struct `translation`."""
+    if TRANSLATION not in schema.names:
+        return None
+    parts = _parts(schema.field(TRANSLATION).type)
+    return parts if len(parts) == 2 and not _is_variable(schema.field(TRANSLATION).type) else None
+
+
+def _column(batch: Any, place: tuple[str, ...]) -> Any:
+    """A column of a batch, a part of it, or a constant where the place is ("", text)."""
+    if not place[0]:
+        return pa.repeat(place[1], batch.num_rows)
+    column = batch.column(batch.schema.names.index(place[0]))
+    if len(place) == 1:
+        return column
+    if not _is_variable(column.type):
+        return pc.struct_field(column, place[1])
+    found = [
+        next(
+            (text for tag, text in zip(row["language"], row["translation"], strict=False) if tag == place[1]),
+            None,
+        )
+        if row and row["language"] and row["translation"]
+        else None
+        for row in column.to_pylist()
+    ]
+    return pa.array(found, pa.string())
 
 
 def _bounded(batches: Iterator[Any]) -> Iterator[Any]:

@@ -77,7 +77,7 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path, packing: str) -> Non
     """The end of a compressed file is not the end of the data unless it is whole."""
     path = tmp_path / "stream.jsonl.x"
     path.write_bytes(PACK[packing](b"line\n" * 100)[:-3])
-    with JsonlSource(str(path), RECORD) as source, pytest.raises(DataError, match="damaged or cut off"):
+    with pytest.raises(DataError, match="damaged or cut off"), JsonlSource(str(path), RECORD) as source:
         read_all(source, 1000)
 
 
@@ -88,13 +88,13 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, packing: str) -> None:
     data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
     path = tmp_path / "stream.jsonl"
     path.write_bytes(data)
-    with JsonlSource(str(path), RECORD) as source, pytest.raises(DataError, match="damaged or cut off"):
+    with pytest.raises(DataError, match="damaged or cut off"), JsonlSource(str(path), RECORD) as source:
         read_all(source, 1000)
 
 
 def test_a_long_line_is_cut_and_the_next_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by the longest line that is kept, and what follows it is not lost."""
-    monkeypatch.setattr("connectors.files.jsonl.LONGEST_LINE", 10)
+    monkeypatch.setattr("connectors.files.lines.LONGEST_LINE", 10)
     path = tmp_path / "stream.jsonl"
     path.write_bytes(b"x" * 1000 + b"\n" + b"123456789\n" + b"1234567890\n" + b"y" * 11)
     with JsonlSource(str(path), RECORD) as source:
@@ -113,8 +113,8 @@ def test_lines_are_what_stands_between_newlines(data: bytes, limit: int, longest
     if not lines[-1]:
         lines.pop()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr("connectors.files.jsonl.LONGEST_LINE", longest)
-        patch.setattr("connectors.files.jsonl._BLOCK", block)
+        patch.setattr("connectors.files.lines.LONGEST_LINE", longest)
+        patch.setattr("connectors.files.lines._BLOCK", block)
         path = Path(folder) / "stream.jsonl"
         path.write_bytes(data)
         found: list[Message] = []
@@ -287,11 +287,11 @@ def test_a_package_adds_its_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (site / "csv_pairs.py").write_text(PACKAGE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: csv-pairs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[craft_stream.sources]\ncsv = csv_pairs:CsvSource\nlost = csv_gone:Source\n"
-        "[craft_stream.sinks]\ncsv = csv_pairs:CsvSink\n"
+        "[craft_stream.sources]\nrows = csv_pairs:CsvSource\nlost = csv_gone:Source\n"
+        "[craft_stream.sinks]\nrows = csv_pairs:CsvSink\n"
     )
-    path = str(tmp_path / "pairs.csv")
-    with pytest.raises(ConfigurationError, match='unknown format "csv"'):
+    path = str(tmp_path / "pairs.rows")
+    with pytest.raises(ConfigurationError, match='unknown format "rows"'):
         open_source(path, RECORD)
     monkeypatch.syspath_prepend(str(site))
     values = [b'{"src": "a, \\"b\\"", "tgt": "c"}', b'{"src": "d", "tgt": "e"}', b'{"src": "f", "tgt": "g"}']

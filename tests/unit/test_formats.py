@@ -99,10 +99,11 @@ def test_moses_of_unequal_length(tmp_path: Path) -> None:
     (tmp_path / "c.en").write_text("one\ntwo\nthree\n")
     (tmp_path / "c.fr").write_text("un\n")
     first, *rest = read(tmp_path / "c.en-fr")
-    assert orjson.loads(first.value or b"") == {"src": "one", "tgt": "un"}
+    assert orjson.loads(first.value or b"") == {"src": "one", "tgt": "un", "src_lang": "en", "tgt_lang": "fr"}
     assert [message.problem for message in rest] == ["the target file has no such line"] * 2
 
 
+EN_FR = {"src_lang": "en-GB", "tgt_lang": "fr"}
 TMX = """<?xml version="1.0" encoding="{encoding}"?>
 <!DOCTYPE tmx SYSTEM "tmx14.dtd">
 <tmx version="1.4"><header srclang="en-GB" creationtool="x" creationtoolversion="1" segtype="sentence"
@@ -121,10 +122,17 @@ def test_tmx(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tmx"
     path.write_bytes(TMX.format(encoding=encoding).encode(encoding))
     one, alone, two = read(path)
-    expected = {"id": "1", "src": "caf\u00e9 bold", "tgt": "gras", "score": "0.9", "src_url": "http://x"}
+    expected = {
+        "id": "1",
+        "src": "caf\u00e9 bold",
+        "tgt": "gras",
+        "score": "0.9",
+        "src_url": "http://x",
+        **EN_FR,
+    }
     assert orjson.loads(one.value or b"") == expected
-    assert alone.problem == "a unit with en-gb where en-gb and fr were expected"
-    assert orjson.loads(two.value or b"") == {"src": "two", "tgt": "deux"}
+    assert alone.problem == "a unit with en-GB where en-GB and fr were expected"
+    assert orjson.loads(two.value or b"") == {"src": "two", "tgt": "deux", **EN_FR}
 
 
 def test_tmx_goes_on_behind_damage(tmp_path: Path) -> None:
@@ -180,7 +188,7 @@ def test_parquet_layouts(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"translation": [{"en": "a", "fr": "b"}]}), tmp_path / "t.parquet")
-    assert values(tmp_path / "t.parquet") == [{"src": "a", "tgt": "b"}]
+    assert values(tmp_path / "t.parquet") == [{"src": "a", "tgt": "b", "src_lang": "en", "tgt_lang": "fr"}]
     pq.write_table(pa.table({"en": ["a"], "fr": ["b"], "n": [1]}), tmp_path / "n.parquet")
     assert values(f"{tmp_path}/n.parquet?src=en&tgt=fr") == [{"src": "a", "tgt": "b", "n": 1}]
     with pytest.raises(ConfigurationError, match="en, fr, n"):

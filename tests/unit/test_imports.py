@@ -24,6 +24,7 @@ TABLE = {
     "settings": "errors parameters | pydantic pydantic_settings",
     "codec": "errors | numpy zstandard",
     "ports": "",
+    "language_tags": " | langcodes",
     "text": " | numba numpy",
     "text.languages": "errors text | eldc numpy",
     "reading": "errors ports settings text | numba numpy orjson",
@@ -45,7 +46,7 @@ TABLE = {
     "testing": "errors ports settings | orjson",
     "demo": "connectors.crawl.urls connectors.gettext errors | fastwarc orjson rich",
     "connectors": "errors ports | orjson",
-    "connectors.files": "errors ports settings | orjson pyarrow zstandard",
+    "connectors.files": "errors language_tags ports settings | orjson pyarrow zstandard",
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
     "connectors.kafka": "errors ports settings | kafka numba numpy",
     "connectors.crawl": (

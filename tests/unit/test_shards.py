@@ -209,7 +209,7 @@ def test_trainers_read_the_shards(tmp_path: Path) -> None:
         "rt", encoding="utf-8", errors="surrogateescape"
     ) as file:
         rows = [line.rstrip("\r\n").split("\t") for line in file]
-    assert sorted(rows) == sorted([f"a tab {n} “é”", f"ein Wort {n}"] for n in range(9))
+    assert sorted(rows) == sorted([f"a tab {n} “é”", f"ein\u2028Wort {n}"] for n in range(9))
     expected = sorted((row["src"], row["tgt"], row["score"], row["id"]) for row in map(json.loads, LINES))
     parquet = pq.read_table(tmp_path / "parquet" / "shard-000000.parquet").to_pylist()
     lines = pj.read_json(tmp_path / "jsonl" / "shard-000000.jsonl").to_pylist()

@@ -1,0 +1,194 @@
+"""What packs bytes: gzip, zstd, xz, bzip2 by their first bytes, and a member of a zip archive; all read as streams."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from pathlib import PurePath
+from typing import IO, cast
+
+import zstandard
+
+from craft_stream.errors import ConfigurationError, DataError
+
+ENDINGS = (".gz", ".zst", ".xz", ".bz2")
+_BLOCK = 1 << 17
+# zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
+_ZSTD_BLOCK = 1 << 11
+_LARGEST_WINDOW = 1 << 31  # of `zstd --long=31`; memory is taken as the content fills it
+_SKIPPABLE = tuple(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60))
+_ZSTD = (b"\x28\xb5\x2f\xfd", *_SKIPPABLE)
+_ERRORS = (
+    EOFError, OSError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    zstandard.ZstdError,
+)  # fmt: skip
+# of an archive that holds one corpus: what stands beside it
+_BESIDE = frozenset({"readme", "license", "licence", "copying", "info", "changelog"})
+
+
+def unpacked(path: str, raw: io.BufferedReader, member: str | None = None) -> io.BufferedReader:
+    """A file's bytes, decompressed if its first bytes say that they are compressed.
+
+    Reading raises DataError where the compressed data is damaged or ends too early.
+
+    Args:
+        path: for messages.
+        raw: the file.
+        member: of a zip archive; None: the only one.
+    """
+    raw, head = first_bytes(raw, 6)
+    if head.startswith(b"PK\x03\x04"):
+        return io.BufferedReader(_Checked(path, _member(path, raw, member), raw), _BLOCK)
+    if member is not None:
+        raise ConfigurationError(f"{path}: only a zip archive has members")
+    inner: io.RawIOBase
+    if head.startswith(b"\x1f\x8b\x08"):
+        inner = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
+    elif head.startswith(_ZSTD):
+        inner = _ZstdReader(raw)
+    elif head.startswith(b"\xfd7zXZ\0"):
+        inner = cast(io.RawIOBase, lzma.LZMAFile(raw))  # noqa: SIM115
+    elif head[:3] == b"BZh" and head[3:4].isdigit():
+        inner = cast(io.RawIOBase, bz2.BZ2File(raw))
+    else:
+        return raw
+    return io.BufferedReader(_Checked(path, inner, raw), _BLOCK)
+
+
+def first_bytes(file: io.BufferedReader, count: int) -> tuple[io.BufferedReader, bytes]:
+    """A file from its beginning, and its first bytes; a pipe may give them one by one."""
+    head = file.peek(count)[:count]
+    if len(head) < count:
+        head = file.read(count)
+        file = io.BufferedReader(_Rejoined(head, file), _BLOCK)
+    return file, head
+
+
+class _Rejoined(io.RawIOBase):
+    """What was read of a file, and then the file."""
+
+    def __init__(self, head: bytes, file: io.BufferedReader) -> None:
+        self._head, self._file = head, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        block = self._head[: len(buffer)] or self._file.read1(len(buffer))
+        self._head = self._head[len(block) :]
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def members(path: str) -> list[str]:
+    """Names of the files in a zip archive that may hold pairs.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except _ERRORS as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    return [
+        name
+        for name in names
+        if PurePath(name).stem.lower() not in _BESIDE and not PurePath(name).name.startswith((".", "__"))
+    ]
+
+
+def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase:
+    if not raw.seekable():
+        raise DataError(
+            f"{path} is a zip archive, which cannot be read from a pipe: unzip -p FILE MEMBER | ..."
+        )
+    if name is None:
+        found = members(path)
+        if len(found) != 1:
+            raise ConfigurationError(f"{path} holds {', '.join(found) or 'no file'}: add ?member=NAME")
+        name = found[0]
+    try:
+        return cast(io.RawIOBase, zipfile.ZipFile(raw).open(name))
+    except KeyError:
+        raise ConfigurationError(
+            f"{path} has no member {name}: it holds {', '.join(members(path))}"
+        ) from None
+    except _ERRORS as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+class _ZstdReader(io.RawIOBase):
+    """Decompresses zstd frames and notices a last one that is cut off; zstandard's own reader does not."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._frame = _frame()
+        self._begun = False
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._ready:
+            block = self._raw.read(_ZSTD_BLOCK)
+            if not block:
+                if self._begun and not self._frame.eof:
+                    raise EOFError("the last zstd frame is cut off")
+                return 0
+            self._ready = memoryview(self._decompress(block))
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def _decompress(self, block: bytes) -> bytes:
+        parts = []
+        while block:
+            if self._frame.eof:
+                self._frame = _frame()
+            self._begun = True
+            parts.append(self._frame.decompress(block))
+            block = self._frame.unused_data if self._frame.eof else b""
+        return b"".join(parts)
+
+
+def _frame() -> zstandard.ZstdDecompressionObj:
+    return zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
+
+
+class _Checked(io.RawIOBase):
+    """Turns the errors of a decompressor into ours, and closes the file beneath."""
+
+    def __init__(self, path: str, inner: io.RawIOBase, raw: IO[bytes]) -> None:
+        self._path = path
+        self._inner = inner
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            return self._inner.readinto(buffer) or 0
+        except _ERRORS as error:
+            if "Dictionary mismatch" in str(error):
+                raise DataError(
+                    f"{self._path} was compressed with a dictionary: zstd -dc -D DICTIONARY FILE | ... -"
+                ) from None
+            raise DataError(f"{self._path} is damaged or cut off: {error}") from None
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+            self._raw.close()
+        super().close()
