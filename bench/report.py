@@ -1,4 +1,6 @@
-"""Writes the tables of `docs/benchmarks.md` from the JSON lines of `bench.quality --output`.
+"""Writes the tables of `docs/benchmarks.md` from JSON lines of `bench.quality --output`.
+
+Those of `bench.translation judge --output` fill the table `translation` alone.
 
 `python -m bench.report ROWS.jsonl docs/benchmarks.md`
 
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bench.translation import tables as translation
 
 Row = Mapping[str, Any]
 
@@ -166,10 +170,15 @@ _TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "stages": _stages,
     "scenarios": _scenarios,
     "ablations": _ablations,
+    "translation": translation.tables,
 }
 
 
-def written(frame: str, rows: Iterable[Row], names: Sequence[str] = tuple(_TABLES)) -> str:
+# of `bench.quality`; rows of translation come from a file of their own
+_QUALITY = tuple(name for name in _TABLES if name != "translation")
+
+
+def written(frame: str, rows: Iterable[Row], names: Sequence[str] = _QUALITY) -> str:
     """The frame with the tables of these names made anew from the rows."""
     last = {(row["domain"], row["scenario"], row["method"], _setting(row)): row for row in rows}
     for name in names:
@@ -186,11 +195,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench.report", description=__doc__)
     parser.add_argument("rows", type=Path, help="JSON lines of `bench.quality --output`")
     parser.add_argument("document", type=Path, help="the Markdown file to rewrite in place")
-    parser.add_argument("--only", default=",".join(_TABLES), help="comma-separated tables; the others stay")
+    parser.add_argument(
+        "--only", help="comma-separated tables; the others stay; all of these rows' unless told"
+    )
+    parser.add_argument(
+        "--picture", type=Path, help="an SVG of BLEU over the share of the data, of `judge`'s rows"
+    )
     chosen = parser.parse_args(arguments)
     rows = [json.loads(line) for line in chosen.rows.read_text(encoding="utf-8").splitlines()]
     frame = chosen.document.read_text(encoding="utf-8")
-    chosen.document.write_text(written(frame, rows, chosen.only.split(",")), encoding="utf-8")
+    translated = any(row["scenario"] == "translation" for row in rows)
+    names = chosen.only.split(",") if chosen.only else ["translation"] if translated else _QUALITY
+    chosen.document.write_text(written(frame, rows, names), encoding="utf-8")
+    if chosen.picture:
+        chosen.picture.write_text(translation.picture(rows), encoding="utf-8")
     return 0
 
 

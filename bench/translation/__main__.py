@@ -133,6 +133,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--domain", type=_names, default=None)
     parser.add_argument("--method", type=_names, default=None)
     parser.add_argument("--share", type=_shares, default=None, help="budgets to train on; all unless told")
+    parser.add_argument("--steps", type=float, default=1.0, help="as many times the steps of the form")
     for name in ("workers", "seeds", "threads"):
         parser.add_argument(f"--{name}", type=int, help="another number than the form's")
 
@@ -147,7 +148,9 @@ def _train(chosen: argparse.Namespace) -> int:
 
     form = FORMS[chosen.form or ("gpu" if torch.cuda.is_available() else "small")]
     told = {name: getattr(chosen, name) for name in ("workers", "seeds", "threads")}
-    form = replace(form, **{name: value for name, value in told.items() if value is not None})
+    form = replace(
+        form.scaled(chosen.steps), **{name: value for name, value in told.items() if value is not None}
+    )
     found = prepared.read(chosen.prepared)
     domains = list(dict.fromkeys(one.domain for one in found.selections if one.domain))
     blocks = plan.blocks(found.selections, chosen.mode, chosen.domain or domains, chosen.method, chosen.share)

@@ -12,7 +12,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,12 @@ class Schedule:
     rate: float
     warmup: int
 
+    def scaled(self, factor: float) -> Schedule:
+        """As many times the steps."""
+        return replace(
+            self, steps=max(2, round(factor * self.steps)), warmup=max(1, round(factor * self.warmup))
+        )
+
 
 @dataclass(frozen=True)
 class Form:
@@ -69,6 +75,11 @@ class Form:
     seeds: int
     workers: int
     threads: int
+
+    def scaled(self, factor: float) -> Form:
+        """The same with as many times the steps."""
+        kinds = ("general", "tuned", "scratch")
+        return replace(self, **{kind: getattr(self, kind).scaled(factor) for kind in kinds})
 
     def shape(self, vocabulary: int) -> Shape:
         """The model's sizes."""

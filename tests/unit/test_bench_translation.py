@@ -293,3 +293,39 @@ def test_command_line_knows_variants() -> None:
 
     assert _variant("two-pass=--passes 2 --set 'a=b c'") == ("two-pass", ("--passes", "2", "--set", "a=b c"))
     assert json.dumps(_variant("plain")) == '["plain", []]'
+
+
+def _judged(method: str, bleu: float, budget: float = 0.05, **more: object) -> dict[str, object]:
+    return {
+        "domain": "sea", "scenario": "translation", "method": method, "set": {"mode": "tuned", "budget": budget},
+        "device": "cpu", "parameters": 2_400_000, "steps": 200, "seeds": [bleu], "bleu": bleu, "greedy": bleu,
+        "bits": 5.0, "train_seconds": 10.0, "translate_seconds": 2.0, "news": 1.0, **more,
+    }  # fmt: skip
+
+
+def test_report_fills_its_own_table_and_draws(tmp_path: Path) -> None:
+    """Rows of translation leave the other tables alone, mark what is significant, and become a picture that parses."""
+    from xml.etree import ElementTree
+
+    from bench.report import main
+
+    rows = [
+        _judged("random", 1.0, ours={"sea": [4.0, 0.001]}),
+        _judged("classifier", 4.9, ours={"sea": [0.1, 0.5]}),
+        *(_judged("craft-plus", 5.0), _judged("craft-plus", 3.0, 0.01), _judged("all", 6.0, 1.0)),
+    ]
+    lines, document, picture = (tmp_path / name for name in ("rows.jsonl", "doc.md", "picture.svg"))
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document.write_text(
+        "<!-- bench:quality -->\nkept\n<!-- /bench:quality -->\n<!-- bench:translation --><!-- /bench:translation -->"
+    )
+    assert main([str(lines), str(document), "--picture", str(picture)]) == 0
+    text = document.read_text()
+    assert "kept" in text
+    assert "| random | 1.0 (**+4.0**) |" in text
+    assert "| classifier | 4.9 (+0.1) |" in text
+    assert "The small form on a CPU: 2.4 million parameters, 1 seed(s)" in text
+    assert text.index("| craft-plus | 5.0 |") < text.rindex("| all | 6.0 |")
+    drawn = ElementTree.parse(picture).getroot()  # noqa: S314
+    assert len(drawn.findall(".//{*}polyline")) == 1
+    assert any("all data" in (one.text or "") for one in drawn.iter())
