@@ -4,9 +4,9 @@
     broker.append("crawl.pairs", 0, b'{"src": ..., "tgt": ...}')
     transport = MemoryTransport(broker, settings.kafka, {3: Fault.AMBIGUOUS, 5: Fault.CRASH}, idle=stop.set)
 
-`MemoryTransport` implements `runtime.transport.Transport`. The script says what happens to the n-th commit
+`MemoryTransport` implements `craft_stream.ports.transport.Transport`. The script says what happens to the n-th commit
 (counting from 1, over all transports of a broker): see `Fault`. Transactions are atomic: what is not
-committed is never seen.
+committed is never seen. At least once (`kafka.guarantee`), the worker's records are seen when they are flushed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Fault(Enum):
     CRASH_AFTER = "everything is written, then the worker dies"
     REVOKE = "written; at the next poll every partition is taken away and given back"
     LOST = "nothing is written: the group took every partition away; the next poll gives them back"
+    SCATTERED = (
+        "at least once: the worker dies in a flush, of which only records of the ledger topic are written"
+    )
 
 
 @dataclass
@@ -138,6 +141,7 @@ class MemoryGroup:
         self._all = frozenset(range(self._broker.topics[self._topic]))
         self._owned: frozenset[int] = frozenset()
         self._started: set[int] = set()
+        self._revoked: set[int] = set()  # by this poll: they may be committed until the next one
         self._positions: dict[int, int] = {}
         self._paused: set[int] = set()
         self._changes: list[Change] = []
@@ -145,12 +149,18 @@ class MemoryGroup:
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """See `Group.poll`."""
-        for kind in self.pending:
+        self._revoked = set()
+        kinds, self.pending = (
+            self.pending[:1],
+            self.pending[1:],
+        )  # one a poll: what is revoked is drained before the next
+        for kind in kinds:
             self._changes.append(Change(kind, self._all))
             self._owned = self._all if kind is ChangeKind.ASSIGNED else frozenset()
+            if kind is ChangeKind.REVOKED:
+                self._revoked = set(self._started)
             self._started.clear()
             self._positions.clear()
-        self.pending = []
         if self._broker.done(self._topic):
             self._idle()
         found: list[Message] = []
@@ -190,7 +200,7 @@ class MemoryGroup:
 
     def claim(self, partitions: Iterable[int]) -> Claim:
         """See `Group.claim`."""
-        if not set(partitions) <= self._started:
+        if not set(partitions) <= self._started | self._revoked:
             raise TransactionError("not owned", fenced=True)
         return self
 
@@ -241,7 +251,24 @@ class MemoryOutput:
             self.send(topic, partition, value, key, (*shared, *headers))
 
     def flush(self) -> None:
-        """Nothing to wait for."""
+        """Nothing to wait for; at least once, what was sent is seen from now on."""
+        transport, broker = self._transport, self._transport.broker
+        if not self._faulty or transport.kafka.guarantee == "exactly_once":
+            return
+        ledger = [item for item in self._staged if item[0] == transport.kafka.ledger_topic]
+        if ledger and transport.script.get(broker.commits + 1) is Fault.SCATTERED:
+            del transport.script[broker.commits + 1]
+            self._staged = ledger
+            self._write()
+            raise Crash
+        self._write()
+
+    def _write(self) -> None:
+        with self._transport.broker.lock:
+            for topic, partition, message in self._staged:
+                log = self._transport.broker.log(topic, partition)
+                log.append(message._replace(offset=len(log)))
+            self._staged = []
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`; the script's place."""
@@ -257,11 +284,8 @@ class MemoryOutput:
                 group.pending = [ChangeKind.LOST, ChangeKind.ASSIGNED]
             raise TransactionError("scripted", fenced=fault is not Fault.ABORT)
         with broker.lock:
-            for topic, partition, message in self._staged:
-                log = broker.log(topic, partition)
-                log.append(message._replace(offset=len(log)))
+            self._write()
             broker.committed.update(offsets)
-        self._staged = []
         if fault is Fault.CRASH_AFTER:
             raise Crash
         if fault is Fault.AMBIGUOUS:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 
 from connectors.kafka.clients import consumer
 from craft_stream.encoders import load_encoder
+from craft_stream.ports.messages import Message
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.tokenized import TokenizedPairs
-from craft_stream.writing.decisions import decision_json
+from craft_stream.writing.decisions import decision_lines
 from tests.integration.deployment import Deployment
 
 T = TypeVar("T")
@@ -77,12 +78,15 @@ class Expected:
         found, ends = {}, []
         for partition in range(run.partitions):
             mine = records[partition :: run.partitions]
-            batch = PairBatch.pack([r["src"] for r in mine], [r["tgt"] for r in mine])
-            ledger = Ledger(parameters)
-            decisions = selector.decide(TokenizedPairs.of(batch), ledger, pinned)
-            for row, record in enumerate(mine):
-                line = decision_json(decisions, row, "", record["id"], parameters.digest)
-                found[f"{partition}/{row}"] = json.loads(line)
+            messages = [
+                Message(json.dumps(record).encode(), row, run.settings.kafka.input_topic, partition)
+                for row, record in enumerate(mine)
+            ]
+            chunk, ledger = Chunk.read(messages, run.settings.record), Ledger(parameters)
+            decisions = selector.decide(chunk.pairs, ledger, pinned)
+            lines = decision_lines(chunk, decisions, np.arange(len(mine)), parameters.digest)
+            for row, line in enumerate(lines):
+                found[f"{partition}/{row}"] = {**json.loads(line), "decision_id": ""}
             ends.append(ledger.digest())
         return cls(found, ends)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import DataError, IntegrityError, LogTruncatedError
-from craft_stream.events import Observer, RebalanceKind
+from craft_stream.errors import DataError, IntegrityError, LogTruncatedError, UnavailableError
+from craft_stream.events import Observer, PartitionState, RebalanceKind, TransactionResult
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.transport import Position
+from craft_stream.reading.records import Refusal, examine
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
-from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryTransport
+from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryOutput, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.models import ModelStore
@@ -329,3 +332,102 @@ def test_the_engine_failing_on_a_record_makes_it_a_dead_letter(
     stages = [dict(headers)["craft-error-stage"] for _, _, headers in dead]
     assert stages.count(stage.encode()) == 1
     assert len(decisions) + len(dead) == RECORDS
+
+
+def identities(broker: MemoryBroker, configured: Settings) -> list[tuple[int, int]]:
+    """(partition, offset) of every record that was decided or is a dead letter."""
+    kafka = configured.kafka
+    found = []
+    for message in itertools.chain.from_iterable(
+        broker.log(kafka.decisions_topic, partition) for partition in range(PARTITIONS)
+    ):
+        _, partition, offset = (message.key or b"").decode().split("/")
+        found.append((int(partition), int(offset)))
+    for message in itertools.chain.from_iterable(
+        broker.log(kafka.dead_letter_topic, partition) for partition in range(PARTITIONS)
+    ):
+        headers = dict(message.headers)
+        found.append((int(headers["craft-error-partition"]), int(headers["craft-error-offset"])))
+    return found
+
+
+@pytest.mark.parametrize("fault", [Fault.SCATTERED, Fault.CRASH, Fault.CRASH_AFTER, Fault.ABORT])
+def test_at_least_once_loses_nothing(fault: Fault, model: Model) -> None:
+    """Whatever order brokers write in, a ledger never says more than what is written: each record is told of, perhaps twice."""
+    configured = configuration(kafka__guarantee="at_least_once")
+    broker = filled(configured)
+    run(broker, configured, model, {2: fault, 5: fault})
+    everything = {(n % PARTITIONS, n // PARTITIONS) for n in range(RECORDS)}
+    assert set(identities(broker, configured)) == everything
+
+
+class Transactions(Observer):
+    """Remembers how transactions ended, and the states of partitions."""
+
+    def __init__(self) -> None:
+        self.results: list[TransactionResult] = []
+        self.states: list[tuple[int, PartitionState]] = []
+
+    def transaction(self, result: TransactionResult, seconds: float, records: int, /) -> None:
+        """Keep."""
+        self.results.append(result)
+
+    def partition_state(self, partition: int, state: PartitionState, /) -> None:
+        """Keep."""
+        self.states.append((partition, state))
+
+
+def test_what_is_in_flight_is_committed_before_a_partition_is_given_back(
+    model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions are revoked while transactions are in flight: they drain, and no transaction is lost by that."""
+    flush = MemoryOutput.flush
+
+    def slow(self: MemoryOutput) -> None:
+        time.sleep(0.03)
+        flush(self)
+
+    monkeypatch.setattr(MemoryOutput, "flush", slow)
+    configured = configuration()
+    broker = filled(configured)
+    told = Transactions()
+    run(broker, configured, model, {3: Fault.REVOKE, 6: Fault.REVOKE}, observer=told)
+    assert set(told.results) == {TransactionResult.COMMITTED}
+    assert seen(broker, configured) == undisturbed
+    drained = [(number, state) for number, state in told.states if state is PartitionState.DRAINING]
+    assert len(drained) >= 2
+    for partition in range(PARTITIONS):
+        states = [state for number, state in told.states if number == partition]
+        assert states.index(PartitionState.DRAINING) + 1 == states.index(PartitionState.RELEASED)
+
+
+def test_each_dead_letter_has_an_error_of_its_own(model: Model) -> None:
+    """Broken records of one batch that differ in what is wrong, and where."""
+    broken = [b"broken", b'{"src": 1, "tgt": "x"}', b'{"src": "x"}', b"[]", b'{"src": "a", "tgt": ""}', b"{"]
+    configured = configuration(errors__dead_letter_limit=1.0)
+    broker = filled(configured, broken * 4)
+    run(broker, configured, model)
+    found = []
+    for partition in range(PARTITIONS):
+        for message in broker.log(configured.kafka.dead_letter_topic, partition):
+            headers = dict(message.headers)
+            refusal = examine(message.value, configured.record, "", None)
+            assert isinstance(refusal, Refusal)
+            assert headers["craft-error-class"].decode() == refusal[0]
+            assert headers["craft-error-message"].decode() == refusal[1]
+            found.append(refusal)
+    assert len(found) == 24
+    assert len(set(found)) == len(broken)
+
+
+def test_a_transaction_that_hangs_ends_the_worker(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can come of it any more: the loop, which goes on turning, ends with an error that a supervisor restarts after."""
+    hanging = threading.Event()
+    monkeypatch.setattr(MemoryOutput, "flush", lambda self: hanging.wait(20))
+    monkeypatch.setattr("craft_stream.worker.watchdog.HANG_SECONDS", -19.8)  # of a time-out of 20
+    configured = configuration()
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match="hanging"):
+        run(filled(configured), configured, model)
+    hanging.set()
+    assert time.monotonic() - began < 10
