@@ -122,7 +122,7 @@ class LearnerService:
         looked = published = time.monotonic()
         changed = False
         while not self._stop.is_set():
-            self._take(learner, primer)
+            self._learn_next(learner, primer)
             now = time.monotonic()
             if now - looked >= TARGET_SECONDS:
                 looked = now
@@ -153,7 +153,7 @@ class LearnerService:
             log.info("the target was read again after withdrawals: %d pairs", learner.target_size)
             self._observer.target_reread(learner.target_size)
 
-    def _take(self, learner: Learner, primer: Primer) -> None:
+    def _learn_next(self, learner: Learner, primer: Primer) -> None:
         try:
             partition, batch, accepted = self._batches.get(timeout=0.5)
         except Empty:
