@@ -153,22 +153,28 @@ def twins_in(archive: str) -> tuple[str, str] | None:
     return one, other
 
 
+def written_sides(path: str) -> list[str]:
+    """The two files that are written for a path.
+
+    Raises:
+        ConfigurationError: it tells no two languages.
+    """
+    path, options = split_options(path, (OTHER,))
+    if OTHER in options:
+        return [path, options[OTHER]]
+    ending = PurePath(path).suffix if PurePath(path).suffix in ENDINGS else ""
+    stem = path.removesuffix(ending)
+    languages = languages_of(stem.rpartition(".")[2])
+    if languages is None:
+        raise ConfigurationError(f"{path}: a name that ends in two languages was expected, such as out.en-fr")
+    return [f"{stem}.{language}{ending}" for language in languages]
+
+
 class MosesSink(FileSink):
     """Writes records as lines of two files: `out.en-fr` makes `out.en-fr.en` and `out.en-fr.fr`, `A?with=B` these two."""
 
     def __init__(self, path: str) -> None:
-        path, options = split_options(path, (OTHER,))
-        if OTHER in options:
-            names = (path, options[OTHER])
-        else:
-            ending = PurePath(path).suffix if PurePath(path).suffix in ENDINGS else ""
-            stem = path.removesuffix(ending)
-            languages = languages_of(stem.rpartition(".")[2])
-            if languages is None:
-                raise ConfigurationError(
-                    f"{path}: a name that ends in two languages was expected, such as out.en-fr"
-                )
-            names = (f"{stem}.{languages[0]}{ending}", f"{stem}.{languages[1]}{ending}")
+        names = written_sides(path)
         super().__init__(names[0])
         self._other = OutputFile(names[1])
         default = RecordSettings()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from connectors.files.open import STANDARD
+from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
 from craft_stream.errors import ConfigurationError
@@ -70,7 +71,7 @@ def crawl(
     Exit codes: 0; 2 usage or configuration; 1 unreadable input; 75 brokers out of reach.
     """
     try:
-        from connectors.crawl.job import Crawl
+        from connectors.crawl.job import Crawl, warc_files
         from connectors.crawl.store import Store
         from connectors.crawl.takedown import Takedown
         from connectors.crawl.warc import WarcStream
@@ -83,6 +84,11 @@ def crawl(
     if (topic is None) == (output is None):
         raise ConfigurationError("give --topic TOPIC or --output FILE, one of them")
     stop = stop_event()
+    reads = [str(path) for place in warc if place != STANDARD for path in warc_files(Path(place))]
+    mark = None if output in (None, STANDARD) else f"{output}.batch"
+    protect_inputs(
+        [output, mark, str(store)], [*reads, str(takedown) if takedown else None], settings, config
+    )
     inputs = [
         WarcStream(sys.stdin.buffer, max_bytes=max_page_bytes) if path == STANDARD else Path(path)
         for path in warc

@@ -1,14 +1,18 @@
-"""Files as one log: chunks of records out of many paths."""
+"""Files as one log: chunks of records out of many paths; and which files a command reads and writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from connectors.files import open_source
+from connectors.files import open_source, with_format
+from connectors.files.moses import pair_of
+from connectors.files.places import refuse_overwriting
+from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.ledger import EPOCH
-from craft_stream.settings import RecordSettings
+from craft_stream.settings import RecordSettings, Settings
 
 
 def read_chunks(paths: Iterable[str], fields: RecordSettings) -> Iterator[Chunk]:
@@ -37,3 +41,42 @@ def read_messages(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequ
             source.close()
     if run:
         yield run
+
+
+def named_paths(
+    option: str,
+    paths: Sequence[str] | None,
+    sources: Sequence[str] | None,
+    targets: Sequence[str] | None,
+    format_: str | None,
+) -> list[str]:
+    """Paths that a command was given, each with its format, and its pairs of files.
+
+    Args:
+        option: `--input` or `--output`, for messages.
+        paths: its values.
+        sources, targets: those of `--input-source` and `--input-target`, in the same order.
+        format_: that of `--input-format`; None: names tell it.
+
+    Raises:
+        ConfigurationError: nothing was given, or one file of a pair is missing.
+    """
+    if len(sources or ()) != len(targets or ()):
+        raise ConfigurationError(f"{option}-source and {option}-target belong together: give as many of each")
+    found = [with_format(path, format_) for path in paths or ()]
+    found += [pair_of(*pair) for pair in zip(sources or (), targets or (), strict=True)]
+    if not found:
+        raise ConfigurationError(f"give {option} FILE, or {option}-source FILE and {option}-target FILE")
+    return found
+
+
+def protect_inputs(
+    written: Iterable[str | None], read: Iterable[str | None], settings: Settings, config: Path | None
+) -> None:
+    """Refuse, before anything is read, outputs that are files which are read, lists and configuration among them.
+
+    Raises:
+        ConfigurationError: naming both files.
+    """
+    listed = (*settings.selection.decontaminate, *settings.selection.takedown)
+    refuse_overwriting(written, [*read, *listed, str(config) if config else None])

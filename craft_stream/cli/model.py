@@ -12,6 +12,7 @@ import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
@@ -88,7 +89,9 @@ def save(
     overrides: Overrides = None,
 ) -> None:
     """Write a version to a file, for `craft-stream select --model` and `run --model`."""
-    with _store(load_settings(config, overrides)) as store:
+    settings = load_settings(config, overrides)
+    protect_inputs([str(file)], [], settings, config)
+    with _store(settings) as store:
         _known(store, version)
         file.write_bytes(store.load(version).encode())
     print(f"wrote model {version} to {file}")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from connectors.files import open_sink
-from connectors.files.open import STANDARD, OutputFile
-from craft_stream.errors import ConfigurationError
+from connectors.files.open import OutputFile
 from craft_stream.ports.files import Sink
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
@@ -32,7 +29,7 @@ class Outputs:
         model: gets the last version; None: it is not kept.
 
     Raises:
-        ConfigurationError: two of them are the same file, or one cannot be written.
+        ConfigurationError: one cannot be written.
     """
 
     def __init__(
@@ -43,7 +40,6 @@ class Outputs:
         decisions: str | None = None,
         model: str | None = None,
     ) -> None:
-        _distinct([accepted, rejected, decisions, model])
         self._parameters = parameters
         with ExitStack() as opened:
             self._rejected = _open(rejected, opened)
@@ -87,12 +83,6 @@ def _leaving(sink: Sink) -> Any:
             sink.close()
 
     return leave
-
-
-def _distinct(paths: Iterable[str | None]) -> None:
-    places = [path if path == STANDARD else str(Path(path).resolve()) for path in paths if path]
-    if len(set(places)) < len(places):
-        raise ConfigurationError("two outputs are the same file")
 
 
 def _refusals(chunk: Chunk, decisions: Decisions) -> list[bytes]:

@@ -13,6 +13,7 @@ import typer
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.audit import To, parse_offsets
 from craft_stream.cli.engine import load_engine, load_model
+from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.recomputation import Recomputation, changed, look
@@ -47,6 +48,8 @@ def replay(
     written to any topic.
     """
     before, after = load_settings(config, None), load_settings(config, overrides)
+    for settings in (before, after):
+        protect_inputs([str(output) if output else None], [str(model) if model else None], settings, config)
     lists = read_lists(before), read_lists(after)
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]

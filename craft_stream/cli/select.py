@@ -15,8 +15,9 @@ import typer.core
 from numpy.typing import NDArray
 
 from connectors.files.open import STANDARD
+from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
-from craft_stream.cli.files import read_chunks, read_messages
+from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -61,11 +62,33 @@ app = typer.Typer(add_completion=False)
 )
 def select(
     inputs: Annotated[
-        list[str], typer.Option("--input", metavar="FILE...", help="The stream; `-` is standard input.")
-    ],
-    output: Annotated[str, typer.Option(metavar="FILE", help="Accepted records, unchanged and in order.")],
+        list[str] | None,
+        typer.Option("--input", metavar="FILE...", help="The stream; `-` is standard input."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Accepted records, unchanged and in order.")
+    ] = None,
     target: Annotated[
         list[str] | None, typer.Option(metavar="FILE...", help="Pairs that describe the domain.")
+    ] = None,
+    input_source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE...", help="A stream of two files: the source's lines, and"),
+    ] = None,
+    input_target: Annotated[
+        list[str] | None, typer.Option(metavar="FILE...", help="its target's; instead of --input.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of --input, where names do not tell it: tsv, tmx, ...")
+    ] = None,
+    output_source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Accepted pairs as two files: the source's lines, and")
+    ] = None,
+    output_target: Annotated[
+        str | None, typer.Option(metavar="FILE", help="the target's; instead of --output.")
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of --output, where its name does not tell it.")
     ] = None,
     rejected: Annotated[
         str | None,
@@ -95,24 +118,32 @@ def select(
 ) -> None:
     """Select from files into files.
 
-    Formats are told by the files' names: .jsonl (also compressed as .gz or .zst, and on standard input), and
-    those of other connectors. Exit codes: 0; 2 usage or configuration; 1 unreadable input, or more
-    undecidable records than errors.dead_letter_limit allows (the outputs are written all the same).
+    Formats are told by the files' names, compressed or not, or by --input-format: JSON lines (also where nothing
+    tells a format), TSV, CSV, TMX, Parquet, Moses, and those of other packages. Exit codes: 0; 2 usage or
+    configuration; 1 unreadable input, or more undecidable records than errors.dead_letter_limit allows (the outputs
+    are written all the same).
     """
     if not target and not model:
         raise ConfigurationError("nothing says what to select: give --target FILE, or --model FILE")
     settings = load_settings(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
-    settings = _paced(settings, inputs, length, rate_given=budget_rate is not None)
+    stream = named_paths("--input", inputs, input_source, input_target, input_format)
+    one, source, side = ([name] if name else None for name in (output, output_source, output_target))
+    accepted, *more = named_paths("--output", one, source, side, output_format)
+    if more:
+        raise ConfigurationError("give --output, or --output-source and --output-target, not both")
+    read = [*stream, *(target or ()), str(model) if model else None]
+    protect_inputs([accepted, rejected, decisions, save_model], read, settings, config)
+    settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
     keep_memory()
     session = _open_session(settings, load_model(model, settings.parameters().learning) if model else None)
     if model is None:
         _read_target(session, target or [], settings.record)
-    outputs = Outputs(session.ledger.parameters.digest, output, rejected, decisions, save_model)
+    outputs = Outputs(session.ledger.parameters.digest, accepted, rejected, decisions, save_model)
     lighten()
-    summary = _decide(session, inputs, settings, outputs)
-    summary.print(as_json, to_stderr=STANDARD in (output, rejected, decisions))
+    summary = _decide(session, stream, settings, outputs)
+    summary.print(as_json, to_stderr=STANDARD in (accepted.partition("?")[0], rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 
 
@@ -160,9 +191,9 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
     if count is None or (rate_given and length is None):
         return settings
     if length is None:
-        if STANDARD in inputs:
+        if pipe := next(filter(is_pipe, inputs), None):
             raise ConfigurationError(
-                "--budget-count on standard input needs --length or --budget-rate: its length is not known"
+                f"--budget-count on {pipe}, which can be read once only, needs --length or --budget-rate"
             )
         length = sum(len(run) for run in read_messages(inputs, settings.record))
     budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})

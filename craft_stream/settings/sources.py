@@ -20,7 +20,7 @@ NESTING = "__"
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as nested tables."""
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
