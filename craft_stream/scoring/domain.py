@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from craft_stream.text.ngrams import NGrams
 
 LENGTH_POWER = 0.3
-# Of the target's own pairs, those below `DomainModel.tail`.
-TAIL_QUANTILE = 0.8
+# Shares of the target's own pairs above and below `DomainModel.tail`: what is above looks like the target.
+TARGET_TAIL = 0.2
+TAIL_QUANTILE = 1 - TARGET_TAIL
 
 
 @dataclass(frozen=True, slots=True)

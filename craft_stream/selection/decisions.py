@@ -10,19 +10,23 @@ from numpy.typing import NDArray
 
 
 class Reason(IntEnum):
-    """Why a pair was accepted or rejected; a closed list. The number is what the ledger stores."""
+    """Why a pair was accepted or rejected; a closed list. The number is what the ledger stores.
+
+    `UNFAMILIAR_TEXT`: its words or characters are not those of the target's languages (a part of P(clean)).
+    `OTHER_LANGUAGE`: the identifier of languages says so.
+    """
 
     ACCEPTED = 0
     OFF_DOMAIN = 1
     MISALIGNED = 2
     COPY = 3
-    WRONG_LANGUAGE = 4
+    UNFAMILIAR_TEXT = 4
     GARBLED = 5
     DUPLICATE = 6
     NEAR_DUPLICATE = 7
     OVER_BUDGET = 8
     LISTED = 9
-    LANGUAGE = 10
+    OTHER_LANGUAGE = 10
 
     @property
     def label(self) -> str:
@@ -42,7 +46,7 @@ class Decisions:
         cluster: int16 [n], nearest centroid of the target; -1 (`scoring.embedding.NO_CLUSTER`) where no embedding counted.
         domain: float32 [n], the standardised domain score, a part of `score`.
         quality: float32 [n], log P(clean), a part of `score`; NaN where the pair did not pass the gate.
-        quota: float32 [n], the dual of the pair's cluster, a part of `score`.
+        dual: float32 [n], of the pair's cluster, a part of `score`.
         model_version: int64 [n], the Model that scored each pair.
     """
 
@@ -53,7 +57,7 @@ class Decisions:
     cluster: NDArray[np.int16]
     domain: NDArray[np.float32]
     quality: NDArray[np.float32]
-    quota: NDArray[np.float32]
+    dual: NDArray[np.float32]
     model_version: NDArray[np.int64]
 
     def __len__(self) -> int:

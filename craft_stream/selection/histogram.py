@@ -32,7 +32,7 @@ def decay(histogram: NDArray[np.float64], keep: float) -> None:
     histogram[:] = np.floor(histogram * (keep * UNITS)) / UNITS
 
 
-def settle(histogram: NDArray[np.float64]) -> None:
+def round_to_units(histogram: NDArray[np.float64]) -> None:
     """Round to units."""
     histogram[:] = np.rint(histogram * UNITS) / UNITS
 

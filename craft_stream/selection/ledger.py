@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
+from craft_stream.parameters import Parameters
+from craft_stream.scoring.domain import TARGET_TAIL
 from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
-from craft_stream.selection.decisions import Reason
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.divergence import divergence
+from craft_stream.selection.generation import Likeness
+from craft_stream.selection.methods import Method, known_to, method_of
 from craft_stream.selection.pacing import burst, duals, spending, tail_forgetting, tail_horizon, wanted_share
 from craft_stream.selection.state import LedgerState
 
@@ -20,45 +26,36 @@ EPOCH = 1024
 _PRIOR_PAIRS = 8192.0
 # Pairs of the stream that a Model must be calibrated on before its share of pairs like the target counts.
 _LEAST_CALIBRATION = 512
+# What an epoch forgets of a distribution at most.
+_MOST_FORGOTTEN = 0.5
 
 
 class Ledger(LedgerState):
-    """State of one partition, and what happens to it."""
+    """State of one partition, and what happens to it.
+
+    Attributes:
+        selection: the parameters that its method knows, see `methods.known_to`.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__(parameters)
+        self.selection = known_to(parameters.selection)
 
     @property
-    def seen(self) -> int:
-        """Pairs decided."""
-        return self._get("seen")
+    def method(self) -> Method:
+        """With the Model in force.
+
+        Raises:
+            IntegrityError: there is none.
+        """
+        if self.model is None:
+            raise IntegrityError("the ledger has no model in force: bind it, or begin an epoch")
+        return method_of(self.selection, self.model)
 
     @property
-    def accepted(self) -> int:
-        """Pairs accepted."""
-        return self._get("accepted")
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch in force; -1 before the first."""
-        return self._get("epoch")
-
-    @property
-    def gate(self) -> float:
-        """Domain score plus dual that a candidate needs in this epoch."""
-        return self._float("gate")
-
-    @property
-    def threshold(self) -> float:
-        """Score that an accepted pair needs in this epoch."""
-        return self._float("threshold")
-
-    @property
-    def unspendable(self) -> float:
-        """Pairs of the budget that were not spent because the stream did not hold them."""
-        return self._float("unspendable")
-
-    @property
-    def spending(self) -> float:
-        """Part of the budget that the stream can bear in this epoch, between 0 and 1."""
-        return self._float("spending")
+    def likeness(self) -> Likeness:
+        """What it takes for a duplicate."""
+        return Likeness(self.selection.duplicates, self.selection.near_duplicate)
 
     @property
     def domain_share(self) -> float | None:
@@ -66,226 +63,165 @@ class Ledger(LedgerState):
 
         Pairs above the target's own upper fifth, times five. Of streams without the domain some .15 % look so.
         """
-        mass = self._float("tail_mass")
-        return self._float("tail") / mass / 0.2 if mass > 0 else None
+        return self.tail / self.tail_mass / TARGET_TAIL if self.tail_mass > 0 else None
 
     def allowance(self) -> float:
         """A(t): pairs that may have been accepted by now, in expectation."""
         return float(self._allowances(np.zeros(1, np.int64))[0])
 
-    def room(self, arrivals: int) -> int:
-        """Pairs that may be accepted when `arrivals` more have come, the burst included."""
-        return int(self.rooms(np.array([arrivals]))[0])
-
     def rooms(self, arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The same for several numbers of arrivals, int64 [n]."""
-        limits = np.floor(self._allowances(arrivals) + burst(self.parameters.selection))
+        """Pairs that may be accepted when so many more have come, the burst included; int64 [n]."""
+        limits = np.floor(self._allowances(arrivals) + burst(self.selection))
         return limits.astype(np.int64) - np.int64(self.accepted)
 
     def _allowances(self, arrivals: NDArray[np.int64]) -> NDArray[np.float64]:
-        each = self.parameters.selection.rate * self._float("spending")
-        return self._float("allowance") + each * (self._get("epoch_seen") + arrivals).astype(np.float64)
+        each = self.selection.rate * self.spending
+        return self.epoch_allowance + each * (self.epoch_seen + arrivals).astype(np.float64)
+
+    def dual(self, cluster: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Nu of the clusters, float32 [n]; 0 for `NO_CLUSTER`."""
+        return np.where(cluster == NO_CLUSTER, np.float32(0), self.duals.astype(np.float32)[cluster])
 
     # What happens to it, in log order.
 
     def begin_epoch(self, epoch: int, model: Model) -> None:
         """Enter an epoch with `model` in force: thresholds and duals are fixed from what came before."""
-        selection = self.parameters.selection
-        allowance = self.allowance()
-        shortfall = selection.rate * (1 - self._float("spending")) * self._get("epoch_seen")
+        selection, allowance = self.selection, self.allowance()
         # A debt beyond two windows is given up: those pairs never came, and paying it back later would buy junk.
         most = self.accepted + 2 * selection.rate * selection.window + selection.burst
-        self._floats_at("unspendable", self.unspendable + shortfall + max(allowance - most, 0.0))
-        self._floats_at("allowance", min(allowance, most))
-        self._set("epoch_seen", 0)
-        self._set("epoch", epoch)
-        self._decay()
+        self.unspendable = self.unspendable + self._shortfall + max(allowance - most, 0.0)
+        self.epoch_allowance = min(allowance, most)
+        self.epoch_seen = 0
+        self.epoch = epoch
+        self._forget()
         if self.model is None or (model.version, model.digest) != (self.model.version, self.model.digest):
             self._adopt(model)
         self._pace(model)
 
-    def _decay(self) -> None:
-        selection = self.parameters.selection
-        keep = 1 - min(EPOCH / selection.window, 0.5)
-        for array, mass in ((self._gate_scores, "gate_mass"), (self._scores, "score_mass")):
-            histogram.decay(array, keep)
-            self._floats_at(mass, self._float(mass) * keep)
-        keep = 1 - min(EPOCH / tail_horizon(selection.rate), 0.5)
-        self._floats_at("tail", self._float("tail") * keep)
-        self._floats_at("tail_mass", self._float("tail_mass") * keep)
-        forget = tail_forgetting(selection.rate) ** EPOCH
-        self._floats_at("largest_share", self._float("largest_share") * forget)
+    @property
+    def _shortfall(self) -> float:
+        """Pairs of this epoch's budget that the stream cannot bear."""
+        return self.selection.rate * (1 - self.spending) * self.epoch_seen
+
+    def _forget(self) -> None:
+        keep = 1 - min(EPOCH / self.selection.window, _MOST_FORGOTTEN)
+        histogram.decay(self.gate_histogram, keep)
+        histogram.decay(self.score_histogram, keep)
+        self.gate_mass *= keep
+        self.score_mass *= keep
+        keep = 1 - min(EPOCH / tail_horizon(self.selection.rate), _MOST_FORGOTTEN)
+        self.tail *= keep
+        self.tail_mass *= keep
+        self.largest_share *= tail_forgetting(self.selection.rate) ** EPOCH
 
     def _adopt(self, model: Model) -> None:
-        """Put a Model in force: what is remembered of scores is replaced by the Model's own of the same mass."""
-        selection = self.parameters.selection
+        """Put a Model in force."""
         if model.clusters > self._clusters:
             raise IntegrityError(
                 f"model {model.version} has {model.clusters} clusters, more than learner.clusters = {self._clusters}"
             )
-        first = self.model_version == 0
-        if model.clustering != self._get("clustering") or first:
-            self._set("clustering", model.clustering)
-            self._floats_at("clustering_allowance", self.allowance())
+        if model.clustering != self.clustering or not self.model_version:
+            self.clustering = model.clustering
+            self.clustering_allowance = self.allowance()
             self.accepted_by_cluster[:] = 0
         before = self.model
         if before is None or before.target_version != model.target_version or not _calibrated(before):
             known = _calibrated(model)
-            horizon = float(tail_horizon(selection.rate)) if known else 0.0
-            self._floats_at("largest_share", model.domain.tail_share if known else 0.0)
-            self._floats_at("tail_mass", horizon)
-            self._floats_at("tail", model.domain.tail_share * 0.2 * horizon)
+            self.largest_share = model.domain.tail_share if known else 0.0
+            self.tail_mass = float(tail_horizon(self.selection.rate)) if known else 0.0
+            self.tail = model.domain.tail_share * TARGET_TAIL * self.tail_mass
         self.model = model
-        self._set("model_version", model.version)
+        self.model_version = model.version
         self._set_duals(model)
-        sample = model.calibration
-        if not len(sample.domain):
-            return
-        mass = max(self._float("gate_mass"), _PRIOR_PAIRS)
-        each = mass / len(sample.domain)
-        weights = sample.weight
-        if selection.method == "craft":  # it looks at embeddings alone
-            sample = sample.embedded
-            gate_weights = weights = sample.weight
-        else:
-            gate_weights = np.ones_like(weights)
-        gate_scores = self.gate_scores(sample.domain, sample.distance, sample.cluster, model)
-        self._gate_scores[:] = 0
-        _add_weighted(self._gate_scores, gate_scores, gate_weights, each)
-        histogram.settle(self._gate_scores)
-        self._floats_at("gate_mass", mass)
+        if len(model.calibration.domain):
+            self._expect(max(self.gate_mass, _PRIOR_PAIRS), len(model.calibration.domain))
+
+    def _expect(self, mass: float, pairs: int) -> None:
+        """Replace what is remembered of scores by the Model's sample of so many pairs, with that mass."""
+        sample, gate_weights = self.method.expected()
+        each = mass / pairs
+        dual = self.dual(sample.cluster)
+        gate_scores = self.method.gate_scores(sample.domain, sample.distance, sample.cluster, dual)
+        _refill(self.gate_histogram, gate_scores, gate_weights, each)
+        self.gate_mass = self.score_mass = mass
         self._set_gate()
-        passed = (gate_scores >= self.gate) & (sample.quality >= selection.quality_floor) & (weights > 0)
-        if selection.method == "craft":
-            passed[:] = True
-        scores = self.scores(gate_scores[passed], sample.quality[passed], sample.cluster[passed], model)
-        self._scores[:] = 0
-        _add_weighted(self._scores, scores, weights[passed], each)
-        histogram.settle(self._scores)
-        self._floats_at("score_mass", mass)
-
-    def gate_scores(
-        self,
-        domain: NDArray[np.float32],
-        distance: NDArray[np.float32],
-        cluster: NDArray[np.int16],
-        model: Model,
-    ) -> NDArray[np.float32]:
-        """What the gate looks at, float32 [n]: the domain score (method "craft": the distance) plus the cluster's dual.
-
-        With a cascade the domain score alone: the cluster is not known before the gate.
-        """
-        selection = self.parameters.selection
-        base = (
-            np.float32(selection.domain_weight) * domain
-            if selection.method == "craft-plus"
-            else model.calibration.standardised(distance, cluster, model.clusters)
-        )
-        return base + self.help(cluster) if self._quota_at_gate(model) else base
-
-    def scores(
-        self,
-        gate_scores: NDArray[np.float32],
-        quality: NDArray[np.float32],
-        cluster: NDArray[np.int16],
-        model: Model,
-    ) -> NDArray[np.float32]:
-        """What is compared with the threshold, float32 [n]."""
-        selection = self.parameters.selection
-        if selection.method == "craft":
-            return gate_scores
-        base = gate_scores if self._quota_at_gate(model) else gate_scores + self.help(cluster)
-        return base + np.float32(selection.quality_weight) * quality
-
-    def help(self, cluster: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Nu of the clusters, float32 [n]; 0 for `NO_CLUSTER`."""
-        return np.where(cluster == NO_CLUSTER, np.float32(0), self.duals.astype(np.float32)[cluster])
-
-    def _quota_at_gate(self, model: Model) -> bool:
-        return not model.translation.cascade or self.parameters.selection.method == "craft"
+        able = (gate_scores >= self.gate) & (sample.quality >= self.selection.quality_floor)
+        able &= sample.weight > 0
+        scores = self.method.scores(gate_scores, sample.quality, dual)
+        _refill(self.score_histogram, scores[able], sample.weight[able], each)
 
     def _set_duals(self, model: Model) -> None:
-        since = self.allowance() - self._float("clustering_allowance")
-        count = model.clusters
+        since = self.allowance() - self.clustering_allowance
+        accepted = self.accepted_by_cluster[: model.clusters]
         self.duals[:] = 0
-        self.duals[:count] = duals(
-            self.parameters.selection, model.shares, self.accepted_by_cluster[:count], since
-        )
+        self.duals[: model.clusters] = duals(self.selection, model.shares, accepted, since)
 
     def _set_gate(self) -> None:
-        selection = self.parameters.selection
-        gated = selection.method == "craft-plus" and selection.domain_weight > 0
-        share = min(selection.gate * selection.rate, 1.0) if gated else 1.0
-        gate = -np.inf
+        selection = self.selection
+        share = min(selection.gate * selection.rate, 1.0) if selection.domain_weight > 0 else 1.0
+        self.gate = -np.inf
         if share < 1:
-            gate = histogram.upper_quantile(self._gate_scores, share * self._float("gate_mass"))
-        self._floats_at("gate", gate)
+            self.gate = histogram.upper_quantile(self.gate_histogram, share * self.gate_mass)
 
     def _pace(self, model: Model) -> None:
-        selection = self.parameters.selection
         share = 1.0
-        if self._float("tail_mass") > 0 and _calibrated(model):
-            share = self._float("tail") / self._float("tail_mass") / 0.2
-        largest = max(self._float("largest_share"), share) if _calibrated(model) else 0.0
-        self._floats_at("largest_share", largest)
-        self._floats_at("spending", spending(selection, share, self._float("largest_share")))
+        if _calibrated(model):
+            share = 1.0 if self.domain_share is None else self.domain_share
+        self.largest_share = max(self.largest_share, share) if _calibrated(model) else 0.0
+        self.spending = spending(self.selection, share, self.largest_share)
         self._set_duals(model)
         self._set_gate()
-        wanted = wanted_share(selection, self._float("allowance") - self.accepted, self.seen)
-        self._floats_at(
-            "threshold", histogram.upper_quantile(self._scores, wanted * self._float("score_mass"))
-        )
+        wanted = wanted_share(self.selection, self.epoch_allowance - self.accepted, self.seen)
+        self.threshold = histogram.upper_quantile(self.score_histogram, wanted * self.score_mass)
 
-    def record(
-        self,
-        gate_scores: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        tail: int,
-        reasons: NDArray[np.uint8],
-        clusters: NDArray[np.int16],
-        last_offset: int,
-    ) -> None:
+    def record(self, decisions: Decisions, gate_scores: NDArray[np.float32], tail: int) -> None:
         """Note a run of decisions inside the epoch.
 
         Args:
-            gate_scores: float32 [n], of all pairs.
-            scores: float32 [m], of those that could have been accepted.
+            decisions: one or more.
+            gate_scores: float32 [n], of their pairs.
             tail: how many look like the target by the uncorrected domain score.
-            reasons: uint8 [n].
-            clusters: int16 [accepted], of the accepted.
-            last_offset: of the last pair.
         """
-        n = len(gate_scores)
-        histogram.add(self._gate_scores, gate_scores, 1.0)
-        histogram.add(self._scores, scores, 1.0)
-        for name, amount in (("gate_mass", n), ("score_mass", n), ("tail_mass", n), ("tail", tail)):
-            self._floats_at(name, self._float(name) + amount)
-        np.add.at(self.accepted_by_cluster, clusters, 1.0)
+        n, reasons = len(decisions), decisions.reason
+        able = (reasons == Reason.ACCEPTED) | (reasons == Reason.OVER_BUDGET)
+        histogram.add(self.gate_histogram, gate_scores, 1.0)
+        # Duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent.
+        histogram.add(self.score_histogram, decisions.score[able], 1.0)
+        self.gate_mass += n
+        self.score_mass += n
+        self.tail_mass += n
+        self.tail += tail
+        np.add.at(self.accepted_by_cluster, decisions.cluster[decisions.accepted], 1.0)
         self.reasons[:] += np.bincount(reasons, minlength=len(Reason))
-        self._set("accepted", self.accepted + len(clusters))
-        self._set("seen", self.seen + n)
-        self._set("epoch_seen", self._get("epoch_seen") + n)
-        self._set("next_offset", last_offset + 1)
+        self.accepted += int(decisions.accepted.sum())
+        self.seen += n
+        self.epoch_seen += n
+        self.next_offset = int(decisions.positions[-1]) + 1
 
     def skip(self, offset: int) -> None:
         """A record that was not decided (a dead letter): the next offset moves past it, nothing else does."""
         if offset < self.next_offset:
             raise ValueError(f"offset {offset} is before the next offset {self.next_offset}")
-        self._set("next_offset", offset + 1)
+        self.next_offset = offset + 1
+
+    def preview(self, model: Model) -> Self:
+        """The ledger as the next pair meets it, to be asked and not changed; in its epoch, with `model` if one begins."""
+        epoch = self.next_offset // EPOCH
+        if epoch == self.epoch:
+            return self
+        ahead = copy.copy(self)  # the pairs that are remembered are shared
+        ahead.integers, ahead.floats = self.integers.copy(), self.floats.copy()
+        ahead.begin_epoch(epoch, model)
+        return ahead
 
     # What it says.
 
     def divergence(self) -> float:
-        """KL(target || accepted) over the clusters, in nats, since the clustering began; infinity before the first."""
+        """KL(target || accepted) in nats, since the clustering began; infinity before the first."""
         if self.model is None:
             return float("inf")
-        shares = self.model.shares
-        accepted = self.accepted_by_cluster[: len(shares)]
-        if not accepted.sum():
-            return float("inf")
-        found = (accepted / accepted.sum() + 1e-6) / (1 + 1e-6 * len(shares))
-        held = shares > 0
-        return float((shares[held] * np.log(shares[held] / found[held])).sum())
+        accepted = self.accepted_by_cluster[: self.model.clusters]
+        return divergence(self.model.shares, accepted) if accepted.any() else float("inf")
 
     def summary(self) -> dict[str, Any]:
         """What an operator wants to know, as JSON values."""
@@ -303,8 +239,7 @@ class Ledger(LedgerState):
             "kl_bound": -float(np.log1p(-min(self.parameters.selection.relaxation, 1 - 1e-9))),
             "allowance": self.allowance(),
             "spending": self.spending,
-            "unspendable": self.unspendable
-            + self.parameters.selection.rate * (1 - self.spending) * self._get("epoch_seen"),
+            "unspendable": self.unspendable + self._shortfall,
             "domain_share": self.domain_share,
             "threshold": self.threshold,
             "gate": self.gate,
@@ -313,12 +248,14 @@ class Ledger(LedgerState):
         }
 
 
-def _add_weighted(
+def _refill(
     counts: NDArray[np.float64], scores: NDArray[np.float32], weights: NDArray[np.float32], mass: float
 ) -> None:
-    """Add `mass` times its weight at each score; there are few weights."""
+    """Replace a histogram by `mass` times its weight at each score; there are few weights."""
+    counts[:] = 0
     for weight in np.unique(weights):
         histogram.add(counts, scores[weights == weight], mass * float(weight))
+    histogram.round_to_units(counts)
 
 
 def _calibrated(model: Model) -> bool:

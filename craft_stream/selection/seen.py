@@ -10,7 +10,7 @@ size and 2 size accepted pairs are remembered (reach in pairs of the stream: tha
 for an exact duplicate with probability size x 2^-64, one of the very same bigrams with 2^-16 (it is a near one in any case);
 for a near one if it is as similar as the estimate's error allows.
 
-How pairs are stored is `pages`' business; which are remembered does not depend on it.
+How pairs are stored is `segments`' business; which are remembered does not depend on it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.generation import NO_INDEX, UNIT, Generation, admit
-from craft_stream.selection.segments import LEAST, MOST, SKETCH, Segment
-from craft_stream.selection.sketches import pair_key, sketch
+from craft_stream.selection.generation import EMPTY, UNIT, Generation, Index, Likeness, Words, admit
+from craft_stream.selection.segments import LEAST, MOST, Segment
 from craft_stream.text.hashing import chain
-from craft_stream.text.tokens import Tokens
+from craft_stream.text.tokenized import TokenizedPairs
 
 
 @numba.njit(cache=True, nogil=True)
@@ -36,23 +35,20 @@ def _chain(h: np.uint64, keys: NDArray[np.uint64]) -> np.uint64:
     return h
 
 
-def _words(tokens: Tokens, row: int) -> NDArray[np.uint64]:
-    return tokens.words[tokens.offsets[row] : tokens.offsets[row + 1]]
-
-
 class SeenPairs:
     """Remembers accepted pairs.
 
     Attributes:
+        size: of a generation.
         count: pairs that were ever remembered.
-        stored: of these, those that are in pages (or were forgotten before they were stored).
-        pages: pages that were ever made.
+        stored: of these, those that are in segments (or were forgotten before they were stored).
+        segments: segments that were ever made.
         chain: hash of all keys that were ever added, in order.
     """
 
     def __init__(self, size: int) -> None:
         self.size = max(size // UNIT, 1) * UNIT
-        self.count = self.stored = self.pages = 0
+        self.count = self.stored = self.segments = 0
         self.chain = np.uint64(0)
         self._young = Generation(self.size)
         self._old: Generation | None = None
@@ -65,101 +61,110 @@ class SeenPairs:
         return first_remembered(self.count, self.size)
 
     @property
-    def first_page(self) -> int:
-        """Index of the oldest page that holds a pair which is remembered."""
+    def first_segment(self) -> int:
+        """Index of the oldest segment that holds a pair which is remembered."""
         while len(self._firsts) > 1 and self._firsts[1][1] <= self.first:
             self._firsts.popleft()
-        return self._firsts[0][0] if self._firsts else self.pages
+        return self._firsts[0][0] if self._firsts else self.segments
 
-    def key(self, source: Tokens, target: Tokens, row: int, sketch: NDArray[np.uint16]) -> np.uint64:
-        """Exact key of a pair, which holds its `sketch`."""
-        return np.uint64(pair_key(_words(source, row), _words(target, row), sketch))
-
-    def sketch(self, source: Tokens, target: Tokens, row: int) -> NDArray[np.uint16]:
-        """Sketch of a pair, uint16 [64]."""
-        out = np.empty(SKETCH, np.uint16)
-        sketch(_words(source, row), _words(target, row), out)
-        return out
-
-    def holds(self, key: np.uint64) -> bool:
-        """The very pair has been accepted."""
-        return self._young.holds(key) or (self._old is not None and self._old.holds(key))
-
-    def similarity(self, sketch: NDArray[np.uint16], least: float) -> float:
-        """Jaccard similarity to the most similar remembered pair, 0 to 1; 0 where none can reach `least`."""
-        similarity = self._young.similarity(sketch, least)
-        return similarity if self._old is None else max(similarity, self._old.similarity(sketch, least))
+    # Asked about pairs.
 
     def admit(
         self,
-        source: Tokens,
-        target: Tokens,
+        pairs: TokenizedPairs,
         rows: NDArray[np.int64],
         rooms: NDArray[np.int64],
-        exact: bool,
-        near: float,
+        likeness: Likeness,
+        duplicates_first: bool,
     ) -> NDArray[np.uint8]:
         """Accept those of the pairs at `rows`, in order, that are new and for which there is room; remember them.
 
         Args:
-            source, target: tokens of a batch.
+            pairs: a batch.
             rows: int64 [n], ascending.
             rooms: int64 [n], how many of `rows` may be accepted up to each, itself included.
-            exact: reject what is remembered itself.
-            near: Jaccard similarity to a remembered pair from which a pair is rejected; above 1: none is.
+            likeness: what is a duplicate.
+            duplicates_first: a duplicate is called one also where there is no room; else room is asked for first.
 
         Returns:
             uint8 [n], `Reason`: accepted, duplicate, near duplicate, or over budget.
         """
+        source, target = _words(pairs)
         found = np.empty(len(rows), np.uint8)
-        newest = np.empty(SKETCH, np.uint16)
-        done = 0
-        while done < len(rows):
-            start, young = done, self._young
-            taken = int(np.count_nonzero(found[:done] == Reason.ACCEPTED))
-            before = young.count
-            done, young.count, key = admit(
-                source.words,
-                source.offsets,
-                target.words,
-                target.offsets,
-                rows,
-                rooms,
-                start,
-                taken,
-                exact,
-                near,
-                young.index,
-                NO_INDEX if self._old is None else self._old.index,
-                before,
-                young.room,
-                found,
-                newest,
-            )
-            self.chain = np.uint64(_chain(self.chain, young.rows(before, young.count)[0]))
-            self.count += young.count - before
-            if key:
-                self.add(np.uint64(key), newest)
+        start = 0
+        while start < len(rows):
+            young, before = self._young, self._young.count
+            stop = min(start + young.free, len(rows))  # all of them may be accepted
+            count = admit(
+                source, target, rows, rooms, likeness, duplicates_first,
+                young.index, before, self._old_index, True, found, start, stop,
+            )  # fmt: skip
+            keys = young.index.keys[before:count]
+            young.grow_to(count)
+            self._count(keys)
+            start = stop
         return found
 
-    def add(self, key: np.uint64, sketch: NDArray[np.uint16]) -> None:
-        """Remember an accepted pair."""
-        self._extend(np.array([key]), sketch[None])
+    def ask(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        rooms: NDArray[np.int64],
+        likeness: Likeness,
+        duplicates_first: bool,
+    ) -> NDArray[np.uint8]:
+        """What `admit` would say of a single pair; nothing is remembered."""
+        return self._recognise(pairs, rows[:1], rooms, likeness, duplicates_first, self._old_index)
 
-    def _extend(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> None:
+    def hold(
+        self, pairs: TokenizedPairs, rows: NDArray[np.int64], likeness: Likeness
+    ) -> NDArray[np.bool_]:
+        """Which of the pairs at `rows` are like one that is remembered and still will be if all others are accepted."""
+        old = EMPTY if self._young.count + len(rows) > self.size else self._old_index
+        found = self._recognise(pairs, rows, np.zeros_like(rows), likeness, True, old)
+        return found != Reason.OVER_BUDGET
+
+    def _recognise(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        rooms: NDArray[np.int64],
+        likeness: Likeness,
+        duplicates_first: bool,
+        old: Index,
+    ) -> NDArray[np.uint8]:
+        source, target = _words(pairs)
+        found = np.empty(len(rows), np.uint8)
+        young = self._young
+        admit(
+            source, target, rows, rooms, likeness, duplicates_first,
+            young.index, young.count, old, False, found, 0, len(rows),
+        )  # fmt: skip
+        return found
+
+    @property
+    def _old_index(self) -> Index:
+        return EMPTY if self._old is None else self._old.index
+
+    def add(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> None:
+        """Remember pairs, in order, whatever they are."""
         while len(keys):
-            room = self.size - self.count % self.size
+            room = self._young.free
             self._young.add(keys[:room], sketches[:room])
-            self.chain = np.uint64(_chain(self.chain, keys[:room]))
-            self.count += len(keys[:room])
-            if self.count % self.size == 0:
-                self._old, self._young = self._young, Generation(self.size)
+            self._count(keys[:room])
             keys, sketches = keys[room:], sketches[room:]
+
+    def _count(self, keys: NDArray[np.uint64]) -> None:
+        """Pairs have been added to the young generation, which ends with the last that fits."""
+        self.chain = np.uint64(_chain(self.chain, keys))
+        self.count += len(keys)
+        if self._young.count == self.size:
+            self._old, self._young = self._young, Generation(self.size)
 
     # How they travel.
 
     def waiting(self) -> Segment:
-        """Pairs that are in no page yet."""
+        """Pairs that are in no segment yet."""
         return self._pairs(self.stored)
 
     def since_mark(self) -> Segment:
@@ -170,41 +175,41 @@ class SeenPairs:
         """From here on counts as new for `since_mark`."""
         self._marked = self.count
 
-    def make_pages(self) -> list[tuple[int, Segment]]:
-        """Pages, with their indices, of the pairs that wait, if there are enough; they wait no longer."""
+    def make_segments(self) -> list[tuple[int, Segment]]:
+        """Segments, with their indices, of the pairs that wait, if there are enough; they wait no longer."""
         waiting = self.waiting()
         made = []
         while len(waiting) >= LEAST:
-            page = Segment(waiting.first, waiting.keys[:MOST], waiting.sketches[:MOST])
-            made.append((self.pages, page))
-            self._note(page)
+            segment = Segment(waiting.first, waiting.keys[:MOST], waiting.sketches[:MOST])
+            made.append((self.segments, segment))
+            self._note(segment)
             waiting = waiting.after(self.stored)
         return made
 
-    def replay(self, page: Segment) -> None:
+    def replay(self, segment: Segment) -> None:
         """Remember pairs again, on restore: what follows the newest of them that is known.
 
-        Pairs between the two have been forgotten by now, as the page begins with a generation.
+        Pairs between the two have been forgotten by now, as the segment begins with a generation.
         """
-        if page.first > self.count:
-            self.begin_at(page.first)
-        page = page.after(self.count)
-        self._extend(page.keys, page.sketches)
+        if segment.first > self.count:
+            self.begin_at(segment.first)
+        segment = segment.after(self.count)
+        self.add(segment.keys, segment.sketches)
         self.mark()
 
-    def replay_stored(self, page: Segment) -> None:
-        """The same for a page of the topic, the next in order."""
-        self.replay(page)
-        self._note(page)
+    def replay_stored(self, segment: Segment) -> None:
+        """The same for a segment of the topic, the next in order."""
+        self.replay(segment)
+        self._note(segment)
 
     def begin_at(self, number: int) -> None:
         """Start restoring at the first pair that is still remembered, with which a generation begins."""
         self._young, self._old, self.count = Generation(self.size), None, number
 
-    def _note(self, page: Segment) -> None:
-        self._firsts.append((self.pages, page.first))
-        self.pages += 1
-        self.stored = page.first + len(page)
+    def _note(self, segment: Segment) -> None:
+        self._firsts.append((self.segments, segment.first))
+        self.segments += 1
+        self.stored = segment.first + len(segment)
 
     def _pairs(self, start: int) -> Segment:
         """The remembered pairs from a number on, copied."""
@@ -215,6 +220,11 @@ class SeenPairs:
             parts.insert(0, self._old.rows(start - base + self.size, self.size))
         keys, sketches = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Segment(start, keys, sketches)
+
+
+def _words(pairs: TokenizedPairs) -> tuple[Words, Words]:
+    source, target = pairs.source, pairs.target
+    return Words(source.words, source.offsets), Words(target.words, target.offsets)
 
 
 def first_remembered(count: int, size: int) -> int:

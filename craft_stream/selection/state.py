@@ -1,7 +1,9 @@
 """The state of a Ledger: named numbers in two flat arrays and seen pairs, and the bytes in which they travel.
 
-Numbers live in flat arrays so that a delta is what changed in them; seen pairs travel by the pair, and in pages. A state
+Numbers live in flat arrays so that a delta is what changed in them; seen pairs travel by the pair, and in segments. A state
 that has applied every delta equals the one that made them, bit for bit.
+
+Segments were once called pages, and their names in headers are still those: bytes that were written stay readable.
 """
 
 from __future__ import annotations
@@ -23,81 +25,93 @@ from craft_stream.selection.seen import SeenPairs, first_remembered
 from craft_stream.selection.segments import Segment
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 4
+FORMAT = 5
+# How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
+# from how the log was cut into transactions, so it is no part of the digest.
+_INTEGERS = 11
+_FLOATS = 11
+_STORAGE = slice(9, 11)
 
-# Where seen pairs are stored follows from how the log was cut into transactions, so it is no part of the digest.
-_STORAGE = ("stored", "pages")
-_INTEGERS = (
-    "next_offset",
-    "epoch",
-    "seen",
-    "accepted",
-    "epoch_seen",
-    "model_version",
-    "clustering",
-    "remembered",
-    "chain",
-    *_STORAGE,
-)
-_FLOATS = (
-    "allowance",  # A(t) at the epoch's start
-    "spending",  # rho_t / rho in this epoch
-    "unspendable",  # pairs of the budget given up so far
-    "clustering_allowance",  # A(t) when the clustering began
-    "gate",
-    "threshold",
-    "gate_mass",
-    "score_mass",
-    "tail",
-    "tail_mass",
-    "largest_share",
-)
+
+class _Integer:
+    """A place of `integers`, as an attribute."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, state: LedgerState, owner: type | None = None) -> int:
+        return int(state.integers[self._place])
+
+    def __set__(self, state: LedgerState, value: int) -> None:
+        state.integers[self._place] = value
+
+
+class _Float:
+    """A place of `floats`, as an attribute."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, state: LedgerState, owner: type | None = None) -> float:
+        return float(state.floats[self._place])
+
+    def __set__(self, state: LedgerState, value: float) -> None:
+        state.floats[self._place] = value
 
 
 class LedgerState:
     """What a partition has decided, as numbers with names, and how that travels.
 
     Attributes:
-        integers: int64; the counters named in this module, then decisions by reason.
-        floats: float64; the numbers named in this module, then accepted by cluster, duals, and the two histograms.
+        integers: int64; the counters below, then decisions by reason.
+        floats: float64; the numbers below, then accepted by cluster, duals, and the two histograms.
         seen_pairs: accepted pairs that are remembered.
         model: the Model in force; None before the first epoch and after a restore until `bind`.
     """
 
+    next_offset = _Integer(0)  # after the last record that was decided or skipped
+    epoch = _Integer(1)  # in force; -1 before the first
+    seen = _Integer(2)  # pairs decided
+    accepted = _Integer(3)
+    epoch_seen = _Integer(4)  # pairs decided in this epoch
+    model_version = _Integer(5)  # in force; 0 before the first
+    clustering = _Integer(6)
+    # Of seen pairs, as they are when the state travels.
+    _remembered = _Integer(7)
+    _chain = _Integer(8)
+    _stored = _Integer(9)
+    _segments = _Integer(10)
+
+    epoch_allowance = _Float(0)  # A(t) at the epoch's start
+    spending = _Float(1)  # rho_t / rho in this epoch: the part of the budget that the stream can bear, 0 to 1
+    unspendable = _Float(2)  # pairs of the budget that were given up because the stream did not hold them
+    clustering_allowance = _Float(3)  # A(t) when the clustering began
+    gate = _Float(4)  # score that a candidate needs in this epoch, see `Method.gate_scores`
+    threshold = _Float(5)  # score that an accepted pair needs in this epoch
+    gate_mass = _Float(6)
+    score_mass = _Float(7)
+    tail = _Float(8)  # pairs that look like the target, of the `tail_mass` last ones
+    tail_mass = _Float(9)
+    largest_share = _Float(10)  # of pairs that look like the target, at best
+
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
-        clusters = parameters.learning.clusters
-        self.integers = np.zeros(len(_INTEGERS) + len(Reason), np.int64)
-        self.floats = np.zeros(len(_FLOATS) + 2 * clusters + 2 * histogram.BINS)
+        self._clusters = parameters.learning.clusters
+        self.integers = np.zeros(_INTEGERS + len(Reason), np.int64)
+        self.floats = np.zeros(_FLOATS + 2 * self._clusters + 2 * histogram.BINS)
         self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
         self.model: Model | None = None
-        self._clusters = clusters
-        self._set("epoch", -1)
-        self._floats_at("spending", 1.0)
+        self.epoch = -1
+        self.spending = 1.0
         self._mark()
-
-    # Named views of the arrays.
-
-    def _get(self, name: str) -> int:
-        return int(self.integers[_INTEGERS.index(name)])
-
-    def _set(self, name: str, value: int) -> None:
-        self.integers[_INTEGERS.index(name)] = value
-
-    def _float(self, name: str) -> float:
-        return float(self.floats[_FLOATS.index(name)])
-
-    def _floats_at(self, name: str, value: float) -> None:
-        self.floats[_FLOATS.index(name)] = value
-
-    def _part(self, start: int, size: int) -> NDArray[np.float64]:
-        base = len(_FLOATS) + start
-        return self.floats[base : base + size]
 
     @property
     def reasons(self) -> NDArray[np.int64]:
-        """Decisions by `Reason`, int64 [10], a view."""
-        return self.integers[len(_INTEGERS) :]
+        """Decisions by `Reason`, int64 [11], a view."""
+        return self.integers[_INTEGERS:]
+
+    def _part(self, start: int, size: int) -> NDArray[np.float64]:
+        return self.floats[_FLOATS + start : _FLOATS + start + size]
 
     @property
     def accepted_by_cluster(self) -> NDArray[np.float64]:
@@ -110,22 +124,14 @@ class LedgerState:
         return self._part(self._clusters, self._clusters)
 
     @property
-    def _gate_scores(self) -> NDArray[np.float64]:
+    def gate_histogram(self) -> NDArray[np.float64]:
+        """Of the scores at the gate, a view."""
         return self._part(2 * self._clusters, histogram.BINS)
 
     @property
-    def _scores(self) -> NDArray[np.float64]:
+    def score_histogram(self) -> NDArray[np.float64]:
+        """Of the scores of pairs that could have been accepted, a view."""
         return self._part(2 * self._clusters + histogram.BINS, histogram.BINS)
-
-    @property
-    def next_offset(self) -> int:
-        """The offset after the last record that was decided or skipped."""
-        return self._get("next_offset")
-
-    @property
-    def model_version(self) -> int:
-        """Version of the Model in force; 0 before the first."""
-        return self._get("model_version")
 
     # How it travels.
 
@@ -137,16 +143,14 @@ class LedgerState:
 
     def _count_pairs(self) -> None:
         seen = self.seen_pairs
-        self._set("remembered", seen.count)
-        self._set("chain", int(np.int64(seen.chain.astype(np.int64))))
-        self._set("stored", seen.stored)
-        self._set("pages", seen.pages)
+        self._remembered, self._stored, self._segments = seen.count, seen.stored, seen.segments
+        self._chain = int(seen.chain.astype(np.int64))
 
     def _header(self, kind: str) -> dict[str, Any]:
         return {"format": FORMAT, "kind": kind, "parameters": self.parameters.ledger_digest}
 
     def delta(self) -> bytes:
-        """What has changed since the last `delta` or `snapshot`, but for the pages of seen pairs made meanwhile."""
+        """What has changed since the last `delta` or `snapshot`, but for the segments of seen pairs made meanwhile."""
         self._count_pairs()
         pairs = self.seen_pairs.since_mark()
         numbers, base = self.floats[: -2 * histogram.BINS], self._base_floats[: -2 * histogram.BINS]
@@ -166,15 +170,15 @@ class LedgerState:
         self._mark()
         return data
 
-    def apply(self, delta: bytes, pages: Mapping[int, bytes] | None = None) -> None:
+    def apply(self, delta: bytes, segments: Mapping[int, bytes] | None = None) -> None:
         """Take over what another ledger's `delta` says, made from a state equal to this one.
 
         Args:
             delta: from `delta`.
-            pages: by index, those made meanwhile among them.
+            segments: by index, those made meanwhile among them.
 
         Raises:
-            IntegrityError: damaged, of other parameters, not made from this state, or a page is missing.
+            IntegrityError: damaged, of other parameters, not made from this state, or a segment is missing.
         """
         header, arrays = codec.decode(MAGIC, delta)
         self._check(header, "delta")
@@ -185,31 +189,31 @@ class LedgerState:
         self.integers += _joined(arrays["integers"], np.int64)
         self.floats[: -2 * histogram.BINS][arrays["places"]] = _joined(arrays["numbers"], np.float64)
         self.floats[-2 * histogram.BINS :] += _joined(arrays["bins"], np.int64) / histogram.UNITS
-        self._replay(pages or {}, Segment.of(header["first"], arrays))
+        self._replay(segments or {}, Segment.of(header["first"], arrays))
 
     def snapshot(self) -> bytes:
-        """The whole of it but the pages of seen pairs."""
+        """The whole of it but the segments of seen pairs."""
         self._mark()
         waiting = self.seen_pairs.waiting()
         return codec.encode(
             MAGIC,
-            {**self._header("whole"), "first": waiting.first, "first_page": self.seen_pairs.first_page},
+            {**self._header("whole"), "first": waiting.first, "first_page": self.seen_pairs.first_segment},
             {"integers": self.integers, "floats": _planes(self.floats), **waiting.arrays()},
         )
 
     @classmethod
     def restore(
-        cls, parameters: Parameters, snapshot: bytes, pages: Mapping[int, bytes] | None = None
+        cls, parameters: Parameters, snapshot: bytes, segments: Mapping[int, bytes] | None = None
     ) -> Self:
-        """A state from a snapshot and the pages that it needs.
+        """A state from a snapshot and the segments that it needs.
 
         Args:
-            parameters: must be those that the ledger was made under.
+            parameters: must mean the same to a ledger as those that it was made under.
             snapshot: from `snapshot`.
-            pages: by index, from `closed_pages`; those before `first_page` are not needed.
+            segments: by index, from `closed_segments`; those before `first_segment` are not needed.
 
         Raises:
-            IntegrityError: damaged, of another format or other parameters, or a page is missing.
+            IntegrityError: damaged, of another format or other parameters, or a segment is missing.
         """
         header, arrays = codec.decode(MAGIC, snapshot)
         ledger = cls(parameters)
@@ -219,49 +223,49 @@ class LedgerState:
             raise IntegrityError("the ledger's arrays are of another size than these parameters give")
         ledger.integers[:], ledger.floats[:] = arrays["integers"], floats
         seen = ledger.seen_pairs
-        seen.begin_at(first_remembered(ledger._get("remembered"), seen.size))
-        seen.stored, seen.pages = seen.count, int(header["first_page"])
-        ledger._replay(pages or {}, Segment.of(header["first"], arrays), chained=False)
+        seen.begin_at(first_remembered(ledger._remembered, seen.size))
+        seen.stored, seen.segments = seen.count, int(header["first_page"])
+        ledger._replay(segments or {}, Segment.of(header["first"], arrays), chained=False)
         return ledger
 
-    def _replay(self, pages: Mapping[int, bytes], waiting: Segment, chained: bool = True) -> None:
-        """Remember pairs again: of the pages up to the counters', then those that wait.
+    def _replay(self, segments: Mapping[int, bytes], waiting: Segment, chained: bool = True) -> None:
+        """Remember pairs again: of the segments up to the counters', then those that wait.
 
         Args:
-            pages: by index.
-            waiting: those in no page.
+            segments: by index.
+            waiting: those in no segment.
             chained: whether all keys since the beginning are known, so that their hash can be compared.
 
         Raises:
-            IntegrityError: a page is missing, or the counters say otherwise.
+            IntegrityError: a segment is missing, or the counters say otherwise.
         """
         seen = self.seen_pairs
-        for index in range(seen.pages, self._get("pages")):
-            if index not in pages:
+        for index in range(seen.segments, self._segments):
+            if index not in segments:
                 raise IntegrityError(
-                    f"page {index} of the ledger's seen pairs is missing: it needs pages to {self._get('pages') - 1}"
+                    f"segment {index} of the ledger's seen pairs is missing: it needs segments to {self._segments - 1}"
                 )
-            page = Segment.decode(pages[index], index)
-            chained &= page.first <= seen.count
-            seen.replay_stored(page)
+            segment = Segment.decode(segments[index], index)
+            chained &= segment.first <= seen.count
+            seen.replay_stored(segment)
         chained &= waiting.first <= seen.count
         seen.replay(waiting)
-        seen.stored = self._get("stored")
-        chain = np.uint64(self.integers[_INTEGERS.index("chain")].astype(np.uint64))
-        if seen.count != self._get("remembered") or (chained and seen.chain != chain):
+        seen.stored = self._stored
+        chain = np.int64(self._chain).astype(np.uint64)
+        if seen.count != self._remembered or (chained and seen.chain != chain):
             raise IntegrityError("the ledger's seen pairs do not end where its counters say")
         seen.chain = chain
         self._mark()
 
     @classmethod
-    def first_page(cls, snapshot: bytes) -> int:
-        """Index of the oldest page that restoring this snapshot needs."""
+    def first_segment(cls, snapshot: bytes) -> int:
+        """Index of the oldest segment that restoring this snapshot needs."""
         header, _ = codec.decode(MAGIC, snapshot)
         return int(header["first_page"])
 
-    def closed_pages(self) -> list[tuple[int, bytes]]:
-        """Pages of the pairs that wait, encoded, with their indices: to be written once, before the next `delta`."""
-        return [(index, page.encode(index)) for index, page in self.seen_pairs.make_pages()]
+    def closed_segments(self) -> list[tuple[int, bytes]]:
+        """Segments of the pairs that wait, encoded, with their indices: to be written once, before the next `delta`."""
+        return [(index, segment.encode(index)) for index, segment in self.seen_pairs.make_segments()]
 
     def bind(self, model: Model) -> None:
         """Give a restored ledger the Model that was in force.
@@ -275,7 +279,7 @@ class LedgerState:
             )
         self.model = model
 
-    def twin(self) -> Self:
+    def copy(self) -> Self:
         """The same state once more, to go another way; the Model, which never changes, is shared."""
         return copy.deepcopy(self, {id(shared): shared for shared in (self.model, self.parameters)})
 
@@ -283,23 +287,26 @@ class LedgerState:
         """16 hexadecimal digits of the whole state: equal states, equal digests, however the log was cut."""
         self._count_pairs()
         state = self.integers.copy()
-        for name in _STORAGE:
-            state[_INTEGERS.index(name)] = 0
+        state[_STORAGE] = 0
         arrays: codec.Arrays = {"integers": state, "floats": self.floats}
         return codec.digest(arrays, {"parameters": self.parameters.ledger_digest})
 
     def _check(self, header: dict[str, Any], kind: str) -> None:
-        if header.get("format") != FORMAT:
+        written = int(header.get("format", 0))
+        if written != FORMAT:
             raise IntegrityError(
-                f"the ledger is of format {header.get('format')}, this version reads {FORMAT}: upgrade"
+                f"the ledger is of format {written}, which a newer release wrote; this one reads {FORMAT}: upgrade"
+                if written > FORMAT
+                else f"the ledger is of format {written}, which an older release wrote; this one reads {FORMAT}: begin a new "
+                "group, or go on with that release"
             )
         if header.get("kind") != kind:
             raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
         own = self.parameters.ledger_digest
         if header.get("parameters") != own:
             raise IntegrityError(
-                f"the ledger was made under parameters {header.get('parameters')}, these are {own} (lists left out): "
-                "restore the old settings, or begin a new group"
+                f"the ledger was made under parameters {header.get('parameters')}, these are {own} (of those that a ledger "
+                "depends on): restore the old settings, or begin a new group"
             )
 
 
