@@ -32,7 +32,7 @@ DECISION = json.dumps(
         "cluster": 12,
         "domain": 1.2345678,
         "quality": -0.12345678,
-        "quota": 0.1234567,
+        "dual": 0.1234567,
         "model_version": 3,
         "parameters": "0123456789abcdef",
     }

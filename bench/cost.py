@@ -177,7 +177,7 @@ def linear(arguments: argparse.Namespace) -> dict[str, Any]:
             model = learner.publish()
         decisions = selector.decide(chunk.pairs, ledger, model)
         ledger.delta()
-        ledger.closed_pages()
+        ledger.closed_segments()
         learner.observe_accepted(batch.take(np.flatnonzero(decisions.accepted)))
         learner.observe(batch)
         spent += time.process_time() - began

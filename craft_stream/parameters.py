@@ -1,7 +1,7 @@
 """Parameters of the learner and the selector: plain frozen values, checked, with a digest.
 
-They are a part of every decision, so their digest is written into each Model and Ledger; a Model learned under other
-learning parameters, or a Ledger begun under other parameters, is refused rather than misread.
+They are a part of every decision, so their digest is written into it. A Ledger carries the digest of those that it depends on
+(`LEDGER_PARAMETERS`), and one begun under others is refused rather than misread.
 """
 
 from __future__ import annotations
@@ -173,9 +173,36 @@ class SelectionParameters(SelectionRules):
         _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
 
 
+# What a ledger depends on beside the log and the Models in force, and why: with another value the same log gives another
+# ledger, or its bytes another meaning. The learner's other parameters reach a ledger through Models alone, which it names by
+# their versions; the lists may change while it goes on, and what it holds stays true.
+LEDGER_PARAMETERS = {
+    "encoder": "the Model in force is of it",
+    "learning.clusters": "its arrays have a place for each",
+    "selection.method": "what scores and thresholds are made of",
+    "selection.rate": "the allowance grows by it",
+    "selection.burst": "how far the budget may run ahead, and the debt that is kept",
+    "selection.relaxation": "duals",
+    "selection.domain_weight": "scores in both histograms",
+    "selection.gate": "which pairs are candidates",
+    "selection.quality_weight": "scores in the histogram of the threshold",
+    "selection.quality_floor": "which pairs stand in it",
+    "selection.horizon": "the threshold",
+    "selection.window": "what the histograms keep, duals, and the debt that is kept",
+    "selection.duplicates": "which pairs are remembered",
+    "selection.near_duplicate": "which pairs are remembered",
+    "selection.seen_pairs": "when they are forgotten",
+    "selection.abstain": "the allowance",
+}
+
+
 def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:
     """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters."""
-    canonical = json.dumps(asdict(parameters), sort_keys=True, separators=(",", ":"))
+    return _digest(asdict(parameters))
+
+
+def _digest(values: dict[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -226,5 +253,12 @@ class Parameters:
 
     @property
     def ledger_digest(self) -> str:
-        """The same without the lists: they change while a ledger goes on, and what it holds stays true."""
-        return digest(replace(self, listed=""))
+        """The same over those parameters that a ledger depends on, see `LEDGER_PARAMETERS`."""
+        values = asdict(self)
+        flat = {
+            f"{half}.{name}": value
+            for half in ("learning", "selection")
+            for name, value in values[half].items()
+        }
+        flat["encoder"] = self.encoder
+        return _digest({name: flat[name] for name in LEDGER_PARAMETERS})

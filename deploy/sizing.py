@@ -79,7 +79,7 @@ def main() -> None:
     for number, batch in enumerate(batches, 1):
         for index, ledger in enumerate(ledgers):
             selector.decide(TokenizedPairs.of(batch), ledger, model)
-            segments[index] += sum(len(segment) for _, segment in ledger.closed_pages())
+            segments[index] += sum(len(segment) for _, segment in ledger.closed_segments())
             ledger.delta()
         if number * BATCH in marks:
             taken = (resident() - before) / len(ledgers)

@@ -67,12 +67,9 @@ def explain(
     parameters, encoder = load_engine(settings)
     version = load_model(model, parameters.learning)
     selector = Selector(parameters, encoder)
-    ledger = Ledger(selector.parameters)
-    ledger.begin_epoch(0, version)
-    parts = selector.explain(source, target_side, version, ledger)
-    listed = read_lists(settings)
-    if listed and listed.matches(PairBatch.pack([source], [target_side]), lambda: [("", ())])[0]:
-        parts["reason"] = Reason.LISTED.label
+    lists, pair = read_lists(settings), PairBatch.pack([source], [target_side])
+    blocked = lists is not None and bool(lists.matches(pair, lambda: [("", ())])[0])
+    parts = selector.explain(source, target_side, Ledger(parameters), version, blocked=blocked)
     parts["nearest"] = None
     if target or target_topic:
         held = pairs_of_topic(settings) if target_topic else pairs_of_files(target or [], settings.record)
@@ -90,12 +87,13 @@ def _print(parts: dict[str, Any], console: Console) -> None:
     table.add_row("outcome", outcome, "at the start of a stream")
     for name, meaning in (
         ("domain", "nearness to the target, in deviations of the stream"),
-        ("quota", "help for the cluster, where it is behind the target's share"),
-        ("gate", "domain and quota together must reach it"),
+        ("dual", "of the cluster: above 0 where it is behind the target's share, below where ahead"),
+        ("gate", "domain and dual together must reach it"),
         ("quality", "log P(the sides are translations)"),
         ("distance", "of the target side from what the cluster's regression predicts, squared"),
-        ("score", "domain, quota and weighted quality"),
+        ("score", "domain, dual and weighted quality"),
         ("threshold", "the score must reach it"),
+        ("margin", "what is left where it is least; below 0 the pair is rejected"),
     ):
         table.add_row(name, f"{parts[name]:.3f}", meaning)
     table.add_row("cluster", str(parts["cluster"]), "of the target, the nearest")

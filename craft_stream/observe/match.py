@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from craft_stream.observe.families import Families
+from craft_stream.selection.divergence import divergence
 
 # Spending falls with the domain's share of the stream, and jitters by a few percent on a steady one.
 DRIFT: Final = 0.9
@@ -80,11 +80,3 @@ class Match:
                 families.record(
                     "craft_cluster_accepted_pairs", certificate["accepted_by_cluster"][cluster], cluster
                 )
-
-
-def divergence(target: NDArray[np.float64], accepted: NDArray[np.float64]) -> float:
-    """KL(target || accepted) in nats; half a pair is added to each cluster, so that none is infinite."""
-    p = target / target.sum()
-    q = (accepted + 0.5) / (accepted + 0.5).sum()
-    held = p > 0
-    return float(np.sum(p[held] * np.log(p[held] / q[held])))

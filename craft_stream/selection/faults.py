@@ -22,9 +22,7 @@ _MOST_UNKNOWN = 0.4
 _LEAST_FAMILIAR = 1.5
 
 
-def fitness(
-    features: NDArray[np.float32], quality: NDArray[np.float32], floor: float
-) -> NDArray[np.float32]:
+def fitness(features: NDArray[np.float32], quality: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
     """What is left of log P(clean) above its floor, float32 [n]; minus infinity for text that is double-encoded.
 
     Args:

@@ -21,7 +21,9 @@ class Method(Protocol):
     conditional expected distance, negated, `dual` that of the cluster, `quality` log P(clean).
     """
 
-    def gate_scores(self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores) -> Scores:
+    def gate_scores(
+        self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores
+    ) -> Scores:
         """What the gate looks at."""
 
     def scores(self, gate_scores: Scores, quality: Scores, dual: Scores) -> Scores:
@@ -37,7 +39,9 @@ class Craft:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def gate_scores(self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores) -> Scores:
+    def gate_scores(
+        self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores
+    ) -> Scores:
         """The whole score."""
         return self._model.calibration.standardised(distance, cluster, self._model.clusters) + dual
 
@@ -59,7 +63,9 @@ class CraftPlus:
         self._quality_weight = np.float32(selection.quality_weight)
         self._model = model
 
-    def gate_scores(self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores) -> Scores:
+    def gate_scores(
+        self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores
+    ) -> Scores:
         """Domain and dual."""
         return self._domain_weight * domain + dual
 
@@ -76,7 +82,9 @@ class CraftPlus:
 class Cascade(CraftPlus):
     """The same with an expensive encoder: the cluster is not known at the gate, so its dual counts behind it."""
 
-    def gate_scores(self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores) -> Scores:
+    def gate_scores(
+        self, domain: Scores, distance: Scores, cluster: NDArray[np.int16], dual: Scores
+    ) -> Scores:
         """The domain alone."""
         return self._domain_weight * domain
 

@@ -6,17 +6,17 @@ so a margin is at or above 0 exactly where a pair is accepted.
 
 `craft`: the pair is not on a list; its distance reaches the threshold; there is room in the budget.
 
-`craft-plus`: it is not on a list; its domain score passes the gate; both sides are of the languages; P(clean) reaches the floor;
-the score reaches the threshold; there is room; it has not been accepted before.
+`craft-plus`: it is not on a list; its domain score passes the gate; both sides are of the languages; P(clean) reaches the
+floor; the score reaches the threshold; there is room; it has not been accepted before.
 
-`craft-plus` with an expensive encoder asks in the order of what an answer costs, so that only what all else has not decided is
-embedded. P(clean) is a sum over features, of which those of prediction are bounded: a pair that no embedding could lift over the
-floor is rejected by its words. Then come pairs that have been accepted before, and at last what is embedded.
+`craft-plus` with an expensive encoder asks in the order of what an answer costs, so that only what all else has not decided
+is embedded. P(clean) is a sum over features, of which those of prediction are bounded: a pair that no embedding could lift over
+the floor is rejected by its words. Then come pairs that have been accepted before, and at last what is embedded.
 
 A duplicate thus goes before what an embedding could say, so its outcome is the same whether it was recognised before embedding
-(its like stood in an earlier batch) or after (it stands in this one), and its decision shows no embedding either way: decisions,
-and the histograms that later thresholds come from, depend on the log alone. For the same reason nothing is left out because its
-best score would not reach the threshold: the scores of all that could be accepted make the next epoch's threshold.
+(its like stood in an earlier batch) or after (it stands in this one), and its decision shows no embedding either way:
+decisions, and the histograms that later thresholds come from, depend on the log alone. For the same reason nothing is left out
+because its best score would not reach the threshold: the scores of all that could be accepted make the next epoch's threshold.
 """
 
 from __future__ import annotations

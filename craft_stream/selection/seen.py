@@ -116,13 +116,11 @@ class SeenPairs:
         """What `admit` would say of a single pair; nothing is remembered."""
         return self._recognise(pairs, rows[:1], rooms, likeness, duplicates_first, self._old_index)
 
-    def hold(
-        self, pairs: TokenizedPairs, rows: NDArray[np.int64], likeness: Likeness
-    ) -> NDArray[np.bool_]:
+    def hold(self, pairs: TokenizedPairs, rows: NDArray[np.int64], likeness: Likeness) -> NDArray[np.bool_]:
         """Which of the pairs at `rows` are like one that is remembered and still will be if all others are accepted."""
         old = EMPTY if self._young.count + len(rows) > self.size else self._old_index
         found = self._recognise(pairs, rows, np.zeros_like(rows), likeness, True, old)
-        return found != Reason.OVER_BUDGET
+        return np.not_equal(found, Reason.OVER_BUDGET)
 
     def _recognise(
         self,

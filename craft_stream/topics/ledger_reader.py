@@ -143,7 +143,9 @@ class LedgerRecords:
             number += 1
             size += len(delta.payload)
         newest = [self.snapshots[n] for n in sorted(self.snapshots) if n <= sequence][-2:]
-        references = [SnapshotReference(e.at, Ledger.first_page(e.payload), e.written_ms) for _, e in newest]
+        references = [
+            SnapshotReference(e.at, Ledger.first_segment(e.payload), e.written_ms) for _, e in newest
+        ]
         writer = LedgerWriter(
             self.prefix,
             sequence=number + 1,

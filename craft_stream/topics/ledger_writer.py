@@ -94,7 +94,7 @@ class LedgerWriter:
             payload = json.dumps({"offset": offset, "version": version}).encode()
             records.append(self._record(offset, Entry(Kind.MODEL, offset, version, payload)))
             self.model_version = version
-        for index, segment in ledger.closed_pages():
+        for index, segment in ledger.closed_segments():
             records.append(self._record(index, Entry(Kind.SEGMENT, index, ledger.next_offset, segment)))
         due = (
             self.first_segment is None
@@ -111,14 +111,14 @@ class LedgerWriter:
             records.append(self._record(self.slot, snapshot))
             records += self._retain(snapshot, ledger, settings, now_ms)
             self.slot = (self.slot + 1) % 2
-            self.first_segment = ledger.seen_pairs.first_page
+            self.first_segment = ledger.seen_pairs.first_segment
             self.deltas = self.delta_bytes = 0
             self.snapshot_bytes = len(snapshot.payload)
         else:
             self.deltas += 1
             self.delta_bytes += len(delta.payload)
         self.sequence += 1
-        return PendingWrites(records, ledger.seen_pairs.first_page, seconds)
+        return PendingWrites(records, ledger.seen_pairs.first_segment, seconds)
 
     def _retain(
         self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int
@@ -127,7 +127,7 @@ class LedgerWriter:
         records: list[tuple[bytes, Entry | None]] = []
         retained, offset = self.retained, snapshot.next_offset
         if retained.due(settings, now_ms):
-            retained.add(RetainedSnapshot(offset, ledger.seen_pairs.first_page, now_ms))
+            retained.add(RetainedSnapshot(offset, ledger.seen_pairs.first_segment, now_ms))
             records.append(self._record(offset, replace(snapshot, kind=Kind.RETAINED_SNAPSHOT)))
         records += [
             (entry_key(self.prefix, Kind.RETAINED_SNAPSHOT, old.next_offset), None)

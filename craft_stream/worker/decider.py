@@ -149,7 +149,7 @@ class Decider:
         parts: list[Part] = []
         dead: list[DeadLetter] = []
         try:
-            read = self._sift(messages, ledger.twin(), model) if careful else self._read(messages)
+            read = self._sift(messages, ledger.copy(), model) if careful else self._read(messages)
             with closing(read):
                 for chunk, failed in read:
                     began = time.monotonic()

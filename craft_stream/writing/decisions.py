@@ -35,7 +35,7 @@ def decision_lines(
 
     Returns:
         JSON objects without newline: `decision_id`, `id`, `outcome` (`accepted` or `rejected`), `reason`,
-        `score`, `threshold`, `cluster`, `domain`, `quality`, `quota`, `model_version`, `parameters`. Numbers
+        `score`, `threshold`, `cluster`, `domain`, `quality`, `dual`, `model_version`, `parameters`. Numbers
         are the shortest that give back the float32; what is not finite (`quality` of a pair that did not pass
         the gate) is null, as is the `cluster` of a pair that was not embedded.
     """
@@ -50,15 +50,15 @@ def decision_lines(
         (b"%d" % cluster if cluster >= 0 else b"null" for cluster in decisions.cluster[pairs].tolist()),
         _numbers(decisions.domain[pairs]),
         _numbers(decisions.quality[pairs]),
-        _numbers(decisions.quota[pairs]),
+        _numbers(decisions.dual[pairs]),
         decisions.model_version[pairs].tolist(),
         strict=True,
     )
     return [
-        b'{"decision_id":%b,"id":%b,%b,"score":%b,"threshold":%b,"cluster":%b,"domain":%b,"quality":%b,"quota":%b,'
+        b'{"decision_id":%b,"id":%b,%b,"score":%b,"threshold":%b,"cluster":%b,"domain":%b,"quality":%b,"dual":%b,'
         b'"model_version":%d%b'
-        % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, quota, version, tail)
-        for reason, decision, name, score, threshold, cluster, domain, quality, quota, version in columns
+        % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, dual, version, tail)
+        for reason, decision, name, score, threshold, cluster, domain, quality, dual, version in columns
     ]
 
 

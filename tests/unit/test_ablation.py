@@ -81,8 +81,8 @@ def test_without_the_judge_the_domain_is_selected(crawl: Stream, model: Model) -
 
 def test_the_clusters_help_can_be_turned_off(crawl: Stream, model: Model) -> None:
     """At relaxation 1 no cluster has a dual."""
-    assert (decide(crawl, model, relaxation=1.0)[0].quota == 0).all()
-    assert (decide(crawl, model)[0].quota > 0).any()
+    assert (decide(crawl, model, relaxation=1.0)[0].dual == 0).all()
+    assert (decide(crawl, model)[0].dual > 0).any()
 
 
 def test_duplicates_can_be_accepted(crawl: Stream, model: Model) -> None:

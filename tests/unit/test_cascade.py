@@ -155,7 +155,7 @@ def test_what_is_not_embedded_says_so(decided: tuple[Decisions, Ledger]) -> None
     decisions = decided[0]
     without = decisions.cluster < 0
     assert np.isnan(decisions.quality[without]).all()
-    assert (decisions.quota[without] == 0).all()
+    assert (decisions.dual[without] == 0).all()
     assert np.isfinite(decisions.quality[~without]).all()
     assert not without[decisions.accepted].any()
     assert decisions.embedded == (~without).sum()

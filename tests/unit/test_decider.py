@@ -125,17 +125,17 @@ def test_sifting_changes_nothing_of_the_ledger(decider: Decider, model: Model) -
     assert sum(one.dead for one in sifted) == decided.dead == 1
 
 
-def test_a_twin_goes_another_way(model: Model) -> None:
+def test_a_copy_goes_another_way(model: Model) -> None:
     """It begins in the same state and changes nothing of the other."""
     parameters = configuration().parameters()
     selector, ledger = Selector(parameters, load_encoder()), Ledger(parameters)
     texts = [json.loads(message.value or b"") for message in MESSAGES[:300]]
     batch = PairBatch.pack([text["src"] for text in texts], [text["tgt"] for text in texts], range(300))
     selector.decide(TokenizedPairs.of(batch.slice(0, 200)), ledger, model)
-    before, twin = ledger.digest(), ledger.twin()
-    assert twin.digest() == before
-    assert twin.model is ledger.model
-    selector.decide(TokenizedPairs.of(batch.slice(200, 300)), twin, model)
-    assert twin.digest() != before == ledger.digest()
+    before, copy = ledger.digest(), ledger.copy()
+    assert copy.digest() == before
+    assert copy.model is ledger.model
+    selector.decide(TokenizedPairs.of(batch.slice(200, 300)), copy, model)
+    assert copy.digest() != before == ledger.digest()
     selector.decide(TokenizedPairs.of(batch.slice(200, 300)), ledger, model)
-    assert twin.digest() == ledger.digest()
+    assert copy.digest() == ledger.digest()

@@ -76,7 +76,7 @@ def test_other_languages_are_rejected_with_that_reason(model: Model) -> None:
     decisions = decide(model, batch, learned()[0])
     assert not (decisions.accepted & wrong).any()
     assert decisions.accepted.sum() > 300
-    said = decisions.reason == Reason.LANGUAGE
+    said = decisions.reason == Reason.OTHER_LANGUAGE
     assert said.sum() > 100
     assert wrong[said].all()
     assert np.isnan(decisions.quality[said]).all()
@@ -104,7 +104,7 @@ def test_without_an_identifier_nothing_is_told() -> None:
     found = learner.publish()
     assert (found.translation.identifier, found.translation.languages) == ("", "")
     decisions = decide(found, pairs(1000, 3, foreign=0.3)[0], Parameters())
-    assert not (decisions.reason == Reason.LANGUAGE).any()
+    assert not (decisions.reason == Reason.OTHER_LANGUAGE).any()
 
 
 def test_short_texts_weigh_less() -> None:

@@ -19,11 +19,11 @@ from craft_stream.events import DRIFTS, SPENDING, Observer, PartitionState, Stag
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.families import MOST_LABEL_VALUES
 from craft_stream.observe.http import Server
-from craft_stream.observe.match import divergence
 from craft_stream.observe.metrics import DELTA, SNAPSHOT, WORKER
 from craft_stream.observe.recorder import STALL_SECONDS, START_SECONDS, Recorder
 from craft_stream.parameters import Parameters
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.divergence import divergence
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.monitor import SIGNALS
 

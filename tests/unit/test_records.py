@@ -131,7 +131,7 @@ def _decisions() -> Decisions:
         cluster=np.array([3, 0], np.int16),
         domain=one,
         quality=np.array([-0.1, np.nan], np.float32),
-        quota=one,
+        dual=one,
         model_version=np.array([4, 4]),
     )
 
@@ -180,7 +180,7 @@ def test_decisions_are_written_as_one_by_one() -> None:
             "cluster": cluster if cluster >= 0 else None,
             "domain": decisions.domain[row],
             "quality": decisions.quality[row],
-            "quota": decisions.quota[row],
+            "dual": decisions.dual[row],
             "model_version": 7,
             "parameters": "d",
         }

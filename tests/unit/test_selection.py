@@ -134,9 +134,7 @@ def test_accepted_pairs_meet_what_their_decision_says(crawl: Stream, models: lis
     accepted = decisions.accepted
     assert (decisions.score[accepted] >= decisions.threshold[accepted]).all()
     parts = (
-        decisions.domain
-        + decisions.quota
-        + np.float32(settings_.selection.quality_weight) * decisions.quality
+        decisions.domain + decisions.dual + np.float32(settings_.selection.quality_weight) * decisions.quality
     )
     assert np.allclose(parts[accepted], decisions.score[accepted], atol=1e-5)
 
@@ -260,7 +258,7 @@ def test_snapshot_pages_and_deltas_rebuild_the_ledger(toy: Toy, models: list[Mod
     base, deltas, written = ledger.snapshot(), [], 0
     for number, start in enumerate(range(0, length, cut)):
         selector.decide(TokenizedPairs.of(batch.slice(start, min(start + cut, length))), ledger, models[0])
-        made = ledger.closed_pages()
+        made = ledger.closed_segments()
         pages |= dict(made)
         deltas.append(ledger.delta())
         written += sum(len(Segment.decode(page, index)) for index, page in made)
@@ -269,9 +267,9 @@ def test_snapshot_pages_and_deltas_rebuild_the_ledger(toy: Toy, models: list[Mod
     assert len(pages) >= 2
     assert written == ledger.seen_pairs.stored > ledger.seen_pairs.count - LEAST, "each pair once"
     snapshot = ledger.snapshot()
-    needed = {i: p for i, p in pages.items() if i >= Ledger.first_page(snapshot)}
+    needed = {i: p for i, p in pages.items() if i >= Ledger.first_segment(snapshot)}
     assert Ledger.restore(settings_, snapshot, needed).digest() == ledger.digest()
-    after = {i: p for i, p in pages.items() if i >= Ledger.first_page(base)}
+    after = {i: p for i, p in pages.items() if i >= Ledger.first_segment(base)}
     copy = Ledger.restore(settings_, base, after)
     for delta in deltas:
         copy.apply(delta, after)
@@ -293,7 +291,7 @@ def test_the_digest_does_not_tell_how_the_log_was_cut(crawl: Stream, models: lis
         selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
         for start in range(0, 1800, cut):
             selector.decide(TokenizedPairs.of(crawl.batch.slice(start, start + cut)), ledger, models[0])
-            ledger.closed_pages()
+            ledger.closed_segments()
             ledger.delta()
         digests.add(ledger.digest())
     assert len(digests) == 1
@@ -306,7 +304,7 @@ def test_a_ledger_writes_little(crawl: Stream, models: list[Model]) -> None:
     written = 0
     for start in range(0, 2000, 500):
         selector.decide(TokenizedPairs.of(crawl.batch.slice(start, start + 500)), ledger, models[0])
-        written += sum(len(page) for _, page in ledger.closed_pages()) + len(ledger.delta())
+        written += sum(len(page) for _, page in ledger.closed_segments()) + len(ledger.delta())
     assert ledger.accepted > 100
     assert written < 0.05 * 300 * 2000
 
