@@ -204,7 +204,8 @@ class SelectionSession(Generic[C]):
 
     def margin(self, source: str, target: str) -> float:
         """By how much a pair would pass if it came now; see `Selector.margin`. Minus infinity before the first version."""
-        return -np.inf if self.ledger.model is None else self._selector.margin(source, target, self.ledger)
+        model = self.ledger.model
+        return -np.inf if model is None else self._selector.margin(source, target, self.ledger, model)
 
     @property
     def _primed(self) -> bool:

@@ -33,16 +33,22 @@ _ACCEPTED, _OVER_BUDGET = int(Reason.ACCEPTED), int(Reason.OVER_BUDGET)
 _DUPLICATE, _NEAR_DUPLICATE = int(Reason.DUPLICATE), int(Reason.NEAR_DUPLICATE)
 
 
-class Likeness(NamedTuple):
-    """What makes a pair a duplicate of one that is remembered.
+class Query(NamedTuple):
+    """Pairs of a batch that are asked about.
 
     Attributes:
-        exact: to be that very pair.
-        near: Jaccard similarity from which it is a near one; above 1: none is.
+        rows: int64 [n], ascending.
+        rooms: int64 [n], how many of `rows` may be accepted up to each, itself included.
+        exact: a pair that is remembered is a duplicate.
+        near: Jaccard similarity to a remembered pair from which a pair is a near duplicate; above 1: none is.
+        duplicates_first: a duplicate is called one also where there is no room; else room is asked for first.
     """
 
+    rows: NDArray[np.int64]
+    rooms: NDArray[np.int64]
     exact: bool
     near: float
+    duplicates_first: bool
 
 
 class Words(NamedTuple):
@@ -137,10 +143,7 @@ def _enter_all(index: Index, start: int, stop: int) -> None:
 def admit(
     source: Words,
     target: Words,
-    rows: NDArray[np.int64],
-    rooms: NDArray[np.int64],
-    likeness: Likeness,
-    duplicates_first: bool,
+    query: Query,
     young: Index,
     count: int,
     old: Index,
@@ -152,12 +155,13 @@ def admit(
     """Say of rows[start:stop] what becomes of them, see `SeenPairs.admit`; the pairs that the young generation then has.
 
     Args:
-        source, target, rows, rooms, likeness, duplicates_first: see `SeenPairs.admit`.
+        source, target: of the batch.
+        query: which of its pairs, and what is a duplicate.
         young: to which accepted pairs are added from place `count` on, if `enter`; there is room.
         count: pairs that it has.
         old: the generation before.
         enter: remember what is accepted.
-        found: uint8, of all rows; what was found of those before `start` stands there.
+        found: uint8 [n]; what was found of the rows before `start` stands there.
         start, stop: which rows.
     """
     taken = 0
@@ -168,24 +172,25 @@ def admit(
     bands = np.empty(BANDS, np.uint64)
     for n in range(start, stop):
         found[n] = _OVER_BUDGET
-        if taken >= rooms[n] and not duplicates_first:
+        if taken >= query.rooms[n] and not query.duplicates_first:
             continue
-        one = source.hashes[source.offsets[rows[n]] : source.offsets[rows[n] + 1]]
-        other = target.hashes[target.offsets[rows[n]] : target.offsets[rows[n] + 1]]
+        row = query.rows[n]
+        one = source.hashes[source.offsets[row] : source.offsets[row + 1]]
+        other = target.hashes[target.offsets[row] : target.offsets[row + 1]]
         sketch(one, other, newest)
         key = pair_key(one, other, newest)
-        if likeness.exact and (_find(young, key) or _find(old, key)):
+        if query.exact and (_find(young, key) or _find(old, key)):
             found[n] = _DUPLICATE
             continue
         make_bands(newest, bands)
         sign(newest, signature)
-        if likeness.near <= 1 and (
-            _near(young, newest, signature, bands, likeness.near)
-            or _near(old, newest, signature, bands, likeness.near)
+        if query.near <= 1 and (
+            _near(young, newest, signature, bands, query.near)
+            or _near(old, newest, signature, bands, query.near)
         ):
             found[n] = _NEAR_DUPLICATE
             continue
-        if taken >= rooms[n]:
+        if taken >= query.rooms[n]:
             continue
         found[n] = _ACCEPTED
         taken += 1
@@ -215,20 +220,25 @@ class Generation:
         """Pairs that fit before it grows or, with `size`, ends."""
         return len(self.index.keys) - self.count
 
-    def add(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> None:
-        """Remember pairs, in order, at most as many as are `free`."""
+    def add(self, keys: NDArray[np.uint64], sketches: NDArray[np.uint16]) -> NDArray[np.uint64]:
+        """Remember pairs, in order, at most as many as are `free`; their keys."""
         start, stop = self.count, self.count + len(keys)
         self.index.keys[start:stop], self.index.sketches[start:stop] = keys, sketches
         _enter_all(self.index, start, stop)
-        self.grow_to(stop)
+        return self.grow_to(stop)
 
-    def grow_to(self, count: int) -> None:
-        """So many pairs are held by now; with the last that fits the arrays are doubled, so they follow from the count."""
+    def grow_to(self, count: int) -> NDArray[np.uint64]:
+        """So many pairs are held by now; the keys of those that are new.
+
+        With the last that fits the arrays are doubled: which buckets there are follows from the count alone.
+        """
+        new = self.index.keys[self.count : count]
         self.count = count
         if not self.free and count < self._size:
             held, self.index = self.index, _allocate(min(2 * count, self._size))
             self.index.keys[:count], self.index.sketches[:count] = held.keys, held.sketches
             _enter_all(self.index, 0, count)
+        return new
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
         """Keys and sketches of pairs [start, stop), as far as they are held."""

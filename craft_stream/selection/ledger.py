@@ -16,7 +16,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.divergence import divergence
-from craft_stream.selection.generation import Likeness
+from craft_stream.selection.generation import Query
 from craft_stream.selection.methods import Method, known_to, method_of
 from craft_stream.selection.pacing import burst, duals, spending, tail_forgetting, tail_horizon, wanted_share
 from craft_stream.selection.state import LedgerState
@@ -53,11 +53,6 @@ class Ledger(LedgerState):
         return method_of(self.selection, self.model)
 
     @property
-    def likeness(self) -> Likeness:
-        """What it takes for a duplicate."""
-        return Likeness(self.selection.duplicates, self.selection.near_duplicate)
-
-    @property
     def domain_share(self) -> float | None:
         """pi: share of the stream, lately, that looks like the target; None while it is not known.
 
@@ -73,6 +68,11 @@ class Ledger(LedgerState):
         """Pairs that may be accepted when so many more have come, the burst included; int64 [n]."""
         limits = np.floor(self._allowances(arrivals) + burst(self.selection))
         return limits.astype(np.int64) - np.int64(self.accepted)
+
+    def query(self, rows: NDArray[np.int64], able: NDArray[np.bool_], duplicates_first: bool) -> Query:
+        """Of pairs at `rows` behind its next offset, of which those that are not `able` find no room."""
+        rooms = np.where(able, self.rooms(rows + 1), 0)
+        return Query(rows, rooms, self.selection.duplicates, self.selection.near_duplicate, duplicates_first)
 
     def _allowances(self, arrivals: NDArray[np.int64]) -> NDArray[np.float64]:
         each = self.selection.rate * self.spending

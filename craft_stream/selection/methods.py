@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.parameters import SelectionParameters
-from craft_stream.scoring.model import Calibration, Model
+from craft_stream.scoring.calibration import Calibration
+from craft_stream.scoring.model import Model
 
 Scores = NDArray[np.float32]
 

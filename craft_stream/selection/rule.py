@@ -22,7 +22,6 @@ because its best score would not reach the threshold: the scores of all that cou
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.faults import faults, fitness
-from craft_stream.selection.generation import Likeness
+from craft_stream.selection.generation import Query
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.methods import Cascade, Craft, CraftPlus
 from craft_stream.text.tokenized import TokenizedPairs
@@ -41,18 +40,8 @@ Left = NDArray[np.float32]
 _NEVER = np.float32(-np.inf)
 
 
-class Admit(Protocol):
-    """`SeenPairs.admit`, which remembers what it accepts, or `SeenPairs.ask`, which does not."""
-
-    def __call__(
-        self,
-        pairs: TokenizedPairs,
-        rows: Rows,
-        rooms: NDArray[np.int64],
-        likeness: Likeness,
-        duplicates_first: bool,
-    ) -> NDArray[np.uint8]:
-        """`Reason` of each of the pairs at `rows`, uint8 [rows]: accepted, duplicate, near duplicate or over budget."""
+# `SeenPairs.admit`, which remembers what it accepts, or `SeenPairs.ask`, which does not.
+Admit = Callable[[TokenizedPairs, Query], NDArray[np.uint8]]
 
 
 class Judgement:
@@ -163,7 +152,7 @@ def _threshold(run: Judgement, rows: Rows) -> Rows:
 
 
 def _room(run: Judgement, rows: Rows) -> Rows:
-    found = run.admit(run.pairs, rows, run.ledger.rooms(rows + 1), run.ledger.likeness, False)
+    found = run.admit(run.pairs, run.ledger.query(rows, np.ones(len(rows), np.bool_), False))
     return rows[run.hold(rows, _unless(found != Reason.ACCEPTED), found)]
 
 
@@ -174,12 +163,11 @@ def _cascade(run: Judgement, rows: Rows) -> Rows:
     most = run.scorer.without_embedding(text)[:, 1]
     able = run.hold(rows, fitness(text, most, floor), faults(text))
     rows, text = rows[able], text[able]
-    new = ~ledger.seen_pairs.hold(run.pairs, rows, ledger.likeness)
+    new = ~ledger.seen_pairs.hold(run.pairs, ledger.query(rows, np.zeros(len(rows), np.bool_), True))
     run.set_quality(rows[new], text[new])
     fit = fitness(text, run.quality[rows], floor)
     left = np.minimum(fit, _above_threshold(run, rows))
-    rooms = np.where(left >= 0, ledger.rooms(rows + 1), 0)
-    reason = run.admit(run.pairs, rows, rooms, ledger.likeness, True)
+    reason = run.admit(run.pairs, ledger.query(rows, left >= 0, True))
     duplicate = (reason == Reason.DUPLICATE) | (reason == Reason.NEAR_DUPLICATE)
     _forget_embeddings(run, rows[duplicate])
     left[duplicate | ((left >= 0) & (reason == Reason.OVER_BUDGET))] = _NEVER

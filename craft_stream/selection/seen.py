@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.generation import EMPTY, UNIT, Generation, Index, Likeness, Words, admit
+from craft_stream.selection.generation import EMPTY, UNIT, Generation, Index, Query, Words, admit
 from craft_stream.selection.segments import LEAST, MOST, Segment
 from craft_stream.text.hashing import chain
 from craft_stream.text.tokenized import TokenizedPairs
@@ -67,77 +67,45 @@ class SeenPairs:
             self._firsts.popleft()
         return self._firsts[0][0] if self._firsts else self.segments
 
-    # Asked about pairs.
+    # What is asked of it.
 
-    def admit(
-        self,
-        pairs: TokenizedPairs,
-        rows: NDArray[np.int64],
-        rooms: NDArray[np.int64],
-        likeness: Likeness,
-        duplicates_first: bool,
-    ) -> NDArray[np.uint8]:
-        """Accept those of the pairs at `rows`, in order, that are new and for which there is room; remember them.
-
-        Args:
-            pairs: a batch.
-            rows: int64 [n], ascending.
-            rooms: int64 [n], how many of `rows` may be accepted up to each, itself included.
-            likeness: what is a duplicate.
-            duplicates_first: a duplicate is called one also where there is no room; else room is asked for first.
+    def admit(self, pairs: TokenizedPairs, query: Query) -> NDArray[np.uint8]:
+        """Accept those of the pairs, in order, that are new and for which there is room; remember them.
 
         Returns:
             uint8 [n], `Reason`: accepted, duplicate, near duplicate, or over budget.
         """
         source, target = _words(pairs)
-        found = np.empty(len(rows), np.uint8)
+        found = np.empty(len(query.rows), np.uint8)
         start = 0
-        while start < len(rows):
+        while start < len(found):
             young, before = self._young, self._young.count
-            stop = min(start + young.free, len(rows))  # all of them may be accepted
+            stop = min(start + young.free, len(found))  # all of them may be accepted
             count = admit(
-                source, target, rows, rooms, likeness, duplicates_first,
-                young.index, before, self._old_index, True, found, start, stop,
-            )  # fmt: skip
-            keys = young.index.keys[before:count]
-            young.grow_to(count)
-            self._count(keys)
+                source, target, query, young.index, before, self._old_index, True, found, start, stop
+            )
+            self._count(young.grow_to(count))
             start = stop
         return found
 
-    def ask(
-        self,
-        pairs: TokenizedPairs,
-        rows: NDArray[np.int64],
-        rooms: NDArray[np.int64],
-        likeness: Likeness,
-        duplicates_first: bool,
-    ) -> NDArray[np.uint8]:
+    def ask(self, pairs: TokenizedPairs, query: Query) -> NDArray[np.uint8]:
         """What `admit` would say of a single pair; nothing is remembered."""
-        return self._recognise(pairs, rows[:1], rooms, likeness, duplicates_first, self._old_index)
+        return self._look(pairs, query, self._old_index)
 
-    def hold(self, pairs: TokenizedPairs, rows: NDArray[np.int64], likeness: Likeness) -> NDArray[np.bool_]:
-        """Which of the pairs at `rows` are like one that is remembered and still will be if all others are accepted."""
-        old = EMPTY if self._young.count + len(rows) > self.size else self._old_index
-        found = self._recognise(pairs, rows, np.zeros_like(rows), likeness, True, old)
+    def hold(self, pairs: TokenizedPairs, query: Query) -> NDArray[np.bool_]:
+        """Which pairs are like one that is remembered and still will be if all others are accepted, bool [n].
+
+        Args:
+            pairs: a batch.
+            query: without room for any, duplicates first.
+        """
+        ends = self._young.count + len(query.rows) > self.size  # so that the old generation is forgotten
+        found = self._look(pairs, query, EMPTY if ends else self._old_index)
         return np.not_equal(found, Reason.OVER_BUDGET)
 
-    def _recognise(
-        self,
-        pairs: TokenizedPairs,
-        rows: NDArray[np.int64],
-        rooms: NDArray[np.int64],
-        likeness: Likeness,
-        duplicates_first: bool,
-        old: Index,
-    ) -> NDArray[np.uint8]:
-        source, target = _words(pairs)
-        found = np.empty(len(rows), np.uint8)
-        young = self._young
-        admit(
-            source, target, rows, rooms, likeness, duplicates_first,
-            young.index, young.count, old, False, found, 0, len(rows),
-        )  # fmt: skip
+    def _look(self, pairs: TokenizedPairs, query: Query, old: Index) -> NDArray[np.uint8]:
+        found, (source, target), young = np.empty(len(query.rows), np.uint8), _words(pairs), self._young
+        admit(source, target, query, young.index, young.count, old, False, found, 0, len(found))
         return found
 
     @property
@@ -148,8 +116,7 @@ class SeenPairs:
         """Remember pairs, in order, whatever they are."""
         while len(keys):
             room = self._young.free
-            self._young.add(keys[:room], sketches[:room])
-            self._count(keys[:room])
+            self._count(self._young.add(keys[:room], sketches[:room]))
             keys, sketches = keys[room:], sketches[room:]
 
     def _count(self, keys: NDArray[np.uint64]) -> None:

@@ -1,6 +1,6 @@
-"""Pages: remembered pairs as they are stored, each pair once.
+"""Segments: remembered pairs as they are stored, each pair once.
 
-A page holds pairs in the order in which they were accepted and is never written again. It is written as soon as enough
+A segment holds pairs in the order in which they were accepted and is never written again. It is written as soon as enough
 pairs have come, so under load those of one transaction; the few that wait travel in deltas. What is stored of a pair is
 its sketch, fingerprints in ascending order as the gaps between them, low and high bytes apart, which zstd brings from 16
 bits to 13, and its mark of 2 bytes: all else of its key follows from the sketch. With keys of 8 bytes a ledger took 5.4 % of
@@ -26,9 +26,9 @@ FORMAT = 4
 SKETCH = 64
 # Fills a sketch of fewer bigrams; no fingerprint.
 NONE = np.uint16(0xFFFF)
-# Fewer pairs wait for more to come: what a page costs beside them is then under a sixth.
+# Fewer pairs wait for more to come: what a segment costs beside them is then under a sixth.
 LEAST = 32
-# A page of the longest sketches stays under the brokers' usual limit of 1 MiB.
+# A segment of the longest sketches stays under the brokers' usual limit of 1 MiB.
 MOST = 4096
 _MARK = np.uint64(0xFFFF)
 
@@ -107,11 +107,11 @@ class Segment:
         """From bytes.
 
         Raises:
-            IntegrityError: damaged, another page, or of another format.
+            IntegrityError: damaged, another segment, or of another format.
         """
         header, arrays = codec.decode(MAGIC, data)
         if header.get("format") != FORMAT or header.get("index") != index:
             raise IntegrityError(
-                f"this is page {header.get('index')} of format {header.get('format')}, not page {index} of {FORMAT}"
+                f"this is segment {header.get('index')} of format {header.get('format')}, not {index} of {FORMAT}"
             )
         return cls.of(int(header["first"]), arrays)

@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 
 @numba.njit(cache=True, nogil=True)
 def pair_key(source: NDArray[np.uint64], target: NDArray[np.uint64], sketch: NDArray[np.uint16]) -> np.uint64:
-    """Key of a pair: of its sketch, and 16 bits of a hash of two sequences of word hashes; see `pages.key_of`."""
+    """Key of a pair: of its sketch, and 16 bits of a hash of two sequences of word hashes; see `segments.key_of`."""
     h = np.uint64(len(source) + 1)
     for word in source:
         h = chain(h, word)

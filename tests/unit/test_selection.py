@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,13 +19,10 @@ from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import UNIT
 from craft_stream.selection.ledger import Ledger
-from craft_stream.selection.seen import SeenPairs
-from craft_stream.selection.segments import LEAST, MOST, SKETCH, Segment, key_of
+from craft_stream.selection.segments import LEAST, Segment
 from craft_stream.selection.selector import Selector
-from craft_stream.selection.sketches import jaccard, most_shared, sign, sketch
-from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
-from craft_stream.text.tokens import tokenize
 
 SIZE = 6000
 
@@ -389,168 +384,3 @@ def test_the_histogram_quantile_is_a_quantile(scores: list[float], share: float)
     clipped = np.clip(values, histogram.LOWEST, histogram.LOWEST + (histogram.BINS - 0.5) * histogram.WIDTH)
     assert (clipped > quantile + histogram.WIDTH).sum() <= share * len(scores) + 1e-6
     assert (clipped >= quantile - histogram.WIDTH).sum() >= share * len(scores) - 1e-6
-
-
-def _sketch(words: list[str]) -> np.ndarray:
-    tokens = tokenize(TextBatch.pack([" ".join(words)]))
-    out = np.empty(SKETCH, np.uint16)
-    sketch(tokens.words, tokens.words[:0], out)
-    return out
-
-
-@given(st.data())
-def test_the_similarity_of_short_pairs_is_exact(data: st.DataObject) -> None:
-    """For up to 64 bigrams, and near duplicates found, the similarity is Jaccard's but for colliding fingerprints."""
-    words = [
-        f"w{x}" for x in data.draw(st.lists(st.integers(0, 10**9), min_size=4, max_size=64, unique=True))
-    ]
-    keep = data.draw(st.integers(len(words) * 3 // 4, len(words)))
-    other = words[:keep] + [f"v{x}" for x in range(len(words) - keep)]
-    one = {(a, b) for a, b in pairwise(["", *words])}
-    two = {(a, b) for a, b in pairwise(["", *other])}
-    truth = len(one & two) / len(one | two)
-    assert jaccard(_sketch(words), _sketch(other), 0.0) == pytest.approx(truth, abs=0.05)
-    assert jaccard(_sketch(words), _sketch(other), truth + 0.1) <= truth + 0.05
-    assert jaccard(_sketch(words), _sketch(words), 1.0) == 1
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, SKETCH), st.integers(0, SKETCH), st.integers(1, 400))
-def test_signatures_never_rule_out_what_is_similar(seed: int, one: int, other: int, space: int) -> None:
-    """Whatever two sketches hold, their similarity is at most what their signatures allow."""
-    rng = np.random.default_rng(seed)
-    sketches, signatures = np.full((2, SKETCH), 0xFFFF, np.uint16), np.zeros((2, 3), np.uint64)
-    for i, length in enumerate((one, other)):
-        values = rng.choice(space, min(length, space), replace=False) * (0xFFFE // space)
-        sketches[i, : len(values)] = np.sort(values)
-        sign(sketches[i], signatures[i])
-    shared, union = most_shared(*signatures)
-    assert jaccard(*sketches, 0.0) <= shared / max(union, 1) + 1e-9 or not union
-
-
-def test_the_similarity_of_long_pairs_estimates_jaccard() -> None:
-    """Over lists of 300 words the estimate is right within four deviations of .06, and on average; 2 % are not compared."""
-    rng = np.random.default_rng(0)
-    errors = []
-    for keep in (220, 240, 260, 280, 300):
-        for _ in range(20):
-            words = [f"w{x}" for x in rng.integers(0, 10**9, 300)]
-            other = words[:keep] + [f"v{x}" for x in rng.integers(0, 10**9, 300 - keep)]
-            seen = SeenPairs(UNIT)
-            seen.add(np.uint64(1), _sketch(words))
-            one = {(a, b) for a, b in pairwise(["", *words])}
-            two = {(a, b) for a, b in pairwise(["", *other])}
-            truth = len(one & two) / len(one | two)
-            errors.append(seen.similarity(_sketch(other), 0.0) - truth)
-    compared = [error for error in errors if error > -0.5]
-    assert len(compared) >= 0.95 * len(errors)
-    assert abs(np.mean(compared)) < 0.02
-    assert np.abs(compared).max() < 0.25
-
-
-def test_strangers_are_no_near_duplicates() -> None:
-    """With a full page of pairs that share phrases, each is found again and a mixture of four is near none."""
-    rng = np.random.default_rng(0)
-    seen = SeenPairs(UNIT)
-    phrases = [[f"p{i}w{j}" for j in range(6)] for i in range(400)]
-    pairs = [
-        [word for i in rng.choice(400, 4, replace=False) for word in phrases[i]] for _ in range(UNIT - 1)
-    ]
-    for i, words in enumerate(pairs):
-        seen.add(np.uint64(2 * i + 1), _sketch(words))
-    mixed = [
-        [word for k, j in enumerate(rng.integers(0, UNIT - 1, 4)) for word in pairs[j][6 * k : 6 * k + 6]]
-        for _ in range(500)
-    ]
-    assert np.mean([seen.similarity(_sketch(words), 0.6) >= 0.6 for words in mixed]) < 0.02
-    assert min(seen.similarity(_sketch(words), 0.6) for words in pairs[:500]) == 1
-    assert all(seen.holds(np.uint64(2 * i + 1)) for i in range(UNIT - 1))
-    assert not any(seen.holds(np.uint64(2 * i)) for i in range(1, UNIT))
-
-
-@cache
-def _remembering(count: int) -> SeenPairs:
-    seen = SeenPairs(UNIT)
-    for i in range(count):
-        seen.add(np.uint64(2 * i + 1), _sketch([f"v{i}", f"u{i}"]))
-    return seen
-
-
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([0, UNIT - 3, UNIT // 2, 2 * UNIT - 2]),
-    st.booleans(),
-    st.sampled_from([0.3, 0.55, 1.1]),
-)
-@settings(max_examples=25)
-def test_a_run_is_admitted_as_pair_by_pair(seed: int, before: int, exact: bool, near: float) -> None:
-    """What one kernel admits of a run, across growing and ending generations, is what each pair alone would be told."""
-    rng = np.random.default_rng(seed)
-    texts = [" ".join(f"w{x}" for x in rng.integers(0, 8, rng.integers(1, 6))) for _ in range(60)]
-    tokens = tokenize(TextBatch.pack(texts))
-    rows = np.flatnonzero(rng.random(60) < 0.8)
-    rooms = np.sort(rng.integers(0, 40, len(rows)))
-    together, alone = copy.deepcopy(_remembering(before)), copy.deepcopy(_remembering(before))
-    told = []
-    for row, room in zip(rows.tolist(), rooms.tolist(), strict=True):
-        own = alone.sketch(tokens, tokens, row)
-        key = alone.key(tokens, tokens, row, own)
-        if told.count(Reason.ACCEPTED) >= room:
-            told.append(Reason.OVER_BUDGET)
-        elif exact and alone.holds(key):
-            told.append(Reason.DUPLICATE)
-        elif alone.similarity(own, near) >= near:
-            told.append(Reason.NEAR_DUPLICATE)
-        else:
-            alone.add(key, own)
-            told.append(Reason.ACCEPTED)
-    assert together.admit(tokens, tokens, rows, rooms, exact, near).tolist() == told
-    assert (together.count, together.chain) == (alone.count, alone.chain)
-    keys = [alone.key(tokens, tokens, row, alone.sketch(tokens, tokens, row)) for row in rows]
-    assert all(together.holds(key) == alone.holds(key) for key in keys)
-
-
-def test_a_page_is_stored_without_its_padding() -> None:
-    """Pages of short pairs come back to the bit and take 3 bytes a pair beside two a bigram; misfits are refused."""
-    seen = SeenPairs(UNIT)
-    for i in range(UNIT + LEAST - 1):
-        own = _sketch([f"a{i}", f"b{i}", f"c{i}"])
-        seen.add(np.uint64(key_of(own, np.uint16(7 * i))), own)
-    ((_, page),) = seen.make_pages()
-    assert len(page) == MOST
-    assert len(seen.waiting()) == LEAST - 1
-    data = page.encode(0)
-    again = Segment.decode(data, 0)
-    assert again.first == 0
-    assert (again.keys == page.keys).all()
-    assert (again.sketches == page.sketches).all()
-    assert len(data) < MOST * (3 + 3 * 2) + 1024
-    with pytest.raises(IntegrityError):
-        Segment.of(0, {**page.arrays(), "lengths": np.full(MOST, 3, np.uint8)[:-1]})
-
-
-@given(st.integers(0, 3 * UNIT), st.integers(0, 200))
-def test_sketches_are_stored_as_they_are(seed: int, count: int) -> None:
-    """Any ascending fingerprints, none and 64 of them, too."""
-    rng = np.random.default_rng(seed)
-    sketches = np.full((count, SKETCH), 0xFFFF, np.uint16)
-    for row in sketches:
-        length = rng.integers(0, SKETCH + 1)
-        row[:length] = np.sort(rng.choice(0xFFFF, length, replace=False))
-    marks = rng.integers(0, 1 << 16, count, dtype=np.uint16)
-    page = Segment(
-        7, np.array([key_of(*pair) for pair in zip(sketches, marks, strict=True)], np.uint64), sketches
-    )
-    again = Segment.decode(page.encode(3), 3)
-    assert (again.sketches == sketches).all()
-    assert (again.keys == page.keys).all()
-
-
-def test_the_oldest_pairs_are_forgotten() -> None:
-    """After two generations the first pairs are gone and the last are held."""
-    seen = SeenPairs(UNIT)
-    same = _sketch(["one"])
-    for i in range(3 * UNIT):
-        seen.add(np.uint64(2 * i + 1), same)
-    assert not seen.holds(np.uint64(1))
-    assert seen.holds(np.uint64(2 * (2 * UNIT) + 1))
-    assert seen.first == 2 * UNIT
