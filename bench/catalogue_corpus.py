@@ -28,7 +28,7 @@ import zstandard
 
 from connectors.files import open_source
 from craft_stream.errors import DataError, RecordError
-from craft_stream.reading.records import decode
+from craft_stream.reading.records import read_pair
 from craft_stream.settings import RecordSettings
 
 # shares of the stream
@@ -106,7 +106,7 @@ def _messages(path: Path) -> Iterator[tuple[str, str]]:
     while messages := source.read(1000):
         for message in messages:
             try:
-                pair = decode(message.value, _RECORD, "")
+                pair = read_pair(message, _RECORD)
             except RecordError:  # a context without a message
                 continue
             sides = _plain(pair.source), _plain(pair.target)

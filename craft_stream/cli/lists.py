@@ -15,6 +15,7 @@ from connectors.files.entries import entries
 from connectors.files.fields import sides
 from connectors.files.open import STANDARD
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.reading.records import read_id
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.settings import RecordSettings, Settings
 
@@ -138,10 +139,8 @@ def _add_takedown(
             if _HOST.fullmatch(entry):
                 hosts.append(entry)
             continue
-        identifier, host, own = entry.get(fields.id_field), entry.get(_HOST_FIELD), _texts(entry, fields)
-        if type(identifier) is int:
-            identifier = str(identifier)
-        if type(identifier) is str and identifier:
+        identifier, host, own = read_id(entry, fields), entry.get(_HOST_FIELD), _texts(entry, fields)
+        if identifier:
             identifiers.append(identifier)
         if type(host) is str and host:
             hosts.append(host)

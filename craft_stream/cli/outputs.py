@@ -10,11 +10,11 @@ import numpy as np
 from connectors.files import open_sink
 from connectors.files.open import OutputFile
 from craft_stream.ports.files import Sink
-from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
-from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.decisions import Decisions
 from craft_stream.writing.decisions import decision_lines
+from craft_stream.writing.rejected import rejected_lines
 
 
 class Outputs:
@@ -23,8 +23,7 @@ class Outputs:
     Args:
         parameters: digest of the parameters in force.
         accepted: gets the accepted records, unchanged.
-        rejected: gets all others, a line each: the reason, a tab, the place (`path/0/line`), a tab, the record
-            as it came. `cut -f3-` gives the records back. None: they are not kept.
+        rejected: gets all others, as `rejected_lines` writes them; None: they are not kept.
         decisions: gets a JSON object for each decision; None: they are not kept.
         model: gets the last version; None: it is not kept.
 
@@ -60,7 +59,7 @@ class Outputs:
         chosen = (chunk.message(pair).value for pair in np.flatnonzero(decisions.accepted).tolist())
         self._accepted.write([value for value in chosen if value is not None])
         if self._rejected:
-            self._rejected.write(b"".join(_refusals(chunk, decisions)))
+            self._rejected.write(b"".join(rejected_lines(chunk, decisions)))
         if self._decisions:
             lines = decision_lines(chunk, decisions, np.arange(len(decisions)), self._parameters)
             self._decisions.write(b"\n".join([*lines, b""]))
@@ -83,17 +82,3 @@ def _leaving(sink: Sink) -> Any:
             sink.close()
 
     return leave
-
-
-def _refusals(chunk: Chunk, decisions: Decisions) -> list[bytes]:
-    reasons = {row: str(refusal.reason) for row, refusal in chunk.refused}
-    for index in np.flatnonzero(~decisions.accepted).tolist():
-        reasons[int(chunk.rows[index])] = Reason(int(decisions.reason[index])).label
-    return [_refusal(reasons[row], chunk.messages[row]) for row in sorted(reasons)]
-
-
-def _refusal(reason: str, message: Message) -> bytes:
-    place = message.location.encode("utf-8", "surrogateescape")
-    # lines of a file have no newline; what another connector could not read may, and a line must stay a line
-    record = (message.value or b"").replace(b"\n", b"\\n")
-    return b"%s\t%s\t%s\n" % (reason.encode(), place, record)

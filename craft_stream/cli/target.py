@@ -13,7 +13,7 @@ from connectors.kafka.sink import TopicSink
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.errors import DataError, RecordError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.records import decode
+from craft_stream.reading.records import read_pair
 from craft_stream.settings import RecordSettings
 
 CHUNK = 1_000
@@ -44,12 +44,11 @@ def publish(
     count, bad = 0, 0
     try:
         for message in _messages(files, settings.record):
-            default = f"{message.topic}/{message.partition}/{message.offset}"
             try:
-                pair = decode(message.value, settings.record, default, message.problem)
+                pair = read_pair(message, settings.record)
             except RecordError as error:
                 bad += 1
-                print(f"{default}: {error}", file=sys.stderr)
+                print(f"{message.location}: {error}", file=sys.stderr)
                 continue
             sink.append(pair.id.encode(), None if withdraw else message.value)
             count += 1

@@ -6,12 +6,14 @@ A record that is no pair is refused with a reason from a closed list. Work is bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
 from craft_stream.errors import RecordError
+from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 
@@ -56,29 +58,21 @@ class Refusal(NamedTuple):
     text: str
 
 
-def decode(value: bytes | None, fields: RecordSettings, default_id: str, problem: str | None = None) -> Pair:
-    """Decode the value of one record; arguments as for `examine`.
+def read_pair(message: Message, fields: RecordSettings) -> Pair:
+    """What a message holds; its id is where it was unless it carries one.
 
     Raises:
-        RecordError: with a `DecodeReason` and a message that names the field.
+        RecordError: it holds no pair: with a `DecodeReason` and a text that names the field.
     """
-    found = examine(value, fields, default_id, problem)
+    found = examine(message, fields)
     if isinstance(found, Refusal):
         raise RecordError(found.reason, found.text)
     return found
 
 
-def examine(
-    value: bytes | None, fields: RecordSettings, default_id: str, problem: str | None = None
-) -> Pair | Refusal:
-    """What the value of one record holds.
-
-    Args:
-        value: its bytes; None is a tombstone.
-        fields: the names of the fields and the largest size.
-        default_id: the id of a record that carries none.
-        problem: what a connector said when it could not make a record of its input (`Message.problem`).
-    """
+def examine(message: Message, fields: RecordSettings) -> Pair | Refusal:
+    """The same, without an exception where it holds no pair."""
+    value, problem = message.value, message.problem
     if problem is not None:
         return Refusal(DecodeReason.UNREADABLE, problem)
     if value is None:
@@ -98,29 +92,16 @@ def examine(
         return _no_side(record, fields.source_field)
     if not _is_side(target):
         return _no_side(record, fields.target_field)
-    identifier = record.get(fields.id_field)
-    if type(identifier) is int:
-        identifier = str(identifier)
     urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
-    return Pair(identifier if type(identifier) is str and identifier else default_id, source, target, urls)
+    return Pair(read_id(record, fields) or message.location, source, target, urls)
 
 
-def not_utf8(place: int) -> Refusal:
-    """Bytes that are no UTF-8 from `place` on."""
-    return Refusal(DecodeReason.INVALID_UTF8, f"byte {place} is not valid UTF-8")
-
-
-def not_json(like: bytes, place: int) -> Refusal:
-    """No JSON, for the parser's reason why `like` is none, at the character `place`."""
-    try:
-        orjson.loads(like)
-    except orjson.JSONDecodeError as error:
-        return _not_json(error.msg, place)
-    raise ValueError(f"{like!r} is JSON")
-
-
-def _not_json(why: str, place: int) -> Refusal:
-    return Refusal(DecodeReason.NOT_JSON, f"not JSON: {why} at character {place}")
+def read_id(record: Mapping[str, Any], fields: RecordSettings) -> str:
+    """The id that a record carries, a text or a whole number; empty where it carries none."""
+    found = record.get(fields.id_field)
+    if type(found) is int:
+        return str(found)
+    return found if type(found) is str else ""
 
 
 def _is_side(text: Any) -> TypeGuard[str]:
@@ -145,5 +126,5 @@ def _undecodable(value: bytes, error: orjson.JSONDecodeError) -> Refusal:
     try:
         value.decode("utf-8")
     except UnicodeDecodeError as wrong:
-        return not_utf8(wrong.start)
-    return _not_json(error.msg, error.pos)
+        return Refusal(DecodeReason.INVALID_UTF8, f"byte {wrong.start} is not valid UTF-8")
+    return Refusal(DecodeReason.NOT_JSON, f"not JSON: {error.msg} at character {error.pos}")

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 
 @numba.njit(cache=True, nogil=True)
-def _take(
-    buffer: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    indices: NDArray[np.int64],
-    out: NDArray[np.uint8],
-    places: NDArray[np.int64],
+def _gather(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], offsets: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> None:
-    for i in range(len(indices)):
-        start = offsets[indices[i]]
-        for p in range(places[i + 1] - places[i]):
-            out[places[i] + p] = buffer[start + p]
+    for i in range(len(starts)):
+        start, place = starts[i], offsets[i]
+        for p in range(offsets[i + 1] - place):
+            out[place + p] = buffer[start + p]
+
+
+def _read_only(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As `TextBatch.pack` makes them: one kind of buffer everywhere, so that kernels are compiled once."""
+    buffer.flags.writeable = False
+    return buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,20 @@ class TextBatch:
         """Encode texts; unpaired surrogates become U+FFFD's replacement '?'."""
         encoded = [text.encode("utf-8", "replace") for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    @classmethod
+    def gather(
+        cls, buffer: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64]
+    ) -> TextBatch:
+        """Texts that stand at [start, stop) of a buffer, copied."""
+        buffer = _read_only(buffer.view())
+        offsets = np.zeros(len(starts) + 1, np.int64)
+        np.cumsum(stops - starts, out=offsets[1:])
+        out = np.empty(offsets[-1], np.uint8)
+        _gather(buffer, starts, offsets, out)
+        return cls(_read_only(out), offsets)
 
     @classmethod
     def concatenate(cls, batches: Sequence[TextBatch]) -> TextBatch:
@@ -50,9 +64,7 @@ class TextBatch:
         lengths = [np.diff(batch.offsets) for batch in batches]
         offsets = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
         parts = (batch.buffer[batch.offsets[0] : batch.offsets[-1]] for batch in batches)
-        buffer = np.concatenate([np.zeros(0, np.uint8), *parts])
-        buffer.flags.writeable = False  # one kind of buffer everywhere, so that kernels are compiled once
-        return cls(buffer, offsets)
+        return cls(_read_only(np.concatenate([np.zeros(0, np.uint8), *parts])), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,12 +84,7 @@ class TextBatch:
 
     def take(self, indices: NDArray[np.int64]) -> TextBatch:
         """Texts at `indices`, in that order, copied."""
-        offsets = np.zeros(len(indices) + 1, np.int64)
-        np.cumsum(self.offsets[indices + 1] - self.offsets[indices], out=offsets[1:])
-        buffer = np.empty(offsets[-1], np.uint8)
-        _take(self.buffer, self.offsets, indices, buffer, offsets)
-        buffer.flags.writeable = False  # as in `concatenate`
-        return TextBatch(buffer, offsets)
+        return TextBatch.gather(self.buffer, self.offsets[indices], self.offsets[indices + 1])
 
 
 @dataclass(frozen=True, slots=True)

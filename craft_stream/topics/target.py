@@ -9,7 +9,7 @@ from craft_stream.errors import ConfigurationError, RecordError
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
-from craft_stream.reading.records import Pair, decode
+from craft_stream.reading.records import Pair, read_pair
 from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch
 
@@ -80,10 +80,10 @@ class TargetFollower:
                 learner.withdraw_target([identifier])
                 continue
             try:
-                pair = decode(message.value, self._fields, identifier, message.problem)
+                pair = read_pair(message, self._fields)
             except RecordError as error:
                 self.bad += 1
-                log.warning("%s/%d/%d: %s", self._topic, message.partition, message.offset, error)
+                log.warning("%s: %s", message.location, error)
                 continue
             pairs.append(pair._replace(id=identifier or pair.id))
         _upsert(pairs, learner)

@@ -21,7 +21,8 @@ from connectors.kafka.sink import TopicSink
 from craft_stream.demo.catalogues import Catalogues
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.reading.records import decode
+from craft_stream.ports.messages import Message
+from craft_stream.reading.records import read_pair
 from craft_stream.text.batch import PairBatch
 from tests import broker
 from tests.chaos.endurance import OVERRIDES, records
@@ -41,7 +42,7 @@ def pinned(run: Deployment, catalogues: Catalogues, values: list[bytes]) -> Path
     learner.observe_target(
         [p.id for p in target], PairBatch.pack([p.source for p in target], [p.target for p in target])
     )
-    decoded = [decode(value, run.settings.record, "") for value in values[:20_000]]
+    decoded = [read_pair(Message(value, 0), run.settings.record) for value in values[:20_000]]
     learner.observe(PairBatch.pack([p.source for p in decoded], [p.target for p in decoded]))
     path = run.folder / "model"
     path.write_bytes(learner.publish().encode())

@@ -9,7 +9,7 @@ import pytest
 from connectors.files import open_sink, open_source
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.records import decode
+from craft_stream.reading.records import read_pair
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -80,8 +80,8 @@ def test_malformed_lines_are_kept(tmp_path: Path) -> None:
     assert (short.value, short.problem) == (b"only one", "1 columns where at least 2 were expected")
     assert wrong.value == b"\xff\tb"
     assert "UTF-8" in (wrong.problem or "")
-    assert decode(first.value, RECORD, "x").target == "b"
-    assert decode(last.value, RECORD, "x").target == "d"
+    assert read_pair(first, RECORD).target == "b"
+    assert read_pair(last, RECORD).target == "d"
 
 
 def test_wrong_options(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.chunk import Chunk, read_pair
-from craft_stream.reading.objects import Finding, read_objects
-from craft_stream.reading.records import DecodeReason, Pair, Refusal, decode, examine
+from craft_stream.reading.chunk import Chunk
+from craft_stream.reading.objects import find_sides
+from craft_stream.reading.records import DecodeReason, Pair, Refusal, examine, read_pair
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
 from craft_stream.writing.decisions import decision_lines
@@ -52,7 +52,7 @@ def test_poison_is_refused_with_its_reason(kind: str) -> None:
     """Each kind of bad record has one reason of the closed list, and a message."""
     value, reason = POISON[kind]
     with pytest.raises(RecordError) as error:
-        decode(value, RECORD, "t/0/1")
+        read_pair(Message(value, 1, "t"), RECORD)
     assert error.value.reason == reason
     assert str(error.value)
 
@@ -60,7 +60,7 @@ def test_poison_is_refused_with_its_reason(kind: str) -> None:
 def test_unreadable_input_of_a_connector() -> None:
     """What a connector could not turn into a record is refused with what it said."""
     with pytest.raises(RecordError, match="three columns") as error:
-        decode(b'{"src": "a", "tgt": "b"}', RECORD, "t/0/1", problem="three columns")
+        read_pair(Message(b'{"src": "a", "tgt": "b"}', 1, problem="three columns"), RECORD)
     assert error.value.reason == DecodeReason.UNREADABLE
 
 
@@ -70,16 +70,17 @@ def test_unreadable_input_of_a_connector() -> None:
 )
 def test_id(id_json: str, expected: str) -> None:
     """An id is a string or a whole number; a record without one is known by its place."""
-    assert decode(f'{{"id": {id_json}, "src": "a", "tgt": "b"}}'.encode(), RECORD, "t/0/1").id == expected
-    assert decode(b'{"src": "a", "tgt": "b"}', RECORD, "t/0/1").id == "t/0/1"
+    value = f'{{"id": {id_json}, "src": "a", "tgt": "b"}}'.encode()
+    assert read_pair(Message(value, 1, "t"), RECORD).id == expected
+    assert read_pair(Message(b'{"src": "a", "tgt": "b"}', 1, "t"), RECORD).id == "t/0/1"
 
 
 def test_field_names_are_settings() -> None:
     """The sides stand where the settings say, and the message of a missing one names it."""
     record = RecordSettings(source_field="en", target_field="fr", id_field="key")
-    assert decode(b'{"en": "a", "fr": "b", "key": "k"}', record, "") == Pair("k", "a", "b")
+    assert read_pair(Message(b'{"en": "a", "fr": "b", "key": "k"}', 0), record) == Pair("k", "a", "b")
     with pytest.raises(RecordError, match='"fr" is missing'):
-        decode(b'{"en": "a"}', record, "")
+        read_pair(Message(b'{"en": "a"}', 0), record)
 
 
 def test_size_limit_is_exact() -> None:
@@ -87,9 +88,9 @@ def test_size_limit_is_exact() -> None:
     record = RecordSettings(max_bytes=1024)
     value = b'{"src": "a", "tgt": "%s"}' % (b"b" * (1024 - 23))
     assert len(value) == 1024
-    decode(value, record, "")
+    read_pair(Message(value, 0), record)
     with pytest.raises(RecordError, match="1025 bytes"):
-        decode(value + b" ", record, "")
+        read_pair(Message(value + b" ", 0), record)
 
 
 @given(st.binary(max_size=200))
@@ -97,7 +98,7 @@ def test_any_bytes_give_a_pair_or_a_reason(value: bytes) -> None:
     """No bytes raise anything but RecordError with a reason of the list."""
     reason = ""
     try:
-        decode(value, RECORD, "t/0/1")
+        read_pair(Message(value, 1, "t"), RECORD)
     except RecordError as error:
         reason = error.reason
     assert not reason or reason in list(DecodeReason)
@@ -112,7 +113,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lamb
 def test_texts_come_through_unchanged(source: str, target: str, rest: dict[str, object]) -> None:
     """Whatever else a record holds, its two texts are read as they were written."""
     value = json.dumps({**rest, "src": source, "tgt": target, "id": "i"}).encode()
-    assert decode(value, RECORD, "") == Pair("i", source, target)
+    assert read_pair(Message(value, 0), RECORD) == Pair("i", source, target)
 
 
 def _chunk(first: int, names: list[str]) -> Chunk:
@@ -218,9 +219,9 @@ def spoilt(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(ANY_VALUE | spoilt() | st.none(), max_size=8), st.sampled_from(["tgt", "src"]))
-@example([b'{"src": "!", "tgt": "\\u0000"}'], "tgt")  # looks blank to the fast reader alone
+@example([b'{"src": "!", "tgt": "\\u0000"}'], "tgt")
 def test_read_together_as_one_by_one(values: list[bytes | None], target: str) -> None:
-    """Many records at once give the very pairs and errors that `decode` gives one by one, in their places."""
+    """Many records at once give the very pairs and errors that `read_pair` gives one by one, in their places."""
     record = RecordSettings(target_field=target)
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
     chunk = Chunk.read(messages, record)
@@ -238,14 +239,12 @@ def test_read_together_as_one_by_one(values: list[bytes | None], target: str) ->
 
 
 def test_whatever_a_byte_makes_of_a_record() -> None:
-    """Cut off anywhere, or with any byte in the place of any other or before it: the parser's reasons, to the character."""
+    """Cut off anywhere, or with any byte in the place of any other or before it: what the parser says, to the character."""
     wholes = [
-        '{"src": "a\\n", "tgt": "é\\u00e9"} ',
+        '{"src": "a\\n", "tgt": "é"} ',
         ' {"n": -1.5, "ok": true,"src" : "😀","tgt":"b", "x": null}',
-        '{"src": "a", "more": {"b": [1]}, "tgt": "b"}',
-        "{'src': 'a'}",
+        '{"src": "a", "m": {"b": [1, {}], "c": []}, "tgt": "b"}',
         "[{}]",
-        "\ufeff{}",
     ]
     values = []
     for whole in map(str.encode, wholes):
@@ -256,36 +255,135 @@ def test_whatever_a_byte_makes_of_a_record() -> None:
                 values.append(whole[:place] + bytes([byte]) + whole[place + 1 :])
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
     chunk = Chunk.read(messages, RECORD)
-    rows, found = chunk.rows, chunk.refused
-    one_by_one = [examine(value, RECORD, "") for value in values]
-    assert dict(found) == {row: made for row, made in enumerate(one_by_one) if isinstance(made, Refusal)}
-    assert len(rows) + len(found) == len(values)
-    findings = read_objects(values, ("src", "tgt"), 1000).findings
-    assert set(findings.tolist()) == set(Finding)
-    assert np.mean(findings == Finding.ASK) < 0.25
+    found = dict(chunk.refused)
+    pairs = dict(zip(chunk.rows.tolist(), range(len(chunk.rows)), strict=True))
+    batch = chunk.pairs.batch
+    for row, message in enumerate(messages):
+        made = examine(message, RECORD)
+        if isinstance(made, Refusal):
+            assert found.pop(row) == made
+        else:
+            pair = pairs.pop(row)
+            assert (batch.source.text(pair), batch.target.text(pair)) == (made.source, made.target)
+    assert not found
+    assert not pairs
 
 
 def test_ordinary_records_need_no_parser() -> None:
-    """What a crawl writes is understood by the fast reader, whatever its script, escapes and other fields."""
+    """What a crawl writes is found in bulk, whatever its script and other fields; what is escaped or may be blank is not."""
     texts = [
         "Hello.",
         "Bonjour, « monde » !",
         "Привет",
         "ありがとう",
         "你好",
-        'a "b" \\ c\n\t/',
         "😀",
-        "x\u0000y",
         "\u00a0é",
+        "\u2003→",
+        "\u0965",
     ]
+    more = {
+        "id": "p",
+        "block": [1, [2, -3.25]],
+        "x": None,
+        "ok": True,
+        "page": {"url": "https://example.org", "a": {}},
+    }
     records = [
-        json.dumps(
-            {"id": f"p{n}", "src": text, "tgt": text, "score": 0.5, "n": -3, "ok": True, "x": None},
-            ensure_ascii=escaped,
-        )
-        for n, text in enumerate(texts)
-        for escaped in (True, False)
+        json.dumps({**more, "src": text, "tgt": text}, ensure_ascii=False, indent=indent).encode()
+        for text in texts
+        for indent in (None, 2)
     ]
-    sides = read_objects([record.encode() for record in records], ("src", "tgt"), 1000)
-    assert sides.understood.all()
-    assert sides.source.texts() == sides.target.texts() == [text for text in texts for _ in range(2)]
+    buffer, spans = find_sides(records, ("src", "tgt"), 1000)
+    for row, text in enumerate(text for text in texts for _ in range(2)):
+        for side in (0, 2):
+            assert bytes(buffer[spans[side, row] : spans[side + 1, row]]).decode() == text
+    left = [
+        b'{"src": "a\\n", "tgt": "b"}',
+        '{"src": "\u3000", "tgt": "b"}'.encode(),
+        b'{"src": "a", "tgt": "b", "n": 1e3}',
+    ]
+    assert (find_sides(left, ("src", "tgt"), 1000)[1] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "the record has no value"),
+        (b'{"src": "a", "tgt": "\xff"}', "byte 21 is not valid UTF-8"),
+        (b'{"src" "a"}', "not JSON: unexpected character, expected ':' after key at character 7"),
+        (b"[1]", "a JSON array where an object was expected"),
+        (b"true", "a JSON boolean where an object was expected"),
+        (b"1.5", "a JSON number where an object was expected"),
+        (b'{"tgt": "b"}', '"src" is missing'),
+        (b'{"src": null, "tgt": "b"}', '"src" is a JSON null, not a string'),
+        (b'{"src": "a", "tgt": {}}', '"tgt" is a JSON object, not a string'),
+        (b'{"src": "a", "tgt": " "}', '"tgt" is empty'),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(value: bytes | None, text: str) -> None:
+    """Whoever reads a dead letter learns the field, the place and what stood there."""
+    found = examine(Message(value, 0), RECORD)
+    assert isinstance(found, Refusal)
+    assert found.text == text
+
+
+MIXED = [
+    b'{"id": "one", "src": "a", "tgt": "b", "url": "https://example.org/1"}',
+    b"broken",
+    rb'{"src": "\u00e9", "tgt": "d"}',
+    None,
+    b'{"id": 5, "src": "e", "tgt": "f", "src_url": "https://example.org/2", "tgt_url": "https://example.com/3"}',
+    b"{}",
+]
+
+
+def test_a_chunk_of_a_topic() -> None:
+    """Pairs stand at the offsets of their messages, which may leave some out, and know message, id and URLs."""
+    offsets = [3, 4, 7, 8, 11, 20]
+    messages = [Message(value, offset, "t", 2) for value, offset in zip(MIXED, offsets, strict=True)]
+    chunk = Chunk.read(messages, RECORD)
+    assert chunk.rows.tolist() == [0, 2, 4]
+    assert chunk.pairs.batch.positions.tolist() == [3, 7, 11]
+    assert chunk.pairs.batch.source.texts() == ["a", "é", "e"]
+    assert [(row, reason) for row, (reason, _) in chunk.refused] == [
+        (1, DecodeReason.NOT_JSON),
+        (3, DecodeReason.TOMBSTONE),
+        (5, DecodeReason.MISSING_SIDE),
+    ]
+    assert chunk.end == 21
+    assert chunk.message(1) is messages[2]
+    assert chunk.identifiers() == ["one", "t/2/7", "5"]
+    assert chunk.identifiers([2]) == ["5"]
+    assert list(chunk.origins()) == [
+        ("one", ("https://example.org/1",)),
+        ("t/2/7", ()),
+        ("5", ("https://example.org/2", "https://example.com/3")),
+    ]
+    assert chunk.size > sum(len(value or b"") for value in MIXED)
+
+
+def test_a_chunk_of_files_counts_records() -> None:
+    """Where files follow one another, positions go on counting, whatever the offsets in each."""
+    messages = [Message(value, 0, "t") for value in MIXED]
+    chunk = Chunk.read(messages, RECORD, 100)
+    assert chunk.pairs.batch.positions.tolist() == [100, 102, 104]
+    assert chunk.end == 106
+
+
+@pytest.mark.parametrize(("start", "end"), [(None, 0), (7, 7)])
+def test_a_chunk_of_nothing(start: int | None, end: int) -> None:
+    """No messages are no pairs, and nothing moves."""
+    chunk = Chunk.read([], RECORD, start)
+    assert len(chunk.pairs) == 0
+    assert chunk.end == end
+
+
+def test_a_chunk_without_a_pair() -> None:
+    """A pair that is taken out leaves its message; the others keep positions, tokens and messages."""
+    chunk = Chunk.read([Message(value, n, "t") for n, value in enumerate(MIXED)], RECORD)
+    less = chunk.without([1])
+    assert less.pairs.batch.positions.tolist() == [0, 4]
+    assert less.identifiers() == ["one", "5"]
+    assert (less.messages, less.refused, less.end) == (chunk.messages, chunk.refused, chunk.end)
+    assert len(less.pairs.source) == len(less.pairs.ngrams) == 2
