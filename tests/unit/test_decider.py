@@ -1,17 +1,23 @@
-"""The first half of a transaction: what happens to the batch that the engine fails on."""
+"""The first step of a transaction: what is decided, and what happens to a batch that the engine fails on."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import types
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from craft_stream.encoders import load_encoder
+from craft_stream.errors import DataError
 from craft_stream.events import Observer, Stage
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import TransactionError
+from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.scoring.model import Model
+from craft_stream.selection.blocklist import Blocklist
+from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
@@ -19,7 +25,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_index import LedgerIndex
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.partition_ledger import PartitionLedger
-from craft_stream.worker.decider import Batch, Decider
+from craft_stream.worker.decider import Batch, Decider, failed_stage, model_changes, sampled
 from tests.unit.test_concurrency import threads, wait_until
 from tests.unit.test_runtime_worker import VALUES, configuration, model
 
@@ -139,3 +145,131 @@ def test_a_copy_goes_another_way(model: Model) -> None:
     assert copy.digest() != before == ledger.digest()
     selector.decide(TokenizedPairs.of(batch.slice(200, 300)), ledger, model)
     assert copy.digest() == ledger.digest()
+
+
+def plain(**changes: Any) -> Decider:
+    """One whose selector works."""
+    configured = configuration(**changes)
+    return Decider(configured, Selector(configured.parameters(), load_encoder()), Observer())
+
+
+def test_the_outcome_of_a_batch_is_what_the_log_says(model: Model) -> None:
+    """Decisions at their offsets, what is written of the rejected, the change of model, the ledger's records and its end."""
+    held = partition()
+    decided = plain(decisions__rejected_sample=0.3).decide({0: (held, MESSAGES[:300])}, model)
+    assert (decided.records, decided.dead) == (300, 0)
+    assert 0 < decided.seconds < 10
+    outcome = decided.outcomes[0]
+    assert outcome.decisions.positions.tolist() == list(range(300))
+    assert outcome.next_offset == held.ledger.next_offset == 300
+    assert outcome.changes == [(0, model.version)]
+    assert outcome.ledger is held
+    assert outcome.summary == held.ledger.summary()
+    assert outcome.pending.snapshot is not None
+    assert held.writer.sequence == 1
+    (part,) = outcome.parts
+    rejected = ~outcome.decisions.accepted
+    assert not (part.kept & outcome.decisions.accepted).any()
+    assert part.kept.tolist() == (rejected & sampled(outcome.decisions.positions, 0, 0.3)).tolist()
+    assert 0 < part.kept.sum() < rejected.sum()
+    later = plain().decide({0: (held, MESSAGES[300:310])}, model).outcomes[0]
+    assert later.changes == []
+
+
+def test_an_end_of_dead_letters_moves_the_offset(model: Model) -> None:
+    """The next offset is behind what was no pair, also where nothing else was there."""
+    held = partition()
+    broken = [message._replace(value=b"broken") for message in MESSAGES[:3]]
+    outcome = plain().decide({0: (held, broken)}, model).outcomes[0]
+    assert (outcome.next_offset, len(outcome.decisions), len(outcome.dead)) == (3, 0, 3)
+    assert outcome.changes == []
+    assert [letter.message.offset for letter in outcome.dead] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"), [("decode", r"crawl\.pairs/0/1: .*JSON"), ("decide", "offsets 100 to 299")]
+)
+def test_the_policy_fail_names_the_place(policy: str, message: str, decider: Decider, model: Model) -> None:
+    """And which setting says to stop."""
+    bad = [MESSAGES[0], MESSAGES[1]._replace(value=b"broken")] if policy == "decode" else MESSAGES[100:300]
+    decider._settings = configuration(errors__policies={policy: "fail"})
+    held = partition()
+    if policy == "decide":
+        decider.decide({0: (held, MESSAGES[:100])}, model)
+    with pytest.raises(DataError, match=rf"{message}.*errors\.policies\.{policy} says to stop"):
+        decider.decide({0: (held, bad)}, model)
+    assert decider.careful == {}
+
+
+def test_listed_pairs_are_rejected(model: Model) -> None:
+    """The lists are asked of every pair."""
+    listed = Blocklist()
+    source = json.loads(MESSAGES[4].value or b"")["src"]
+    listed.add_test_set([source])
+    listed.seal()
+    configured = configuration()
+    decider = Decider(configured, Selector(configured.parameters(), load_encoder()), Observer(), listed)
+    outcome = decider.decide({0: (partition(), MESSAGES[:20])}, model).outcomes[0]
+    assert Reason(outcome.decisions.reason[4]) is Reason.LISTED
+
+
+def test_stages_are_told_with_what_they_took(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part's reading with its messages, its deciding with its pairs."""
+    monkeypatch.setattr("craft_stream.worker.decider._PART", 40)
+    told: list[tuple[Stage, int]] = []
+
+    class Stages(Observer):
+        def stage(self, stage: Stage, seconds: float, records: int, /) -> None:
+            assert 0 < seconds < 10
+            told.append((stage, records))
+
+    configured = configuration()
+    decider = Decider(configured, Selector(configured.parameters(), load_encoder()), Stages())
+    messages = [MESSAGES[0]._replace(value=b"broken"), *MESSAGES[1:100]]
+    decider.decide({0: (partition(), messages)}, model)
+    assert sorted(told) == sorted(
+        (stage, records)
+        for stage, least in ((Stage.DECODE, 40), (Stage.DECIDE, 39))
+        for records in (least, 40, 20)
+    )
+
+
+def test_warming_up_leaves_nothing_and_survives_a_selector_that_fails(
+    model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pair that counts for nothing; an error of the selector is a warning here."""
+    decider = plain()
+    decider.warm_up(model)
+    assert not caplog.records
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("cannot")
+
+    monkeypatch.setattr(Selector, "decide", fail)
+    decider.warm_up(model)
+    assert "RuntimeError: cannot" in caplog.text
+
+
+def test_where_an_error_belongs() -> None:
+    """What the encoder raises to its stage, all else to deciding."""
+    assert failed_stage(EmbeddingError("x")) is Stage.EMBED
+    assert failed_stage(ValueError("x")) is Stage.DECIDE
+
+
+def test_changes_of_the_model_are_found() -> None:
+    """Each place where another version begins, the first one too, there and back."""
+    decisions = Decisions.concatenate([Decisions.none()])
+    assert model_changes(decisions, 3) == []
+    positions, versions = np.array([5, 6, 8, 9, 12]), np.array([3, 4, 4, 3, 3])
+    some = types.SimpleNamespace(positions=positions, model_version=versions)
+    assert model_changes(cast(Decisions, some), 3) == [(6, 4), (9, 3)]
+    assert model_changes(cast(Decisions, some), 0) == [(5, 3), (6, 4), (9, 3)]
+
+
+def test_the_sample_never_changes() -> None:
+    """Which offsets are written down is the same in every release, and another choice in every partition."""
+    positions = np.arange(40)
+    assert np.flatnonzero(sampled(positions, 0, 0.2)).tolist() == [1, 2, 8, 12, 14, 20, 22, 31, 35, 36, 38]
+    assert np.flatnonzero(sampled(positions, 1, 0.2)).tolist() == [19, 26, 27, 28, 29]
+    assert sampled(positions, 0, 1.0).all()
+    assert not sampled(positions, 0, 0.0).any()

@@ -344,7 +344,7 @@ def test_segments_are_kept_while_a_snapshot_needs_them(model: Model, monkeypatch
     records = partition.read(compacted(partition.log))
     assert min(records.segments) == len(gone)
     for number, (_, entry) in sorted(records.snapshots.items())[-2:]:
-        assert Ledger.first_page(entry.payload) >= len(gone), number
+        assert Ledger.first_segment(entry.payload) >= len(gone), number
         assert records.start(partition.parameters, entry.next_offset).next_offset == entry.next_offset
     assert partition.index.segments == {index: entry.at for index, entry in records.segments.items()}
 
