@@ -42,7 +42,10 @@ TABLE = {
     "worker": (
         "concurrency errors events learning parameters ports reading scoring selection settings text topics writing | numpy"
     ),
-    "observe": "errors events reading.records selection.decisions selection.divergence topics.ledger_entries | numpy orjson prometheus_client",
+    "observe": (
+        "errors events reading.records selection.decisions selection.divergence topics.ledger_entries"
+        " | numpy orjson prometheus_client"
+    ),
     "testing": "errors ports settings | orjson",
     "demo": "connectors.crawl.urls connectors.gettext errors | fastwarc orjson rich",
     "connectors": "errors ports | orjson",
