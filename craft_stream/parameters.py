@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -196,6 +197,15 @@ LEDGER_PARAMETERS = {
 }
 
 
+def check_names(names: Iterable[str], *kinds: type) -> None:
+    """Raise ConfigurationError for the first name that no field of the dataclasses has, with the nearest that one has."""
+    known = [field.name for kind in kinds for field in fields(kind)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ConfigurationError(f'unknown parameter "{name}"; the nearest known one is "{near[0]}"')
+
+
 def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:
     """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters."""
     return _digest(asdict(parameters))
@@ -228,23 +238,18 @@ class Parameters:
     listed: str = ""
 
     @classmethod
-    def of(cls, **values: Any) -> Parameters:
+    def of(cls, encoder: str = hashing_digest(), **values: Any) -> Parameters:
         """Parameters by their names, whichever half they are of; what is not named has its default.
 
         Raises:
-            ConfigurationError: a name is unknown (the nearest one is given), or a value is not allowed.
+            ConfigurationError: a name is unknown, or a value is not allowed.
         """
-        halves: list[dict[str, Any]] = [
-            {field.name: values.pop(field.name) for field in fields(half) if field.name in values}
+        check_names(values, LearningParameters, SelectionParameters)
+        learning, selection = (
+            {field.name: values[field.name] for field in fields(half) if field.name in values}
             for half in (LearningParameters, SelectionParameters)
-        ]
-        for name in values:
-            known = [
-                field.name for half in (LearningParameters, SelectionParameters) for field in fields(half)
-            ]
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ConfigurationError(f'unknown parameter "{name}"; the nearest known one is "{near[0]}"')
-        return cls(LearningParameters(**halves[0]), SelectionParameters(**halves[1]))
+        )
+        return cls(LearningParameters(**learning), SelectionParameters(**selection), encoder)
 
     @property
     def digest(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from craft_stream.api.model import read_model
 from craft_stream.cli.lists import lists_digest
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
@@ -34,10 +35,7 @@ def load_model(path: Path, learning: LearningParameters = LearningParameters()) 
         IntegrityError: it holds no Model, a damaged one, or one of another format.
         ConfigurationError: a learning parameter is set to other than the Model was learned under.
     """
-    try:
-        model = Model.decode(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the model {path}: {error.strerror}") from None
+    model = read_model(path)
     if others := learning.contradicts(model.learning):
         raise ConfigurationError(
             f"{path} was learned under other parameters than the settings ask for: {', '.join(others)}. Take them out of "

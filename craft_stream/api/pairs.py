@@ -1,0 +1,170 @@
+"""What a caller gives as pairs, tuples, dicts or rows of a frame, read into chunks; what is no pair keeps its place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.errors import ConfigurationError, TargetError
+from craft_stream.reading.records import DecodeReason
+from craft_stream.selection.ledger import EPOCH
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+
+T = TypeVar("T")
+Fields = tuple[str, str]
+
+FIELDS: Fields = ("src", "tgt")
+_ID = "id"
+# Characters of a side, as `record.max_bytes` of a record: kernels take time that grows with it.
+_LONGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChunk(Generic[T]):
+    """Consecutive items of one epoch.
+
+    Attributes:
+        items: as they came.
+        rows: int64 [pairs], index in `items` of each pair.
+        refused: (index in `items`, why) of what is no pair.
+        pairs: the others, at their positions in the stream.
+        end: position after the last item.
+    """
+
+    items: list[T]
+    rows: NDArray[np.int64]
+    refused: list[tuple[int, DecodeReason]]
+    pairs: TokenizedPairs
+    end: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the texts."""
+        return len(self.pairs.batch.source.buffer) + len(self.pairs.batch.target.buffer)
+
+
+def read_chunks(data: Iterable[T], fields: Fields) -> Iterator[ItemChunk[T]]:
+    """The items of an iterable, or the rows of a frame as dicts, an epoch in each chunk.
+
+    Raises:
+        ConfigurationError: a frame has no such columns.
+        TypeError: the data is a mapping, a text or nothing that can be iterated over.
+    """
+    start, items = 0, _items(data, fields)
+    while run := list(islice(items, EPOCH)):
+        sides = [_sides(item, fields) for item in run]
+        rows = [row for row, found in enumerate(sides) if isinstance(found, tuple)]
+        refused = [(row, found) for row, found in enumerate(sides) if isinstance(found, DecodeReason)]
+        found = [side for side in sides if isinstance(side, tuple)]
+        batch = PairBatch.pack([a for a, _ in found], [b for _, b in found], start + np.array(rows, np.int64))
+        start += len(run)
+        yield ItemChunk(run, np.array(rows, np.int64), refused, TokenizedPairs.of(batch), start)
+
+
+def read_target(data: Iterable[Any], fields: Fields) -> Iterator[tuple[list[str], PairBatch]]:
+    """The pairs of a target with their names: the `id` of a dict that has one, else the texts. What is no pair is warned of.
+
+    Raises:
+        TargetError: there is no pair.
+        ConfigurationError, TypeError: as for `read_chunks`.
+    """
+    pairs, refused = 0, 0
+    for chunk in read_chunks(data, fields):
+        batch = chunk.pairs.batch
+        texts = zip(batch.source.texts(), batch.target.texts(), strict=True)
+        names = [
+            _name(chunk.items[row], *sides) for row, sides in zip(chunk.rows.tolist(), texts, strict=True)
+        ]
+        pairs += len(names)
+        for row, reason in chunk.refused:
+            if not refused:
+                where = chunk.end - len(chunk.items) + row
+                warnings.warn(f"item {where} of the target is no pair: {reason}", stacklevel=4)
+            refused += 1
+        if names:
+            yield names, batch
+    if refused > 1:
+        warnings.warn(f"{refused:,} items of the target are no pairs", stacklevel=4)
+    if not pairs:
+        raise TargetError("the target is empty: give pairs of the domain that you want")
+
+
+def _items(data: Any, fields: Fields) -> Iterator[Any]:
+    """Items of an iterable; the rows of a frame, or of each frame of an iterable of frames, as dicts."""
+    if isinstance(data, Mapping | str | bytes):
+        raise TypeError(f"pairs are an iterable or a frame, not one {type(data).__name__}")
+    rows = _rows(data, fields)
+    for item in data if rows is None else rows:
+        inner = None if isinstance(item, Mapping | Sequence) else _rows(item, fields)
+        if inner is None:
+            yield item
+        else:
+            yield from inner
+
+
+def _rows(data: Any, fields: Fields) -> Iterator[dict[str, Any]] | None:
+    """Rows of a frame; None: it is none."""
+    frame = nw.from_native(data, eager_only=True, pass_through=True)
+    if isinstance(frame, nw.DataFrame):
+        _check(frame.columns, fields)
+        return frame.iter_rows(named=True)
+    if hasattr(data, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        reader = pa.RecordBatchReader.from_stream(data)
+        _check(reader.schema.names, fields)
+        return (row for batch in reader for row in batch.to_pylist())
+    return None
+
+
+def _check(columns: Sequence[str], fields: Fields) -> None:
+    missing = [name for name in fields if name not in columns and name.partition(".")[0] not in columns]
+    if missing:
+        raise ConfigurationError(
+            f"the frame has no column {' and '.join(map(repr, missing))}, but {', '.join(map(repr, columns))}: name the two "
+            "sides with fields=(SOURCE, TARGET)"
+        )
+
+
+def _sides(item: Any, fields: Fields) -> tuple[str, str] | DecodeReason:
+    """Both sides of an item, or why it is no pair."""
+    if isinstance(item, Mapping):
+        sides = _value(item, fields[0]), _value(item, fields[1])
+    elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
+        if len(item) < 2:
+            return DecodeReason.MISSING_SIDE
+        sides = item[0], item[1]
+    else:
+        return DecodeReason.NOT_OBJECT
+    for side in sides:
+        if side is None:
+            return DecodeReason.MISSING_SIDE
+        if not isinstance(side, str):
+            return DecodeReason.NOT_TEXT
+        if not side or side.isspace():
+            return DecodeReason.EMPTY_SIDE
+        if len(side) > _LONGEST:
+            return DecodeReason.TOO_LARGE
+    return sides
+
+
+def _value(item: Mapping[Any, Any], name: str) -> Any:
+    """The value of a field; `translation.en` is also field `en` of the mapping `translation`."""
+    if name in item or "." not in name:
+        return item.get(name)
+    outer, _, rest = name.partition(".")
+    inner = item.get(outer)
+    return _value(inner, rest) if isinstance(inner, Mapping) else None
+
+
+def _name(item: Any, source: str, target: str) -> str:
+    name = item.get(_ID) if isinstance(item, Mapping) else None
+    return str(name) if isinstance(name, str | int) and name != "" else f"{source}\n{target}"

@@ -1,0 +1,163 @@
+"""Select from a stream in Python: every pair, in order, with its decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from craft_stream.api.model import Model
+from craft_stream.api.pairs import FIELDS, Fields, ItemChunk, read_chunks, read_target
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError
+from craft_stream.parameters import Parameters
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.session import SelectionSession
+
+T = TypeVar("T")
+
+_LABELS = {int(reason): reason.label for reason in Reason}
+
+
+class Decision(NamedTuple):
+    """What was decided of an item of a stream.
+
+    Attributes:
+        accepted: it is training data for the domain.
+        reason: "accepted", or why not: a label of `selection.decisions.Reason` (docs/selection.md); of what is no pair one of
+            "missing_side", "not_text", "empty_side", "too_large" and "not_object" (neither a sequence nor a mapping).
+        score: what was compared with the threshold; NaN for what is no pair.
+        threshold: in force for it; NaN for what is no pair.
+        domain: domain score, in deviations of the stream; NaN for what is no pair.
+        quality: log P(clean); NaN where an earlier test decided.
+        cluster: of the target, the nearest; -1 where none was looked for.
+        model_version: that scored it; 0 for what is no pair.
+    """
+
+    accepted: bool
+    reason: str
+    score: float
+    threshold: float
+    domain: float
+    quality: float
+    cluster: int
+    model_version: int
+
+
+class Selection(Generic[T]):
+    """Items of a stream with their decisions: an iterator, to be run through once. `select` makes it."""
+
+    def __init__(
+        self, chunks: Iterator[ItemChunk[T]], session: SelectionSession[ItemChunk[T]], encoder: Embedder
+    ) -> None:
+        self._session = session
+        self._encoder = encoder
+        self._decided = (
+            pair for chunk, decisions in session.decide(chunks) for pair in _decided(chunk, decisions)
+        )
+
+    def __iter__(self) -> Iterator[tuple[T, Decision]]:
+        return self._decided
+
+    def __next__(self) -> tuple[T, Decision]:
+        return next(self._decided)
+
+    @property
+    def model(self) -> Model | None:
+        """The version in force; None before the first."""
+        found = self._session.model
+        return None if found is None else Model(found, self._encoder)
+
+    def summary(self) -> dict[str, Any]:
+        """What the ledger says of the pairs decided so far: seen, accepted, by reason, divergence from the target, ..."""
+        return self._session.ledger.summary()
+
+
+def select(
+    stream: Iterable[T],
+    target: Iterable[Any] | None = None,
+    rate: float = 0.05,
+    *,
+    model: Model | None = None,
+    fields: Fields = FIELDS,
+    target_fields: Fields | None = None,
+    encoder: str | Embedder = "hashing",
+    **settings: Any,
+) -> Selection[T]:
+    """Decide of every item of a stream, in order, whether it is training data for the domain of a target.
+
+    The decisions are those of `craft-stream select` on the same records. The first `prime_pairs` (50,000) are read before the
+    first is decided, and kept until then; none is lost. A stream may be endless.
+
+    Args:
+        stream: an iterable of pairs: sequences whose first two values are source and target, or mappings; or a data frame or
+            table (pandas, polars, Arrow, whatever narwhals knows or has `__arrow_c_stream__`), an iterable of these, a Hugging
+            Face dataset. Rows of frames are handed back as dicts.
+        target: pairs that describe the domain, in any of these forms; read at once. An item that is no pair is warned of.
+        rate: the budget; share of the stream to accept, 0 to 1.
+        model: decide by this version instead of learning; needs no target.
+        fields: names of the two sides in mappings and frames; `translation.en` is field `en` within `translation`.
+        target_fields: the same for the target; None: `fields`.
+        encoder: a kind ("hashing", "sentence-transformers", an entry point) or an encoder; not used beside a `model`.
+        **settings: parameters by name, of `LearningParameters` or `SelectionParameters`: `method`, `seed`, `prime_pairs`, ...
+
+    Returns:
+        An iterator over (item, `Decision`), with `model` and `summary()`. What is no pair is handed back at its place, not
+        accepted, with the reason; no exception is raised for it.
+
+    Raises:
+        ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or there is neither target nor model.
+        TargetError: the target holds no pair.
+        IntegrityError: the model is of another encoder.
+        TypeError: the data cannot be iterated over.
+
+    Example:
+        >>> import craft_stream as cs
+        >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
+        >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000)]
+        >>> crawl[500] = ("take 5 drops a day", "prenez 5 gouttes par jour")
+        >>> crawl[501] = ("no translation", None)
+        >>> decisions = [decision for pair, decision in cs.select(crawl, target=domain, rate=0.01)]
+        >>> len(decisions), decisions[500].accepted, decisions[501].reason
+        (1000, True, 'missing_side')
+    """
+    if model is None and target is None:
+        raise ConfigurationError("nothing says what to select: give a target, or a model")
+    if model is not None:
+        encoder = model.encoder
+    elif isinstance(encoder, str):
+        encoder = load_encoder(encoder)
+    session: SelectionSession[ItemChunk[T]] = SelectionSession.threaded(
+        Parameters.of(encoder.digest, rate=rate, **settings), encoder, model.scoring if model else None
+    )
+    if target is not None:
+        for names, batch in read_target(target, target_fields or fields):
+            session.observe_target(names, batch)
+    return Selection(read_chunks(stream, fields), session, encoder)
+
+
+def _decided(chunk: ItemChunk[T], decisions: Decisions) -> Iterator[tuple[T, Decision]]:
+    columns = (
+        decisions.accepted,
+        decisions.reason,
+        decisions.score,
+        decisions.threshold,
+        decisions.domain,
+        decisions.quality,
+        decisions.cluster,
+        decisions.model_version,
+    )
+    made = [
+        Decision(accepted, _LABELS[reason], *rest)
+        for accepted, reason, *rest in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    if chunk.refused:
+        found = dict(zip(chunk.rows.tolist(), made, strict=True))
+        found |= {row: _undecidable(str(reason)) for row, reason in chunk.refused}
+        made = [found[row] for row in range(len(chunk.items))]
+    return zip(chunk.items, made, strict=True)
+
+
+def _undecidable(reason: str) -> Decision:
+    nan = float("nan")
+    return Decision(False, reason, nan, nan, nan, nan, -1, 0)
