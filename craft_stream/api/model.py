@@ -98,10 +98,13 @@ class Model:
         Example:
             >>> import craft_stream as cs
             >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
-            >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000)]
-            >>> table = cs.learn(domain, crawl).score([("take 5 tablets", "prenez 5 comprimés"), crawl[0], ("", "x")])
-            >>> table["score"][0] > table["score"][1], table["reason"].to_pylist()
-            (True, [None, None, 'empty_side'])
+            >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]
+            >>> crawl[::20] = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(1000, 2000, 20)]
+            >>> table = cs.learn(domain, crawl).score([crawl[0], (crawl[0][0], crawl[1][1]), ("", "x")])
+            >>> table["reason"].to_pylist()
+            [None, 'misaligned', 'empty_side']
+            >>> table["score"].is_null().to_pylist()
+            [False, False, True]
         """
         try:
             import pyarrow as pa
@@ -148,7 +151,8 @@ def learn(
     Example:
         >>> import craft_stream as cs
         >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
-        >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000)]
+        >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]
+        >>> crawl[::20] = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(1000, 2000, 20)]
         >>> model = cs.learn(domain, crawl, seed=3)
         >>> decided = list(cs.select(crawl, model=model, rate=0.1))
         >>> {decision.model_version for pair, decision in decided} == {model.version}

@@ -23,6 +23,7 @@ Fields = tuple[str, str]
 
 FIELDS: Fields = ("src", "tgt")
 _ID = "id"
+_MISSING: Any = object()
 # Characters of a side, as `record.max_bytes` of a record: kernels take time that grows with it.
 _LONGEST = 1 << 20
 
@@ -138,6 +139,8 @@ def _sides(item: Any, fields: Fields) -> tuple[str, str] | DecodeReason:
     """Both sides of an item, or why it is no pair."""
     if isinstance(item, Mapping):
         sides = _value(item, fields[0]), _value(item, fields[1])
+        if any(side is _MISSING for side in sides):
+            return DecodeReason.MISSING_SIDE
     elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
         if len(item) < 2:
             return DecodeReason.MISSING_SIDE
@@ -145,8 +148,6 @@ def _sides(item: Any, fields: Fields) -> tuple[str, str] | DecodeReason:
     else:
         return DecodeReason.NOT_OBJECT
     for side in sides:
-        if side is None:
-            return DecodeReason.MISSING_SIDE
         if not isinstance(side, str):
             return DecodeReason.NOT_TEXT
         if not side or side.isspace():
@@ -158,11 +159,11 @@ def _sides(item: Any, fields: Fields) -> tuple[str, str] | DecodeReason:
 
 def _value(item: Mapping[Any, Any], name: str) -> Any:
     """The value of a field; `translation.en` is also field `en` of the mapping `translation`."""
-    if name in item or "." not in name:
-        return item.get(name)
+    if name in item:
+        return item[name]
     outer, _, rest = name.partition(".")
     inner = item.get(outer)
-    return _value(inner, rest) if isinstance(inner, Mapping) else None
+    return _value(inner, rest) if rest and isinstance(inner, Mapping) else _MISSING
 
 
 def _name(item: Any, source: str, target: str) -> str:

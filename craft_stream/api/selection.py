@@ -114,12 +114,14 @@ def select(
     Example:
         >>> import craft_stream as cs
         >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
-        >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000)]
-        >>> crawl[500] = ("take 5 drops a day", "prenez 5 gouttes par jour")
+        >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]
+        >>> crawl[::20] = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(1000, 2000, 20)]
         >>> crawl[501] = ("no translation", None)
-        >>> decisions = [decision for pair, decision in cs.select(crawl, target=domain, rate=0.01)]
-        >>> len(decisions), decisions[500].accepted, decisions[501].reason
-        (1000, True, 'missing_side')
+        >>> decided = list(cs.select(crawl, target=domain, rate=0.1))
+        >>> [pair for pair, decision in decided if decision.accepted] == crawl[::20]
+        True
+        >>> len(decided), decided[500][1].reason, decided[501][1].reason
+        (1000, 'accepted', 'not_text')
     """
     if model is None and target is None:
         raise ConfigurationError("nothing says what to select: give a target, or a model")

@@ -217,7 +217,7 @@ def test_fields_are_named_and_may_be_nested(crawl: Pairs, domain: Pairs, decided
 def test_data_that_cannot_be_meant_is_refused(crawl: Pairs, domain: Pairs, model: cs.Model) -> None:
     """A frame without the columns, a mapping of splits, a path, nothing to iterate over: said by name, when it is given."""
     frame = pd.DataFrame({"en": ["a"], "fr": ["b"]})
-    with pytest.raises(cs.ConfigurationError, match="no column 'src' and 'tgt', but 'en', 'fr': .* fields="):
+    with pytest.raises(cs.ConfigurationError, match=r"no column 'src' and 'tgt', but 'en', 'fr': .* fields="):
         list(cs.select(frame, model=model))
     with pytest.raises(cs.ConfigurationError, match="no column 'src'"):
         cs.select([], target=pa.Table.from_pandas(frame))
@@ -231,8 +231,11 @@ def test_data_that_cannot_be_meant_is_refused(crawl: Pairs, domain: Pairs, model
         pytest.raises(cs.TargetError, match="target is empty"),
     ):
         cs.select(crawl, target=[("a", 5)])
-    with pytest.warns(UserWarning, match="2 items of the target are no pairs"):
+    with pytest.warns(UserWarning) as said:
         cs.learn([*domain, ("", ""), None], crawl[:50])
+    assert [str(one.message) for one in said] == [
+        "item 400 of the target is no pair: empty_side", "2 items of the target are no pairs",
+    ]  # fmt: skip
 
 
 def test_an_unknown_setting_names_the_nearest(crawl: Pairs, domain: Pairs, model: cs.Model) -> None:
