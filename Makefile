@@ -32,6 +32,12 @@ translation-smoke:  ## Neural translation trained for real, in a tiny form and a
 	  hypothesis pytest pytest-randomly pytest-timeout
 	.venv-translation/bin/python -m pytest tests/translation
 
+distributed:  ## docs/examples/ray on a cluster of two nodes on this machine, in an environment of its own
+	python3 -m venv .venv-distributed
+	.venv-distributed/bin/python -m pip install --editable '.[parquet]' -r docs/examples/ray/requirements.txt \
+	  hypothesis pytest pytest-randomly pytest-timeout
+	.venv-distributed/bin/python -m pytest tests/distributed
+
 deploy-check:  ## What deploy/ holds, with a real Prometheus and Alertmanager: a minute
 	PYTHON=$(PYTHON) deploy/check
 
@@ -47,8 +53,9 @@ format:  ## ruff, changing what it can
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-types:  ## mypy, strict
+types:  ## mypy, strict; the examples too
 	$(PYTHON) -m mypy
+	for example in docs/examples/*/*.py; do $(PYTHON) -m mypy "$$example" || exit 1; done
 
 demo:  ## The main job on real text, without a broker
 	.venv/bin/craft-stream demo

@@ -231,7 +231,7 @@ def test_data_that_cannot_be_meant_is_refused(crawl: Pairs, domain: Pairs, model
         pytest.raises(cs.TargetError, match="target is empty"),
     ):
         cs.select(crawl, target=[("a", 5)])
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="of the target") as said:
         cs.learn([*domain, ("", ""), None], crawl[:50])
     assert [str(one.message) for one in said] == [
         "item 400 of the target is no pair: empty_side", "2 items of the target are no pairs",

@@ -35,6 +35,10 @@ TABLE = {
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
     "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
     "session": "concurrency learning parameters scoring selection text | numpy",
+    "api": (
+        "concurrency encoders errors learning parameters reading.records scoring selection session text"
+        " | narwhals numpy pyarrow"
+    ),
     "estimators": "encoders parameters selection.ledger session text | numpy river",
     "topics": "errors learning parameters ports reading scoring selection settings text",
     "recomputation": "errors ports reading scoring selection settings topics | numpy",

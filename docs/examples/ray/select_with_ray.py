@@ -2,8 +2,8 @@
 
     python select_with_ray.py --target domain.jsonl --input shards/ --output chosen.parquet --rate 0.01
 
-Shards are Parquet files with `id`, `src` and `tgt`. Each part of the work sends on no more than the budget, so what comes together
-at the end does not grow with the collection; and the result is that of one process, whatever the number of machines.
+Shards are Parquet files with `id`, `src` and `tgt`. Each part of the work sends on no more than the budget, so that what comes
+together at the end does not grow with the collection. The result is that of one process, whatever the number of machines.
 """
 
 from __future__ import annotations
