@@ -26,7 +26,7 @@ class Embedder(Protocol):
     Attributes:
         dimensions: D.
         digest: names the encoder and its weights; a Model made with another is refused.
-        expensive: a text costs milliseconds, so only what its words have not decided is embedded (`selection.cascade`).
+        expensive: a text costs milliseconds, so only what its words have not decided is embedded (`selection.rule`).
     """
 
     dimensions: int

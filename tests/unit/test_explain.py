@@ -104,6 +104,20 @@ def test_a_target_pair_is_nearest_to_itself(run: Run) -> None:
     assert out.count(sides[0]) == out.count(sides[1]) == 1
 
 
+@pytest.mark.parametrize(
+    "order",
+    [("--target", "one.jsonl", "two.jsonl", "{}", "{}"), ("{}", "--target", "one.jsonl", "two.jsonl", "{}"),
+     ("--nearest", "2", "{}", "{}", "--target", "one.jsonl"), ("{}", "--json", "--target=one.jsonl", "{}")],
+)  # fmt: skip
+def test_a_list_of_files_leaves_the_sides(run: Run, order: tuple[str, ...]) -> None:
+    """Before, behind and between the files of `--target`, the two sides of the pair are found."""
+    sides = iter((PAIRS.source.text(5), PAIRS.target.text(5)))
+    code, out, err = run(*(next(sides) if word == "{}" else word for word in order), "--json")
+    assert code == 0, err
+    (first, *_) = json.loads(out)["nearest"]
+    assert first["id"] == IDS[5]
+
+
 def test_reasons_are_those_that_the_selector_gives(run: Run, folder: Path) -> None:
     """Accepted, off the domain, a copy, and a listed pair, each named; without the target it says how to give it."""
     good = PAIRS.source.text(0), PAIRS.target.text(0)
