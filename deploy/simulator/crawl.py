@@ -9,11 +9,11 @@ round on most pairs have been seen, so `duplicate` becomes the most frequent rea
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from itertools import count
 
 from connectors.kafka.sink import TopicSink
@@ -35,12 +35,11 @@ def main() -> None:
             catalogues = Catalogues.installed(turn)
             if turn == 0:
                 for pair in catalogues.target:
-                    target.append(pair.id.encode(), record(pair.id, pair.source, pair.target))
+                    target.append(pair.id.encode(), pair.record())
                 target.flush()
             begun = time.monotonic()
             for number, pair in enumerate(catalogues.stream):
-                identifier = f"{turn}-{number}"
-                crawl.append(pair.source.encode(), record(identifier, pair.source, pair.target))
+                crawl.append(pair.source.encode(), replace(pair, id=f"{turn}-{number}").record())
                 ahead = begun + number / rate - time.monotonic()
                 if ahead > 0.1:
                     crawl.flush()
@@ -50,11 +49,6 @@ def main() -> None:
     finally:
         target.close()
         crawl.close()
-
-
-def record(identifier: str, source: str, target: str) -> bytes:
-    """A record as a crawler writes it."""
-    return json.dumps({"id": identifier, "src": source, "tgt": target}, ensure_ascii=False).encode()
 
 
 if __name__ == "__main__":
