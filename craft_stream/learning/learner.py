@@ -132,7 +132,7 @@ class Learner:
                 partial(self._translation.quality_model, training, self._executor),
                 partial(self._domain_model, training),
             )
-            calibration = calibrate(quality, domain, recent)
+            calibration, signals = calibrate(quality, domain, recent)
         self._translation.freeze_weights()
         self._quality = quality
         self._version += 1
@@ -146,6 +146,7 @@ class Learner:
             clustering=self._translation.clustering,
             translation=quality.scorer.translation,
             classifier=quality.classifier,
+            signals=signals,
             domain=domain,
             calibration=calibration,
         )

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.learning.executor import Executor, both
+from craft_stream.learning.logistic import solve_logistic
 from craft_stream.scoring.quality import QualityClassifier, design, log_probability, without_embedding
 from craft_stream.scoring.translation import TranslationScorer
 from craft_stream.text.tokenized import TokenizedPairs
 
 _RIDGE = 1.0
-_STEPS = 12
 # Features that hardly vary among clean pairs must not explode the others' scale.
 _SMALLEST_DEVIATION = 0.05
 # Pairs less likely clean than this teach nothing.
@@ -38,15 +38,7 @@ def fit_classifier(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -
     importance = np.where(truth > 0, sample / max(len(clean), 1), sample / max(len(corrupted), 1))
     ridge = np.full(inputs.shape[1], _RIDGE)
     ridge[-1] = 1e-6
-    weights = np.zeros(inputs.shape[1])
-    for _ in range(_STEPS):
-        probability = 1 / (1 + np.exp(-np.clip(inputs @ weights, -30, 30)))
-        curvature = importance * (probability * (1 - probability) + 1e-6)
-        gradient = inputs.T @ (importance * (truth - probability)) - ridge * weights
-        step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + np.diag(ridge), gradient)
-        weights += step
-        if np.abs(step).max() < 1e-4:
-            break
+    weights = solve_logistic(inputs, truth, importance, ridge)
     return QualityClassifier(mean, deviation, weights.astype(np.float32))
 
 
@@ -62,9 +54,11 @@ class QualityModel:
     scorer: TranslationScorer
     classifier: QualityClassifier
 
-    def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log P(clean) of features [n, F], float32 [n]."""
-        return log_probability(features, self.classifier)
+    def of_features(
+        self, features: NDArray[np.float32], lift: float | NDArray[np.float64] = 0.0
+    ) -> NDArray[np.float32]:
+        """Log P(clean) of features [n, F], float32 [n]; `lift` is added to the log-odds."""
+        return log_probability(features, self.classifier, lift)
 
     def sample_weights(self, pairs: TokenizedPairs, executor: Executor) -> NDArray[np.float32]:
         """P(clean) of every pair, 0 where it is too small to learn from, float32 [n]; an expensive encoder is not asked."""

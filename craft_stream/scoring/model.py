@@ -16,6 +16,7 @@ from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.quality import FEATURES, QualityClassifier
+from craft_stream.scoring.signals import SignalModel
 from craft_stream.scoring.translation import TranslationModel
 
 MAGIC = b"CRAFTMDL"
@@ -35,7 +36,7 @@ class Model:
         target_pairs: pairs in the reservoir.
         pairs_seen: pairs of the stream that the learner had seen.
         clustering: number of the clustering; cluster indices mean the same while it stays.
-        translation, classifier, domain, calibration: see their classes.
+        translation, classifier, signals, domain, calibration: see their classes.
     """
 
     version: int
@@ -46,6 +47,7 @@ class Model:
     clustering: int
     translation: TranslationModel
     classifier: QualityClassifier
+    signals: SignalModel
     domain: DomainModel
     calibration: Calibration
 
@@ -133,7 +135,8 @@ def _built(kind: type[T], leaves: dict[str, Any], prefix: str) -> T:
         if isinstance(of, type) and is_dataclass(of):
             values[name] = _built(of, leaves, f"{prefix}{name}.")
         elif prefix + name in leaves:
-            values[name] = leaves.pop(prefix + name)
+            value = leaves.pop(prefix + name)
+            values[name] = tuple(value) if isinstance(value, list) else value
         else:
             raise IntegrityError(f"the model lacks its part {prefix}{name}")
     return kind(**values)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from craft_stream.scoring import lexicon, prediction, surface
 
 FEATURES = (*lexicon.FEATURES, *surface.FEATURES, *prediction.FEATURES)
+# Of those, how many need no embedding: they come first.
+TEXT_FEATURES = len(lexicon.FEATURES) + len(surface.FEATURES)
 _LIMIT = 4.0
 
 
@@ -46,12 +48,12 @@ def _log_probability(
     mean: NDArray[np.float32],
     deviation: NDArray[np.float32],
     weights: NDArray[np.float32],
-    lift: float,
+    lift: NDArray[np.float64],
     out: NDArray[np.float32],
 ) -> None:
     count = features.shape[1]
     for n in range(len(features)):
-        z = np.float64(weights[2 * count]) + lift
+        z = np.float64(weights[2 * count]) + lift[n]
         for j in range(count):
             q = (np.float64(features[n, j]) - mean[j]) / deviation[j]
             q = min(max(q, -_LIMIT), _LIMIT)
@@ -60,20 +62,24 @@ def _log_probability(
 
 
 def log_probability(
-    features: NDArray[np.float32], classifier: QualityClassifier, lift: float = 0.0
+    features: NDArray[np.float32], classifier: QualityClassifier, lift: float | NDArray[np.float64] = 0.0
 ) -> NDArray[np.float32]:
-    """Log P(clean), float32 [n], at most 0; `lift` is added to the log-odds."""
+    """Log P(clean), float32 [n], at most 0; `lift` is added to the log-odds, of all or [n]."""
     out = np.empty(len(features), np.float32)
-    _log_probability(features, classifier.mean, classifier.deviation, classifier.weights, lift, out)
+    lifts = np.full(len(features), lift) if isinstance(lift, float) else lift
+    _log_probability(features, classifier.mean, classifier.deviation, classifier.weights, lifts, out)
     return out
 
 
-def without_embedding(text: NDArray[np.float32], classifier: QualityClassifier) -> NDArray[np.float32]:
+def without_embedding(
+    text: NDArray[np.float32], classifier: QualityClassifier, lift: float | NDArray[np.float64] = 0.0
+) -> NDArray[np.float32]:
     """Log P(clean) of pairs whose embeddings are not known, float32 [n, 2]: expected, and the greatest possible.
 
     Args:
         text: `TranslationScorer.text_features`, float32 [n, 24].
         classifier: of all features.
+        lift: added to the log-odds.
 
     Expected: the features of prediction count as those of the average clean pair. Greatest: a feature adds
     w q + v q^2 / 4 with q in [-4, 4], and every feature of prediction takes the q that adds most; so no embedding can make
@@ -85,9 +91,9 @@ def without_embedding(text: NDArray[np.float32], classifier: QualityClassifier) 
         [text, np.broadcast_to(classifier.mean[known:], (len(text), count - known))], axis=1, dtype=np.float32
     )
     out = np.empty((len(text), 2), np.float32)
-    out[:, 0] = log_probability(expected, classifier)
+    out[:, 0] = log_probability(expected, classifier, lift)
     # A little above, so that rounding cannot make a bound less than what it bounds.
-    out[:, 1] = log_probability(expected, classifier, most + 1e-3)
+    out[:, 1] = log_probability(expected, classifier, most + 1e-3 + lift)
     return out
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from craft_stream.errors import IntegrityError
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import log_probability, without_embedding
-from craft_stream.scoring.translation import TranslationScorer
+from craft_stream.scoring.quality import FEATURES, TEXT_FEATURES, log_probability, without_embedding
+from craft_stream.scoring.translation import Embeddings, TranslationScorer
 from craft_stream.text.tokenized import TokenizedPairs
 
 
@@ -52,10 +52,54 @@ class Scorer(TranslationScorer):
         domain, ratio = self.model.domain.score(pairs.ngrams)
         return DomainScores(domain, ratio, self.clusters(pairs))
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Of the columns of `features`: `scoring.quality.FEATURES`, then the signals that the Model weighs."""
+        return *FEATURES, *self.model.signals.names
+
+    def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Those that need no embedding, the signals among them, float32 [rows, 24 + S]."""
+        return self._with_signals(super().text_features(pairs, rows), pairs, rows)
+
+    def features(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        embeddings: Embeddings,
+        text: NDArray[np.float32] | None = None,
+        corrections: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """As those of `TranslationScorer`, and the signals, float32 [rows, F + S]."""
+        own = super().text_features(pairs, rows) if text is None else text[:, :TEXT_FEATURES]
+        return self._with_signals(super().features(pairs, rows, embeddings, own, corrections), pairs, rows)
+
     def without_embedding(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log P(clean), expected and at most, of `text_features` alone, float32 [n, 2]; see `scoring.quality`."""
-        return without_embedding(text, self.model.classifier)
+        own, evidence = self._apart(text, TEXT_FEATURES)
+        return without_embedding(own, self.model.classifier, evidence)
 
     def quality(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log P(clean) of features [n, F], float32 [n]."""
-        return log_probability(features, self.model.classifier)
+        """Log P(clean) of features [n, F + S], float32 [n]."""
+        own, evidence = self._apart(features, len(FEATURES))
+        return log_probability(own, self.model.classifier, evidence)
+
+    def _with_signals(
+        self, features: NDArray[np.float32], pairs: TokenizedPairs, rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        wanted, columns = self.model.signals.names, pairs.batch.columns
+        if not wanted:
+            return features
+        if missing := [name for name in wanted if name not in columns.names]:
+            raise IntegrityError(
+                f"model {self.model.version} weighs the signals {', '.join(missing)}, which these pairs do not have: set "
+                "record.signals and record.computed_signals as they were, or learn a new model"
+            )
+        return np.concatenate([features, columns.named(wanted)[rows]], axis=1)
+
+    def _apart(
+        self, features: NDArray[np.float32], count: int
+    ) -> tuple[NDArray[np.float32], float | NDArray[np.float64]]:
+        """The classifier's features, and what the signals behind them add to the log-odds."""
+        if not self.model.signals.names:
+            return features, 0.0
+        return features[:, :count], self.model.signals.evidence(features[:, count:])

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.text.columns import Columns
+
 
 @numba.njit(cache=True, nogil=True)
 def _gather(
@@ -95,11 +97,13 @@ class PairBatch:
         source: the source sides.
         target: the target sides, as many.
         positions: int64 [pairs]; the offset of each pair in its partition's log, strictly increasing.
+        signals: what else is said of each pair; None: nothing.
     """
 
     source: TextBatch
     target: TextBatch
     positions: NDArray[np.int64]
+    signals: Columns | None = None
 
     @classmethod
     def pack(
@@ -123,17 +127,33 @@ class PairBatch:
             TextBatch.concatenate([batch.source for batch in batches]),
             TextBatch.concatenate([batch.target for batch in batches]),
             np.concatenate([np.zeros(0, np.int64), *(batch.positions for batch in batches)]),
+            Columns.concatenate([batch.columns for batch in batches])
+            if any(batch.signals is not None for batch in batches)
+            else None,
         )
 
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def columns(self) -> Columns:
+        """The signals; no columns where there are none."""
+        return Columns.none(len(self)) if self.signals is None else self.signals
+
     def slice(self, start: int, stop: int) -> PairBatch:
         """Pairs [start, stop)."""
         return PairBatch(
-            self.source.slice(start, stop), self.target.slice(start, stop), self.positions[start:stop]
+            self.source.slice(start, stop),
+            self.target.slice(start, stop),
+            self.positions[start:stop],
+            None if self.signals is None else self.signals.slice(start, stop),
         )
 
     def take(self, indices: NDArray[np.int64]) -> PairBatch:
         """Pairs at `indices`, in that order, copied."""
-        return PairBatch(self.source.take(indices), self.target.take(indices), self.positions[indices])
+        return PairBatch(
+            self.source.take(indices),
+            self.target.take(indices),
+            self.positions[indices],
+            None if self.signals is None else self.signals.take(indices),
+        )

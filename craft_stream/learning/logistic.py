@@ -1,0 +1,34 @@
+"""Logistic regression by Newton's method (iteratively reweighted least squares), with a ridge."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STEPS = 12
+
+
+def solve_logistic(
+    inputs: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    importance: NDArray[np.float64],
+    ridge: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Weights, float64 [F], that maximise the likelihood of `truth` less ridge w^2 / 2.
+
+    Args:
+        inputs: [n, F].
+        truth: [n], probability of the class, 0 to 1.
+        importance: [n], of each row.
+        ridge: [F].
+    """
+    weights = np.zeros(inputs.shape[1])
+    for _ in range(_STEPS):
+        probability = 1 / (1 + np.exp(-np.clip(inputs @ weights, -30, 30)))
+        curvature = importance * (probability * (1 - probability) + 1e-6)
+        gradient = inputs.T @ (importance * (truth - probability)) - ridge * weights
+        step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + np.diag(ridge), gradient)
+        weights += step
+        if np.abs(step).max() < 1e-4:
+            break
+    return weights
