@@ -18,6 +18,7 @@ from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.select import ManyValues
 from craft_stream.errors import ConfigurationError
+from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -48,6 +49,10 @@ def explain(
     nearest_pairs: Annotated[
         int, typer.Option("--nearest", min=1, max=100, help="How many target pairs to show.")
     ] = 3,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A signal of the pair that the model weighs. Repeatable."),
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -69,7 +74,14 @@ def explain(
     selector = Selector(parameters, encoder)
     lists, pair = read_lists(settings), PairBatch.pack([source], [target_side])
     blocked = lists is not None and bool(lists.matches(pair, lambda: [("", ())])[0])
-    parts = selector.explain(source, target_side, Ledger(parameters), version, blocked=blocked)
+    parts = selector.explain(
+        source,
+        target_side,
+        Ledger(parameters),
+        version,
+        blocked=blocked,
+        signals=_signals(signal or [], version),
+    )
     parts["nearest"] = None
     if target or target_topic:
         held = pairs_of_topic(settings) if target_topic else pairs_of_files(target or [], settings.record)
@@ -79,6 +91,23 @@ def explain(
         print(orjson.dumps(parts).decode())
     else:
         _print(parts, Console(highlight=False))
+
+
+def _signals(texts: Sequence[str], model: Model) -> dict[str, float]:
+    """What `--signal` says."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not equals or name not in model.signals.names:
+            known = ", ".join(model.signals.names) or "none"
+            raise ConfigurationError(
+                f"--signal {text} is no NAME=VALUE of a signal that the model weighs ({known})"
+            )
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigurationError(f"--signal {text}: {value} is no number") from None
+    return found
 
 
 def _print(parts: dict[str, Any], console: Console) -> None:

@@ -27,6 +27,7 @@ class Summary:
         undecidable: records by why they could not be decoded.
         reasons: decisions by `Reason`, int64 [reasons].
         embedded: pairs whose embedding counted.
+        unknown: pairs of which a signal was not known, by its name.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Summary:
         self.undecidable: Counter[str] = Counter()
         self.reasons = np.zeros(len(Reason), np.int64)
         self.embedded = 0
+        self.unknown: Counter[str] = Counter()
         self._end: dict[str, Any] = {}
 
     @property
@@ -47,6 +49,9 @@ class Summary:
         self.undecidable.update(str(refusal.reason) for _, refusal in chunk.refused)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
+        columns = chunk.pairs.batch.columns
+        unknown = np.isnan(columns.values).sum(axis=0)
+        self.unknown.update(dict(zip(columns.names, unknown.tolist(), strict=True)))
 
     def finish(self, session: SelectionSession[Chunk], seconds: float) -> None:
         """Note how the selection stands at its end, `seconds` after it began."""
@@ -73,6 +78,7 @@ class Summary:
             "rejected": sum(rejected.values()),
             "rejected_by_reason": rejected,
             "embedded": self.embedded,
+            **({"signals_unknown": dict(self.unknown)} if self.unknown else {}),
             "undecidable": self.undecidable.total(),
             "undecidable_by_reason": dict(sorted(self.undecidable.items())),
             **self._end,
@@ -122,6 +128,8 @@ class Summary:
             for reason, count in values["undecidable_by_reason"].items():
                 table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
         table.add_row("embedded", f"{self.embedded:,}", _share(self.embedded, self.read))
+        for name, count in self.unknown.items():
+            table.add_row(f"without {name}", f"{count:,}", _share(count, self.read))
         kl = values["kl"]
         table.add_row(
             "KL(target || accepted)", "-" if kl is None else f"{kl:.4f}", "nats over the target's clusters"

@@ -57,17 +57,17 @@ def _fit(
 ) -> tuple[NDArray[np.float64], float]:
     """Weights of signals by their inputs [n, S, 3], [S, 3]; and twice the gain in log-likelihood over none."""
     rows = np.flatnonzero(inputs[:, :, 0].any(axis=1))
-    inputs = inputs[rows].reshape(len(rows), -1)
+    count = inputs.shape[1]
+    inputs = inputs[rows].reshape(len(rows), 3 * count)
     own, clean = weight[rows].astype(np.float64), probability[rows].astype(np.float64)
     masses = np.array([own @ (1 - clean), own @ clean])
     # Pairs that stand for many others count once: so many independent ones would say as much.
     size = own.sum() ** 2 / max(own @ own, 1e-9)
-    nothing = np.zeros((inputs.shape[1] // 3, 3))
     if not len(rows) or (masses * size / own.sum()).min() < _LEAST_PAIRS:
-        return nothing, 0.0
+        return np.zeros((count, 3)), 0.0
     shares = np.stack([own * (1 - clean), own * clean]) * (size / 2 / masses)[:, None]
     importance = shares.sum(axis=0)
-    ridge = np.tile([1e-6, _RIDGE, _RIDGE], len(nothing))
+    ridge = np.tile([1e-6, _RIDGE, _RIDGE], count)
     found = solve_logistic(inputs, shares[1] / np.maximum(importance, 1e-12), importance, ridge)
     odds = inputs @ found
     likelihood = -shares[0] @ np.logaddexp(0, odds) - shares[1] @ np.logaddexp(0, -odds)

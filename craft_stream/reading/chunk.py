@@ -6,12 +6,14 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from craft_stream.ports.messages import Message, size, values
 from craft_stream.reading.objects import find_sides
 from craft_stream.reading.records import Pair, Refusal, examine, read_pair
 from craft_stream.settings import RecordSettings
+from craft_stream.signals import load_signals
 from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -45,7 +47,7 @@ class Chunk:
 
         Args:
             messages: consecutive ones of one log.
-            fields: where the sides, the id and the URLs stand.
+            fields: where the sides, the id and the URLs stand, and which signals come with them.
             start: position of the first in a log that counts messages, whatever files they come from; None: their
                 offsets are their positions.
         """
@@ -56,6 +58,10 @@ class Chunk:
         else:
             positions, end = start + rows, start + len(messages)
         batch = PairBatch(source, target, positions)
+        if (signals := load_signals(fields)) is not None:
+            records = [orjson.loads(messages[row].value or b"") for row in rows.tolist()]
+            columns = signals.columns(source.texts(), target.texts(), records)
+            batch = replace(batch, signals=columns)
         return cls(messages, rows, refused, TokenizedPairs.of(batch), end, fields)
 
     @property

@@ -9,11 +9,14 @@ how much likelier its value is for clean pairs than for others (`learning.signal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from craft_stream.text.columns import Columns
 
 LIMIT = 4.0
 
@@ -38,6 +41,10 @@ class SignalModel:
         """Of no signals."""
         empty = np.zeros(0, np.float32)
         return cls((), empty, empty, np.zeros((0, 3), np.float32))
+
+    def of_one(self, known: Mapping[str, float]) -> Columns:
+        """The signals of a single pair of which some are known."""
+        return Columns(self.names, np.array([[known.get(name, np.nan) for name in self.names]], np.float32))
 
     def evidence(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """What signals [n, S] add to the log-odds, float64 [n]."""

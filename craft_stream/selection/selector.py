@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,6 @@ from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import FEATURES
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import faults, fitness
@@ -23,6 +23,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 
 # Models whose scorers are kept: the one in force, the next, and one more for a partition that lags.
 _SCORERS = 3
+_NO_SIGNALS: Mapping[str, float] = {}
 
 
 class Selector:
@@ -95,7 +96,14 @@ class Selector:
         return decisions
 
     def margin(
-        self, source: str, target: str, ledger: Ledger, model: Model, *, blocked: bool = False
+        self,
+        source: str,
+        target: str,
+        ledger: Ledger,
+        model: Model,
+        *,
+        blocked: bool = False,
+        signals: Mapping[str, float] = _NO_SIGNALS,
     ) -> float:
         """By how much a pair passes if it came now, in the score's units; changes nothing.
 
@@ -107,14 +115,22 @@ class Selector:
             ledger: of the partition.
             model: offered; in force if the pair begins an epoch.
             blocked: it is on a list.
+            signals: of those that the Model weighs, what is known of the pair.
 
         Raises:
             IntegrityError: as in `decide`.
         """
-        return float(self._ask(source, target, ledger, model, blocked).margin[0])
+        return float(self._ask(source, target, ledger, model, blocked, signals).margin[0])
 
     def explain(
-        self, source: str, target: str, ledger: Ledger, model: Model, *, blocked: bool = False
+        self,
+        source: str,
+        target: str,
+        ledger: Ledger,
+        model: Model,
+        *,
+        blocked: bool = False,
+        signals: Mapping[str, float] = _NO_SIGNALS,
     ) -> dict[str, Any]:
         """Every part of a pair's score, and the reason that `decide` would give if it came now; changes nothing.
 
@@ -123,6 +139,7 @@ class Selector:
             ledger: of the partition.
             model: offered; in force if the pair begins an epoch.
             blocked: it is on a list.
+            signals: of those that the Model weighs, what is known of the pair.
 
         Returns:
             `reason`, `margin`, `gate`, `threshold`, `model_version`, and of the pair, whether or not the rule came to ask for
@@ -132,7 +149,7 @@ class Selector:
         Raises:
             IntegrityError: as in `decide`.
         """
-        found = self._ask(source, target, ledger, model, blocked)
+        found = self._ask(source, target, ledger, model, blocked, signals)
         pairs, scorer, rows, ahead = found.pairs, found.scorer, np.zeros(1, np.int64), found.ledger
         embeddings = scorer.embed(pairs, rows, found.domain.cluster)
         features = scorer.features(pairs, rows, embeddings)
@@ -149,7 +166,7 @@ class Selector:
             "quality": float(quality[0]),
             "distance": float(-scorer.distance(embeddings)[0]),
             "score": float(ahead.method.scores(found.gate_scores, quality, dual)[0]),
-            "features": dict(zip(FEATURES, features[0].astype(float).tolist(), strict=True)),
+            "features": dict(zip(scorer.feature_names, features[0].astype(float).tolist(), strict=True)),
         }
         if scorer.foreign(pairs, rows)[0]:
             parts["fault"] = Reason.OTHER_LANGUAGE.label
@@ -157,13 +174,21 @@ class Selector:
             parts["fault"] = Reason(int(faults(features)[0])).label
         return parts
 
-    def _ask(self, source: str, target: str, ledger: Ledger, model: Model, blocked: bool) -> Judgement:
+    def _ask(
+        self,
+        source: str,
+        target: str,
+        ledger: Ledger,
+        model: Model,
+        blocked: bool,
+        signals: Mapping[str, float],
+    ) -> Judgement:
         """The judgement of a pair if it came now."""
         self._check(ledger)
         ahead = ledger.preview(model)
-        pairs = TokenizedPairs.of(PairBatch.pack([source], [target]))
         scorer = self._scorer(ahead.model or model)
-        return judge(pairs, np.array([blocked]), scorer, ahead, ahead.seen_pairs.ask)
+        batch = PairBatch.pack([source], [target], signals=scorer.model.signals.of_one(signals))
+        return judge(TokenizedPairs.of(batch), np.array([blocked]), scorer, ahead, ahead.seen_pairs.ask)
 
     def _check(self, ledger: Ledger) -> None:
         if ledger.model is None and ledger.model_version:

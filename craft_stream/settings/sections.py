@@ -144,6 +144,10 @@ class RecordSettings(Section):
     """name of the id; a record without one is known by topic, partition and offset"""
     url_fields: Names = ("url", "src_url", "tgt_url")
     """names of fields with URLs, whose hosts `selection.takedown` may list"""
+    signals: Names = ()
+    """names of fields with numbers that others have judged the pair by, such as `bicleaner`: what they are worth is learned"""
+    computed_signals: Names = ()
+    """the same computed: entry points of the group `craft_stream.signals`, options behind a question mark"""
     max_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 26)] = 1 << 20
     """largest record; a larger one is dead-lettered"""
 

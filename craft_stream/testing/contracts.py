@@ -39,25 +39,25 @@ def check_source(opened: Callable[[], Source], records: int | None = None) -> li
         ContractError: it breaks its contract.
     """
     whole = _read(opened(), _LIMITS[0])
-    _hold(records is None or len(whole) == records, f"{records} messages were expected, {len(whole)} came")
+    hold(records is None or len(whole) == records, f"{records} messages were expected, {len(whole)} came")
     for limit in _LIMITS[1:]:
         again = _read(opened(), limit)
-        _hold(again == whole, f"reading {limit} at a time gives other messages than reading one at a time")
-    _hold(all(a.offset < b.offset for a, b in pairwise(whole)), "offsets do not increase strictly")
+        hold(again == whole, f"reading {limit} at a time gives other messages than reading one at a time")
+    hold(all(a.offset < b.offset for a, b in pairwise(whole)), "offsets do not increase strictly")
     for message in whole:
         if message.problem is None and message.value is not None:
-            _hold(_is_object(message.value), f"the value at offset {message.offset} is no JSON object")
+            hold(_is_object(message.value), f"the value at offset {message.offset} is no JSON object")
     return whole
 
 
 def _read(source: Source, limit: int) -> list[Message]:
-    _hold(isinstance(source, Source), f"{type(source).__name__} has not all methods of Source")
+    hold(isinstance(source, Source), f"{type(source).__name__} has not all methods of Source")
     messages: list[Message] = []
     try:
         while batch := source.read(limit):
-            _hold(len(batch) <= limit, f"{len(batch)} messages came where at most {limit} were asked for")
+            hold(len(batch) <= limit, f"{len(batch)} messages came where at most {limit} were asked for")
             messages.extend(batch)
-        _hold(not source.read(limit), "after its end it gives messages again")
+        hold(not source.read(limit), "after its end it gives messages again")
     finally:
         source.close()
         source.close()
@@ -78,14 +78,14 @@ def check_sink(
         ContractError: it breaks its contract.
     """
     sink = opened()
-    _hold(isinstance(sink, Sink), f"{type(sink).__name__} has not all methods of Sink")
+    hold(isinstance(sink, Sink), f"{type(sink).__name__} has not all methods of Sink")
     sink.write(iter(records[:2]))
     sink.write([])
     sink.write(records[2:])
     sink.close()
     sink.close()
     held = list(read_back())
-    _hold(
+    hold(
         held == list(records), f"{len(records)} records were written and {len(held)} are held, or they differ"
     )
 
@@ -97,6 +97,7 @@ def _is_object(value: bytes) -> bool:
         return False
 
 
-def _hold(condition: bool, message: str) -> None:
+def hold(condition: bool, message: str) -> None:
+    """Raise ContractError with the message unless the condition holds."""
     if not condition:
         raise ContractError(message)

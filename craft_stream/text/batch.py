@@ -111,12 +111,14 @@ class PairBatch:
         sources: Sequence[str],
         targets: Sequence[str],
         positions: Sequence[int] | NDArray[np.int64] | None = None,
+        signals: Columns | None = None,
     ) -> PairBatch:
         """Pack two lists of texts of equal length; positions default to 0, 1, 2, ..."""
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources but {len(targets)} targets")
         where = np.arange(len(sources)) if positions is None else np.asarray(positions)
-        return cls(TextBatch.pack(sources), TextBatch.pack(targets), where.astype(np.int64, copy=False))
+        where = where.astype(np.int64, copy=False)
+        return cls(TextBatch.pack(sources), TextBatch.pack(targets), where, signals)
 
     @classmethod
     def concatenate(cls, batches: Sequence[PairBatch]) -> PairBatch:

@@ -12,7 +12,7 @@ from connectors.files import open_sink, open_source
 from craft_stream.ports.files import Source
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
-from craft_stream.testing.contracts import ContractError, check_sink, check_source
+from craft_stream.testing import ContractError, check_sink, check_source
 
 pytest.importorskip("pyarrow")
 

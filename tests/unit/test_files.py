@@ -280,7 +280,7 @@ class CsvSink:
 
 def test_a_package_adds_its_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A distribution that is installed beside us adds an ending by its entry points, and keeps the contract."""
-    from craft_stream.testing.contracts import check_sink, check_source
+    from craft_stream.testing import check_sink, check_source
 
     site, info = tmp_path / "site", tmp_path / "site" / "csv_pairs-1.0.dist-info"
     info.mkdir(parents=True)

@@ -27,7 +27,8 @@ TABLE = {
     "language_tags": " | langcodes",
     "text": " | numba numpy",
     "text.languages": "errors text | eldc numpy",
-    "reading": "errors ports settings text | numba numpy orjson",
+    "signals": "errors settings text.columns | numpy",
+    "reading": "errors ports settings signals text | numba numpy orjson",
     "scoring": "codec errors parameters text | numba numpy",
     "selection": "codec errors parameters scoring text | numba numpy",
     "selection.monitor": "selection.decisions | numpy river",
@@ -50,7 +51,7 @@ TABLE = {
         "errors events reading.records selection.decisions selection.divergence topics.ledger_entries"
         " | numpy orjson prometheus_client"
     ),
-    "testing": "errors ports settings | orjson",
+    "testing": "encoders.dense errors ports settings signals | numpy orjson",
     "demo": "connectors.crawl.urls connectors.gettext errors | fastwarc orjson rich",
     "connectors": "errors ports | orjson",
     "connectors.files": "errors language_tags ports settings | orjson pyarrow zstandard",
