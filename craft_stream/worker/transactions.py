@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import TypeVar
 
 from craft_stream.concurrency import SerialExecutor
 from craft_stream.errors import UnavailableError
@@ -16,23 +19,54 @@ from craft_stream.scoring.model import Model
 from craft_stream.settings import KafkaSettings
 from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.committer import Committed, Committer
-from craft_stream.worker.decider import Decider
-from craft_stream.worker.in_flight import TransactionsInFlight
+from craft_stream.worker.decider import Batch, Decided, Decider
 from craft_stream.worker.partitions import AssignedPartitions
 
 IN_FLIGHT = 2  # one is decided while one is committed
 BATCH_SECONDS = 1.0  # of a transaction, where the commit interval is shorter
 RECOVER_SECONDS = 1.0  # from a recovery that failed to the next
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Transactions:
-    """Decides and commits what partitions have buffered.
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One in flight.
 
-    After a failure of a transaction its partitions, and those of the transactions that were begun behind it, are to be restored
-    and read again from the committed offset; nothing is begun before all that was in flight is collected and the committer
-    has recovered.
+    Attributes:
+        batches: what it decides, by partition.
+        decided, committed: what becomes of its two steps.
+    """
+
+    batches: Mapping[int, Batch]
+    decided: Future[Decided]
+    committed: Future[Committed]
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of its steps has failed already."""
+        steps: tuple[Future[Decided] | Future[Committed], ...] = (self.decided, self.committed)
+        return any(step.done() and step.exception() is not None for step in steps)
+
+
+def unless_failed(before: Transaction | None, step: Callable[[], T]) -> T:
+    """Take a step, if nothing that it builds on has failed.
+
+    Raises:
+        CancelledError: the transaction before has.
+    """
+    if before is not None and before.failed:
+        raise CancelledError
+    return step()
+
+
+class Transactions:
+    """Decides and commits what partitions have buffered, each step in a thread of its own, in order.
+
+    A transaction is decided on the ledgers that those before it leave behind, which may not be committed yet. So once one has
+    failed, those that were begun while it was in flight are cancelled. The partitions of all of them are to be restored and
+    read again from the committed offset; nothing is begun before all are collected and the committer has recovered.
 
     Args:
         wake: set when something has ended.
@@ -53,9 +87,9 @@ class Transactions:
         self._decider, self._committer, self._observer = decider, committer, observer
         self._wake = wake
         self._sizer = BatchSizer(kafka.max_poll_records, max(BATCH_SECONDS, self._interval))
-        self._in_flight: TransactionsInFlight[Committed] = TransactionsInFlight(wake.set)
+        self._deciding, self._committing = SerialExecutor("decide"), SerialExecutor("commit")
+        self._in_flight: deque[Transaction] = deque()
         self._began = time.monotonic()
-        self._recoveries = SerialExecutor("recover")
         self._recovery: Future[None] | None = None  # under way
         self._recover_at: float | None = None  # None: all is well
 
@@ -106,9 +140,8 @@ class Transactions:
         return ended
 
     def _ended(self) -> bool:
-        return self._in_flight.ended == len(self._in_flight) and (
-            self._recovery is None or self._recovery.done()
-        )
+        recovered = self._recovery is None or self._recovery.done()
+        return recovered and all(transaction.committed.done() for transaction in self._in_flight)
 
     def collect(self) -> list[Committed]:
         """What has been committed meanwhile.
@@ -124,8 +157,8 @@ class Transactions:
                 self._recover_at = None
             except (TransactionError, UnavailableError) as error:
                 self._failed(error, RECOVER_SECONDS)
-        while self._in_flight.ended:
-            transaction = self._in_flight.pop()
+        while self._in_flight and self._in_flight[0].committed.done():
+            transaction = self._in_flight.popleft()
             try:
                 committed.append(transaction.committed.result())
                 self._sizer.took(committed[-1].decided.records, committed[-1].seconds)
@@ -148,14 +181,21 @@ class Transactions:
         now = time.monotonic()
         if self._recover_at is not None:
             if not self.busy and now >= self._recover_at:
-                self._recovery = self._recoveries.submit(self._committer.recover)
+                self._recovery = self._committing.submit(self._committer.recover)
                 self._recovery.add_done_callback(lambda _: self._wake.set())
         elif len(self._in_flight) < IN_FLIGHT:
             batches = self._partitions.dequeue(self._sizer.limit, now - self._began >= self._interval)
             if batches:
                 self._began = now
-                self._in_flight.begin(
-                    batches,
-                    lambda: self._decider.decide(batches, model),
-                    lambda decided: self._committer.commit(decided, self._group),
-                )
+                self._submit(batches, model)
+
+    def _submit(self, batches: Mapping[int, Batch], model: Model) -> None:
+        before = self._in_flight[-1] if self._in_flight else None
+        decided = self._deciding.submit(
+            lambda: unless_failed(before, lambda: self._decider.decide(batches, model))
+        )
+        committed = self._committing.submit(
+            lambda: unless_failed(before, lambda: self._committer.commit(decided.result(), self._group))
+        )
+        committed.add_done_callback(lambda _: self._wake.set())
+        self._in_flight.append(Transaction(batches, decided, committed))

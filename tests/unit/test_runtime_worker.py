@@ -411,7 +411,7 @@ def test_each_dead_letter_has_an_error_of_its_own(model: Model) -> None:
     for partition in range(PARTITIONS):
         for message in broker.log(configured.kafka.dead_letter_topic, partition):
             headers = dict(message.headers)
-            refusal = examine(message.value, configured.record, "", None)
+            refusal = examine(message, configured.record)
             assert isinstance(refusal, Refusal)
             assert headers["craft-error-class"].decode() == refusal[0]
             assert headers["craft-error-message"].decode() == refusal[1]

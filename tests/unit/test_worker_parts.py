@@ -7,10 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
@@ -312,6 +313,61 @@ def turn(
         work.begin(model)
         time.sleep(0.001)
     return found
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["", "decide", "commit"]), max_size=5), max_size=4))
+def test_what_follows_a_failure_comes_to_nothing(rounds: list[list[str]]) -> None:
+    """Each in its turn: commits, then the failure, then only what is cancelled; a new round begins afresh."""
+    steps, done, entered = Steps(), list[int](), list[int]()
+    work = transactions(active(Told(), 0), steps, Told())
+    for failing in rounds:
+        done.clear()
+        entered.clear()
+
+        def decide(batches: Any, model: Any, failing: list[str] = failing) -> int:
+            (number,) = batches
+            entered.append(number)
+            if failing[number] == "decide":
+                raise KeyError(number)
+            return int(number)
+
+        def commit(number: int, group: Any, failing: list[str] = failing) -> Any:
+            if failing[number] == "commit":
+                raise IndexError(number)
+            done.append(number)
+            return number
+
+        steps.decide, steps.commit = decide, commit
+        for number in range(len(failing)):
+            work._submit({number: (ledger(), [])}, MODEL)
+        wait_until(work._ended)
+        bad = next((number for number, place in enumerate(failing) if place), len(failing))
+        found = [type(work._in_flight.popleft().committed.exception()) for _ in failing]
+        error = KeyError if failing[bad:][:1] == ["decide"] else IndexError
+        assert found[:bad] == [type(None)] * bad
+        assert found[bad:] == [error, *[CancelledError] * (len(failing) - bad - 1)][: len(failing) - bad]
+        assert done == list(range(bad))
+        assert entered[: bad + 1] == list(range(len(failing)))[: bad + 1]
+        if error is KeyError:
+            assert entered == list(range(len(failing)))[: bad + 1], (
+                "nothing is decided on what was not decided"
+            )
+
+
+def test_the_next_one_is_decided_while_the_one_before_is_committed() -> None:
+    """The second is decided to its end before the commit of the first has ended."""
+    partitions, steps, end = active(Told(), 0), Steps(), threading.Event()
+    steps.commit = lambda decided, group: end.wait(10) and Committed(decided, 0.01)
+    work = transactions(partitions, steps, Told())
+    for number in (0, 1):
+        partitions.buffer(messages(0, 100 * number, 100))
+        time.sleep(0.002)
+        work.begin(MODEL)
+    wait_until(lambda: work._in_flight[1].decided.done())
+    assert not work._in_flight[0].committed.done()
+    end.set()
+    assert len(turn(work, lambda found: len(found) == 2)) == 2
 
 
 def test_two_transactions_are_in_flight_at_most() -> None:
