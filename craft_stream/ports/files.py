@@ -1,8 +1,4 @@
-"""What reads and writes files of pairs. Connectors implement these protocols.
-
-A record travels as the bytes of one JSON object with a source and a target side; every format is converted to
-and from that at the edge, so that nothing inside knows where a pair came from.
-"""
+"""What reads and writes files of pairs. Connectors implement these protocols."""
 
 from __future__ import annotations
 

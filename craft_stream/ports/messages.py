@@ -1,4 +1,4 @@
-"""What the runtime asks of the outside: messages in, records out. Connectors implement these protocols.
+"""Messages: records of a log, a topic or a file, as connectors hand them in.
 
 A record travels as the bytes of one JSON object with a source and a target side; every format is converted to
 and from that at the edge, so that nothing inside knows where a pair came from.

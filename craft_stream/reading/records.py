@@ -1,4 +1,4 @@
-"""Records: the bytes of one JSON object in, a pair out; and the one form in which decisions are written.
+"""Records: the bytes of one JSON object in, a pair out, or why it is none.
 
 A record that is no pair is refused with a reason from a closed list. Work is bounded: bytes by
 `RecordSettings.max_bytes`, nesting by the parser (1,024 levels). Only the two texts, the id and the URLs are read.

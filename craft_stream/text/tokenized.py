@@ -1,4 +1,4 @@
-"""Pairs with their tokens and n-grams: all of scoring that asks neither a Model nor a Ledger."""
+"""Pairs with their tokens and n-grams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from craft_stream.text.tokens import Tokens, tokenize
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPairs:
-    """Pairs, read: all of scoring that asks neither a Model nor a Ledger, and so may be done ahead, in any thread.
+    """Pairs with their tokens: what of scoring asks neither a Model nor a Ledger, and so may be done ahead, in any thread.
 
     Attributes:
         batch: the pairs.
@@ -26,7 +26,7 @@ class TokenizedPairs:
 
     @classmethod
     def of(cls, batch: PairBatch) -> TokenizedPairs:
-        """Read pairs."""
+        """Pairs and what is found in them."""
         source, target = tokenize(batch.source), tokenize(batch.target)
         return cls(batch, source, target, word_ngrams(source, target))
 
