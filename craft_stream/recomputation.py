@@ -162,7 +162,7 @@ class Recomputation:
 
     def _decide(self, chunk: Chunk) -> Decisions:
         pairs = chunk.pairs
-        listed = None if self._listed is None else self._listed.matches(pairs.batch, chunk.origins)
+        listed = None if self._listed is None else self._listed.matches(pairs, chunk.origins)
         # Cut where another Model came into force: each piece is decided with the one that was.
         places = np.searchsorted(self._offsets, pairs.batch.positions, "right")
         cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(pairs)]

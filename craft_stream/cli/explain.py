@@ -23,6 +23,7 @@ from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 
 app = typer.Typer(add_completion=False)
 
@@ -72,7 +73,7 @@ def explain(
     parameters, encoder = load_engine(settings)
     version = load_model(model, parameters.learning)
     selector = Selector(parameters, encoder)
-    lists, pair = read_lists(settings), PairBatch.pack([source], [target_side])
+    lists, pair = read_lists(settings), TokenizedPairs.of(PairBatch.pack([source], [target_side]))
     blocked = lists is not None and bool(lists.matches(pair, lambda: [("", ())])[0])
     parts = selector.explain(
         source,

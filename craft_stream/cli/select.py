@@ -162,7 +162,7 @@ def _open_session(settings: Settings, model: Model | None = None) -> SelectionSe
     listed = read_lists(settings)
 
     def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
-        return None if listed is None else listed.matches(chunk.pairs.batch, chunk.origins)
+        return None if listed is None else listed.matches(chunk.pairs, chunk.origins)
 
     return SelectionSession.threaded(*load_engine(settings), model, matches)
 

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError
-from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.batch import TextBatch
 from craft_stream.text.hashing import FNV_OFFSET, GOLDEN, fnv, mix
-from craft_stream.text.tokens import MARK, tokenize
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.text.tokens import MARK, Tokens, tokenize
 
 WORDS = 13
 MOST_ENTRIES = 1 << 24
@@ -110,14 +111,13 @@ def _mark(
             at = (at + np.uint64(1)) & mask
 
 
-def side_hashes(texts: TextBatch, runs: bool) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def side_hashes(tokens: Tokens, runs: bool) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Hashes of whole sides and, with `runs`, of every 13 words in a row; and the text that each is of.
 
     Returns:
         uint64 [hashes], never 0, and int64 [hashes]. A text without words has none.
     """
-    tokens = tokenize(texts)
-    hashes = np.empty(len(tokens.words) + len(texts), np.uint64)
+    hashes = np.empty(len(tokens.words) + len(tokens), np.uint64)
     owners = np.empty(len(hashes), np.int64)
     count = _side_hashes(tokens.words, tokens.kinds, tokens.offsets, runs, hashes, owners)
     return np.maximum(hashes[:count], np.uint64(1)), owners[:count]
@@ -170,11 +170,11 @@ class Blocklist:
     def add_test_set(self, texts: Sequence[str]) -> None:
         """List texts of a test set, whole and by 13 words in a row."""
         self._kinds.add("runs")
-        self._add("sides", side_hashes(TextBatch.pack(texts), runs=True)[0])
+        self._add("sides", side_hashes(tokenize(TextBatch.pack(texts)), runs=True)[0])
 
     def add_texts(self, texts: Sequence[str]) -> None:
         """List texts as whole sides."""
-        self._add("sides", side_hashes(TextBatch.pack(texts), runs=False)[0])
+        self._add("sides", side_hashes(tokenize(TextBatch.pack(texts)), runs=False)[0])
 
     def add_identifiers(self, identifiers: Sequence[str]) -> None:
         """List records by their identifiers."""
@@ -203,17 +203,17 @@ class Blocklist:
         self._hashes = []
 
     def matches(
-        self, batch: PairBatch, origins: Callable[[], Iterable[tuple[str, Sequence[str]]]]
+        self, pairs: TokenizedPairs, origins: Callable[[], Iterable[tuple[str, Sequence[str]]]]
     ) -> NDArray[np.bool_]:
         """Which pairs are listed, bool [pairs].
 
         Args:
-            batch: the pairs.
+            pairs: any.
             origins: identifier and URLs of each; not called where only texts are listed, since few records need them.
         """
-        listed = np.zeros(len(batch), np.bool_)
+        listed = np.zeros(len(pairs), np.bool_)
         if "sides" in self._kinds:
-            for side in (batch.source, batch.target):
+            for side in (pairs.source, pairs.target):
                 _mark(self._table, *side_hashes(side, "runs" in self._kinds), listed)
         if not self._kinds & {"identifiers", "hosts"}:
             return listed

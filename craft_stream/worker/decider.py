@@ -154,9 +154,7 @@ class Decider:
                 for chunk, failed in read:
                     began = time.monotonic()
                     listed = (
-                        None
-                        if self._listed is None
-                        else self._listed.matches(chunk.pairs.batch, chunk.origins)
+                        None if self._listed is None else self._listed.matches(chunk.pairs, chunk.origins)
                     )
                     decisions = self._selector.decide(chunk.pairs, ledger, model, listed)
                     if ledger.next_offset < chunk.end:

@@ -30,6 +30,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.worker import Worker
@@ -43,7 +44,7 @@ TEXT = st.lists(WORD, min_size=0, max_size=30)
 def mask(
     listed: Blocklist, pairs: list[tuple[str, str]], ids: list[str] | None = None, urls=None
 ) -> list[bool]:
-    batch = PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs])
+    batch = TokenizedPairs.of(PairBatch.pack([a for a, _ in pairs], [b for _, b in pairs]))
     found = listed.matches(
         batch, lambda: zip(ids or [""] * len(pairs), urls or [()] * len(pairs), strict=True)
     )
@@ -214,7 +215,7 @@ def test_lists_are_read_in_every_format(files: dict[str, Path]) -> None:
     ]  # fmt: skip
     messages = [Message(orjson.dumps(record), k) for k, record in enumerate(records)]
     chunk = Chunk.read(messages, chosen.record)
-    found = listed.matches(chunk.pairs.batch, chunk.origins)
+    found = listed.matches(chunk.pairs, chunk.origins)
     assert found.tolist() == [True] * 11 + [False] * 2
 
 
