@@ -51,7 +51,10 @@ def _selectors(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shares", type=_shares, default=[0.01, 0.05], help="budgets, of all source tokens")
     parser.add_argument("--tsds", type=Path, help="a checkout of TSDS; adds the method tsds")
     parser.add_argument("--tarot", type=Path, help="a checkout of TAROT; adds the method tarot")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has what TAROT needs")
+    for name in ("tsds", "tarot"):
+        parser.add_argument(
+            f"--{name}-python", default=sys.executable, help="an interpreter that has what it needs"
+        )
     parser.add_argument(
         "--variant",
         type=_variant,
@@ -91,7 +94,8 @@ def _prepare(chosen: argparse.Namespace) -> int:
             BUILT_IN | variants,
             chosen.tsds,
             chosen.tarot,
-            chosen.python,
+            chosen.tsds_python,
+            chosen.tarot_python,
         ),
         lambda line: print(line, flush=True),
     )
@@ -114,7 +118,8 @@ def _select(chosen: argparse.Namespace) -> int:
         chosen.domain,
         chosen.tsds,
         chosen.tarot,
-        chosen.python,
+        chosen.tsds_python,
+        chosen.tarot_python,
         selections.BUILT_IN | dict(chosen.variant),
     )
     preparing.select(task, chosen.method, chosen.shares, chosen.out)

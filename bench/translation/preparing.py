@@ -33,7 +33,7 @@ class Plan:
         records: of the corpus, drawn at random; None: all.
         variants: options of `craft-stream select` by the name of a variant.
         tsds, tarot: checkouts; None: that method is left out.
-        python: the interpreter for TAROT.
+        tsds_python, tarot_python: interpreters that have what they need.
     """
 
     corpus: Path
@@ -46,7 +46,8 @@ class Plan:
     variants: Mapping[str, Sequence[str]]
     tsds: Path | None
     tarot: Path | None
-    python: str
+    tsds_python: str
+    tarot_python: str
 
 
 def run(plan: Plan, say: Callable[[str], None] = print) -> Path:
@@ -126,7 +127,7 @@ def _select(plan: Plan, domain: str, method: str) -> None:
     command = [
         *(sys.executable, "-m", "bench.translation", "select", "--out", str(plan.out)),
         *("--domain", domain, "--method", method, "--shares", ",".join(map(str, plan.shares))),
-        *("--python", plan.python),
+        *("--tsds-python", plan.tsds_python, "--tarot-python", plan.tarot_python),
     ]
     for name, options in plan.variants.items():
         command += ["--variant", f"{name}={' '.join(options)}"]

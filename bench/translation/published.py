@@ -1,9 +1,10 @@
 """TSDS and TAROT as their authors published them, run from a checkout; none of their code is kept here.
 
-TSDS (Liu et al. 2024): github ZifanL/TSDS, written for commit 0e5ec5f. Its script reads `config.yaml` and two arrays of
-embeddings, and needs faiss-cpu and PyYAML. TAROT (Feng et al. 2024): github vita-epfl/TAROT, commit 83ca34a. Its whitening
-and its `fixed_size` selection take the embeddings in the place of projected gradients; it needs torch, geomloss,
-scikit-learn, matplotlib, seaborn, tqdm, psutil and wandb (for pictures, but imported). Each runs in a process of its own.
+TSDS (Liu et al. 2024): github ZifanL/TSDS, commit 3dfe139. Its script reads `config.yaml` and two arrays of embeddings; it
+needs faiss-cpu 1.7.4, PyYAML and numpy below 2: its assertions need float32 to become float64 as it did. TAROT (Feng et al.
+2024): github vita-epfl/TAROT, commit bbb6ce2. Its whitening and its `fixed_size` selection take the embeddings in the place
+of projected gradients; it needs torch, geomloss, scikit-learn, matplotlib, seaborn, tqdm, psutil and wandb (for pictures,
+but imported). Each runs in a process of its own, by an interpreter that has what it needs.
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ if __name__ == "__main__":
 
 
 def tsds(
-    checkout: Path, query: NDArray[np.float32], candidates: NDArray[np.float32], count: int, seed: int = 0
+    checkout: Path,
+    query: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    count: int,
+    python: str = sys.executable,
+    seed: int = 0,
 ) -> NDArray[np.int64]:
     """Places of what TSDS samples, with its repetitions.
 
@@ -65,6 +71,7 @@ def tsds(
         query: float32 [m, d], the target's embeddings.
         candidates: float32 [n, d], the stream's.
         count: sample size.
+        python: an interpreter that has what it needs.
         seed: of their sampling.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -80,7 +87,7 @@ def tsds(
         }
         text = "".join(f"{key}: {value}\n" for key, value in settings.items())
         (scratch / "config.yaml").write_text(text)
-        _run(_TSDS, scratch, sys.executable, str(checkout.resolve()), str(seed))
+        _run(_TSDS, scratch, python, str(checkout.resolve()), str(seed))
         return np.load(scratch / "output" / "selected_candidate_indices.npy").astype(np.int64)
 
 

@@ -37,7 +37,7 @@ class Task:
         cache: where what is prepared once goes.
         domain: of the target.
         tsds, tarot: checkouts of theirs; None: not at hand.
-        python: the interpreter for TAROT.
+        tsds_python, tarot_python: interpreters that have what they need.
         variants: options of `craft-stream select` by the name of a variant.
     """
 
@@ -46,7 +46,8 @@ class Task:
     domain: str
     tsds: Path | None = None
     tarot: Path | None = None
-    python: str = sys.executable
+    tsds_python: str = sys.executable
+    tarot_python: str = sys.executable
     variants: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(BUILT_IN))
 
     @cached_property
@@ -205,7 +206,7 @@ def _tsds(task: Task, budgets: Sequence[int]) -> list[Chosen]:
 
     def of(count: int) -> Chosen:
         assert task.tsds is not None  # noqa: S101
-        return published.tsds(task.tsds, query, candidates, count)
+        return published.tsds(task.tsds, query, candidates, count, task.tsds_python)
 
     return [asked(of, task.tokens, budget) for budget in budgets]
 
@@ -217,7 +218,7 @@ def _tarot(task: Task, budgets: Sequence[int]) -> list[Chosen]:
 
     def of(count: int) -> Chosen:
         assert task.tarot is not None  # noqa: S101
-        return published.tarot(task.tarot, query, candidates, count, task.python)
+        return published.tarot(task.tarot, query, candidates, count, task.tarot_python)
 
     return [asked(of, task.tokens, budget) for budget in budgets]
 
