@@ -6,5 +6,6 @@ contract that is broken.
 
 from craft_stream.testing.contracts import ContractError, check_sink, check_source
 from craft_stream.testing.rows import check_encoder, check_signal
+from craft_stream.testing.transports import check_transport
 
-__all__ = ["ContractError", "check_encoder", "check_signal", "check_sink", "check_source"]
+__all__ = ["ContractError", "check_encoder", "check_signal", "check_sink", "check_source", "check_transport"]

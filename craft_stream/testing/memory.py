@@ -12,6 +12,7 @@ committed is never seen. At least once (`kafka.guarantee`), the worker's records
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -59,6 +60,7 @@ class MemoryBroker:
         first: where logs begin, where retention has deleted something.
         committed: positions in the input topic.
         commits: how many were tried.
+        outputs: how often each name of an output was taken.
     """
 
     topics: Mapping[str, int]
@@ -66,6 +68,7 @@ class MemoryBroker:
     first: dict[tuple[str, int], int] = field(default_factory=dict)
     committed: dict[int, Position] = field(default_factory=dict)
     commits: int = 0
+    outputs: Counter[str] = field(default_factory=Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def append(
@@ -126,7 +129,7 @@ class MemoryTransport:
 
     def output(self, name: str) -> MemoryOutput:
         """See `Transport.output`; only the worker's own meets faults."""
-        return MemoryOutput(self, faulty=name == "worker")
+        return MemoryOutput(self, name)
 
     def reader(self) -> MemoryReader:
         """See `Transport.reader`."""
@@ -228,8 +231,10 @@ class MemoryReceipt:
 class MemoryOutput:
     """See `Output`."""
 
-    def __init__(self, transport: MemoryTransport, faulty: bool) -> None:
-        self._transport, self._faulty = transport, faulty
+    def __init__(self, transport: MemoryTransport, name: str) -> None:
+        self._transport, self._name, self._faulty = transport, name, name == "worker"
+        transport.broker.outputs[name] += 1
+        self._taken = transport.broker.outputs[name]
         self._staged: list[tuple[str, int, Message]] = []
 
     def begin(self) -> None:
@@ -273,6 +278,8 @@ class MemoryOutput:
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`; the script's place."""
         broker, group = self._transport.broker, self._transport.member
+        if broker.outputs[self._name] != self._taken:
+            raise TransactionError("another output has taken over the name", fenced=True)
         fault = None
         if self._faulty:
             broker.commits += 1
