@@ -1,13 +1,12 @@
-"""Records: what is a pair, what is refused and why, and how a decision is written."""
+"""Records and chunks: what is a pair, what is refused and why."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
-import numpy as np
-import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.errors import RecordError
@@ -15,9 +14,7 @@ from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.objects import find_sides
 from craft_stream.reading.records import DecodeReason, Pair, Refusal, examine, read_pair
-from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import RecordSettings
-from craft_stream.writing.decisions import decision_lines
 
 RECORD = RecordSettings()
 
@@ -91,6 +88,7 @@ def test_size_limit_is_exact() -> None:
     read_pair(Message(value, 0), record)
     with pytest.raises(RecordError, match="1025 bytes"):
         read_pair(Message(value + b" ", 0), record)
+    assert Chunk.read([Message(value, 0), Message(value + b" ", 1)], record).rows.tolist() == [0]
 
 
 @given(st.binary(max_size=200))
@@ -114,78 +112,6 @@ def test_texts_come_through_unchanged(source: str, target: str, rest: dict[str, 
     """Whatever else a record holds, its two texts are read as they were written."""
     value = json.dumps({**rest, "src": source, "tgt": target, "id": "i"}).encode()
     assert read_pair(Message(value, 0), RECORD) == Pair("i", source, target)
-
-
-def _chunk(first: int, names: list[str]) -> Chunk:
-    """A record of each id, from offset `first` on."""
-    values = [orjson.dumps({"id": name, "src": "a", "tgt": "b"}) for name in names]
-    return Chunk.read([Message(value, first + k, "t") for k, value in enumerate(values)], RECORD)
-
-
-def _decisions() -> Decisions:
-    one = np.ones(2, np.float32)
-    return Decisions(
-        positions=np.array([5, 6]),
-        reason=np.array([Reason.ACCEPTED, Reason.OFF_DOMAIN], np.uint8),
-        score=np.array([2.1, -0.3], np.float32),
-        threshold=np.array([1.5, -np.inf], np.float32),
-        cluster=np.array([3, 0], np.int16),
-        domain=one,
-        quality=np.array([-0.1, np.nan], np.float32),
-        dual=one,
-        model_version=np.array([4, 4]),
-    )
-
-
-def test_decision_json() -> None:
-    """A decision has every part of its score; float32 values survive, what is not finite is null."""
-    accepted, rejected = (
-        orjson.loads(line) for line in decision_lines(_chunk(5, ["x", "x"]), _decisions(), np.arange(2), "d")
-    )
-    assert accepted["outcome"] == accepted["reason"] == "accepted"
-    assert (rejected["outcome"], rejected["reason"]) == ("rejected", "off_domain")
-    assert np.float32(accepted["score"]) == np.float32(2.1)
-    assert rejected["quality"] is None
-    assert rejected["threshold"] is None
-    assert accepted["cluster"] == 3
-    assert accepted["model_version"] == 4
-    assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
-
-
-def test_decisions_are_written_as_one_by_one() -> None:
-    """Many lines at once are those of orjson, number by number: the shortest that give back the float32, null if not finite."""
-    rng = np.random.default_rng(0)
-    n = 500
-    numbers = [rng.integers(0, 2**32, n, dtype=np.uint32).view(np.float32) for _ in range(5)]
-    decisions = Decisions(
-        np.arange(n),
-        rng.integers(0, 9, n).astype(np.uint8),
-        *numbers[:2],
-        rng.integers(-1, 64, n).astype(np.int16),
-        *numbers[2:],
-        np.full(n, 7),
-    )
-    rows = np.flatnonzero(rng.random(n) < 0.5)
-    names = [f'{row} "\\\u2028é' for row in range(n)]
-    chunk = _chunk(0, names)
-    for row, line in zip(rows.tolist(), decision_lines(chunk, decisions, rows, "d"), strict=True):
-        reason = Reason(int(decisions.reason[row]))
-        cluster = int(decisions.cluster[row])
-        expected = {
-            "decision_id": f"t/0/{row}",
-            "id": names[row],
-            "outcome": "accepted" if reason is Reason.ACCEPTED else "rejected",
-            "reason": reason.label,
-            "score": decisions.score[row],
-            "threshold": decisions.threshold[row],
-            "cluster": cluster if cluster >= 0 else None,
-            "domain": decisions.domain[row],
-            "quality": decisions.quality[row],
-            "dual": decisions.dual[row],
-            "model_version": 7,
-            "parameters": "d",
-        }
-        assert line == orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 PLAIN = st.text(st.characters(codec="utf-8"), min_size=1)
@@ -218,55 +144,92 @@ def spoilt(draw: st.DrawFn) -> bytes:
     return bytes(value)
 
 
-@given(st.lists(ANY_VALUE | spoilt() | st.none(), max_size=8), st.sampled_from(["tgt", "src"]))
-@example([b'{"src": "!", "tgt": "\\u0000"}'], "tgt")
-def test_read_together_as_one_by_one(values: list[bytes | None], target: str) -> None:
-    """Many records at once give the very pairs and errors that `read_pair` gives one by one, in their places."""
-    record = RecordSettings(target_field=target)
+def check_read_as_one_by_one(values: Sequence[bytes | None], record: RecordSettings = RECORD) -> None:
+    """The pairs and refusals of a chunk are those that `examine` gives of each message, in their places."""
     messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
     chunk = Chunk.read(messages, record)
-    batch, rows, found = chunk.pairs.batch, chunk.rows, chunk.refused
-    expected, refused = {}, {}
-    for row, message in enumerate(messages):
-        try:
-            expected[row] = read_pair(message, record)
-        except RecordError as error:
-            refused[row] = (error.reason, str(error))
-    assert rows.tolist() == batch.positions.tolist() == list(expected)
-    assert batch.source.texts() == [found.source for found in expected.values()]
-    assert batch.target.texts() == [found.target for found in expected.values()]
-    assert dict(found) == refused
+    batch = chunk.pairs.batch
+    one_by_one = dict(enumerate(examine(message, record) for message in messages))
+    pairs = {row: found for row, found in one_by_one.items() if isinstance(found, Pair)}
+    assert chunk.rows.tolist() == batch.positions.tolist() == list(pairs)
+    assert batch.source.texts() == [found.source for found in pairs.values()]
+    assert batch.target.texts() == [found.target for found in pairs.values()]
+    assert chunk.refused == [(row, found) for row, found in one_by_one.items() if isinstance(found, Refusal)]
+
+
+@given(st.lists(ANY_VALUE | spoilt() | st.none(), max_size=8), st.sampled_from(["tgt", "src"]))
+def test_read_together_as_one_by_one(values: list[bytes | None], target: str) -> None:
+    """Many records at once give the very pairs and reasons that each gives alone."""
+    check_read_as_one_by_one(values, RecordSettings(target_field=target))
 
 
 def test_whatever_a_byte_makes_of_a_record() -> None:
-    """Cut off anywhere, or with any byte in the place of any other or before it: what the parser says, to the character."""
+    """Cut off anywhere, or with a byte of each kind in place of another or before it: what the parser says, to the letter."""
     wholes = [
         '{"src": "a\\n", "tgt": "é"} ',
         ' {"n": -1.5, "ok": true,"src" : "😀","tgt":"b", "x": null}',
-        '{"src": "a", "m": {"b": [1, {}], "c": []}, "tgt": "b"}',
+        '{"src": "a", "m": {"b": [1, {}], "c": {"d": []}}, "tgt": "b"}',
         "[{}]",
     ]
     values = []
     for whole in map(str.encode, wholes):
         for place in range(len(whole) + 1):
             values.append(whole[:place])
-            for byte in range(256):
+            for byte in (*range(128), 0x80, 0xC2, 0xE0, 0xE3, 0xED, 0xF0, 0xF4, 0xFF):
                 values.append(whole[:place] + bytes([byte]) + whole[place:])
                 values.append(whole[:place] + bytes([byte]) + whole[place + 1 :])
-    messages = [Message(value, offset, "t") for offset, value in enumerate(values)]
-    chunk = Chunk.read(messages, RECORD)
-    found = dict(chunk.refused)
-    pairs = dict(zip(chunk.rows.tolist(), range(len(chunk.rows)), strict=True))
-    batch = chunk.pairs.batch
-    for row, message in enumerate(messages):
-        made = examine(message, RECORD)
-        if isinstance(made, Refusal):
-            assert found.pop(row) == made
-        else:
-            pair = pairs.pop(row)
-            assert (batch.source.text(pair), batch.target.text(pair)) == (made.source, made.target)
-    assert not found
-    assert not pairs
+    check_read_as_one_by_one(values)
+
+
+SIDES = b'"src": "a", "tgt": "b"'
+NUMBERS = [
+    b"0",
+    b"-0",
+    b"01",
+    b"-",
+    b"1.",
+    b".5",
+    b"+1",
+    b"1e3",
+    b"1E400",
+    b"9" * 15,
+    b"9" * 400,
+    b"-1.25",
+    b"1.2.3",
+    b"Infinity",
+]
+NOT_UTF8 = [
+    b"\xc0\x80",
+    b"\xe0\x80\x80",
+    b"\xed\xa0\x80",
+    b"\xf0\x80\x80\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xe2\x82",
+    b"\x80",
+]
+SPACES = [character for character in map(chr, range(0x3100)) if character.isspace()]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [b'{"src": "x", %s}' % SIDES, b'{%s, "tgt": "y"}' % SIDES, b'{"src": 1, %s}' % SIDES],
+        [b'{"x": {"src": "n"}, %s}' % SIDES, b'{%s, "x": [{"tgt": "n"}]}' % SIDES, b'{"x": {%s}}' % SIDES],
+        [b'{"s\\u0072c": "x", %s}' % SIDES, b'{"s\\u0072c": "x", "tgt": "b"}'],
+        [b'{"n": %s, %s}' % (number, SIDES) for number in NUMBERS],
+        [b'{"n": "%s", %s}' % (wrong, SIDES) for wrong in NOT_UTF8],
+        [f'{{"src": "{space}", "tgt": "b"}}'.encode() for space in SPACES],
+        [f'{{"src": "a", "tgt": "{space}x"}}'.encode() for space in SPACES],
+        [b'{"n": %s, %s}' % (b"[" * levels + b"]" * levels, SIDES) for levels in (58, 59, 60, 61, 65, 1022, 1030)],
+        [b'{"n": %s%s, %s}' % (b'{"m":' * levels, b"1" + b"}" * levels, SIDES) for levels in (59, 60, 65)],
+        [b'{"a": [1], "b": {"c": 1}, %s}' % SIDES, b'{"a": [1}, %s}' % SIDES, b'{"a": {"b": 1], %s}' % SIDES],
+        [b'{"a\x1f": 1, %s}' % SIDES, b'{"a": "\x1f", %s}' % SIDES, b'{"": 1, %s}' % SIDES, b"{%s,}" % SIDES],
+        [b'{"n": truely, %s}' % SIDES, b'{"n": nul, %s}' % SIDES, b'{"n": null, "f": false, %s}' % SIDES],
+    ],
+)  # fmt: skip
+def test_what_is_hard_to_read(values: list[bytes]) -> None:
+    """Sides that come twice or stand deeper, numbers, bytes, spaces and nesting at their bounds: what the parser says."""
+    check_read_as_one_by_one(values)
 
 
 def test_ordinary_records_need_no_parser() -> None:
