@@ -1,4 +1,4 @@
-"""A message system in memory, with faults on demand, for tests of the runtime and of your own connectors.
+"""A message system in memory, with faults on demand, for tests of the worker and of your own connectors.
 
     broker = MemoryBroker({"crawl.pairs": 2, ...})
     broker.append("crawl.pairs", 0, b'{"src": ..., "tgt": ...}')

@@ -32,7 +32,7 @@ class PendingWrites:
 
     records: list[tuple[bytes, Entry | None]]
     first_segment: int
-    snapshot_seconds: float = 0.0
+    snapshot_seconds: float
 
     @property
     def snapshot(self) -> Entry | None:

@@ -52,7 +52,7 @@ class Restored:
 
 
 class Restorer:
-    """Restores partitions, in a lane of its own.
+    """Restores partitions, one at a time.
 
     Args:
         rebuild: begin a new ledger, or at what is left of the log, where that is all that can be done.
