@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Annotated
 
 import orjson
@@ -22,8 +23,7 @@ Reason = Annotated[str | None, typer.Option(help="Only those with this reason, s
 
 def _letters(settings: Settings) -> Iterator[tuple[Message, dict[str, str]]]:
     topic = settings.kafka.dead_letter_topic
-    reader = KafkaTransport(settings.kafka).reader()
-    try:
+    with closing(KafkaTransport(settings.kafka).reader()) as reader:
         partitions = reader.partitions(topic)
         if not partitions:
             raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
@@ -37,8 +37,6 @@ def _letters(settings: Settings) -> Iterator[tuple[Message, dict[str, str]]]:
                         if name.startswith(prefix)
                     }
                     yield message, facts
-    finally:
-        reader.close()
 
 
 @app.command(epilog="Example: craft-stream dlq ls --json")

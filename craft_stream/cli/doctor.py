@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import orjson
@@ -74,13 +75,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if settings.kafka.input_topic not in present:
         return
     transport = KafkaTransport(settings.kafka)
-    reader = transport.reader()
-    try:
+    with closing(transport.reader()) as reader:
         yield _try("group", lambda: reader.committed(0), f"offsets of {settings.kafka.group_id} may be read")
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
-    finally:
-        reader.close()
 
 
 def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int]) -> Iterator[Finding]:

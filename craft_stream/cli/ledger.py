@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -35,8 +36,7 @@ class _Found:
 def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
     kafka = settings.kafka
     parameters, _ = load_engine(settings)
-    reader = KafkaTransport(kafka).reader()
-    try:
+    with closing(KafkaTransport(kafka).reader()) as reader:
         partitions = reader.partitions(kafka.input_topic)
         if not partitions:
             raise ConfigurationError(f"there is no topic {kafka.input_topic}")
@@ -56,8 +56,6 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
             except IntegrityError as error:
                 problem = str(error)
             yield _Found(partition, position, records, ledger, problem)
-    finally:
-        reader.close()
 
 
 @app.command(epilog="Example: craft-stream ledger ls --json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +29,7 @@ Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[ModelStore]:
-    reader = KafkaTransport(settings.kafka).reader()
-    try:
+    with closing(KafkaTransport(settings.kafka).reader()) as reader:
         if not reader.partitions(settings.kafka.model_topic):
             raise ConfigurationError(
                 f"there is no topic {settings.kafka.model_topic}: type `craft-stream topics create`"
@@ -38,8 +37,6 @@ def _store(settings: Settings) -> Iterator[ModelStore]:
         store = ModelStore(reader, settings.kafka.model_topic)
         store.refresh()
         yield store
-    finally:
-        reader.close()
 
 
 def _known(store: ModelStore, version: int) -> Manifest:
@@ -146,24 +143,15 @@ def prune(
     """
     settings = load_settings(config, overrides)
     kept = keep or settings.learner.keep_versions or LEAST_VERSIONS
-    reader = KafkaTransport(settings.kafka).reader()
-    try:
-        with _store(settings) as store:
-            versions = unused(store, reader, kept, retained=not everything)
-            if versions:
-                output = KafkaTransport(settings.kafka).output("admin")
-                try:
-                    model_writer.prune(output, settings.kafka.model_topic, store, versions)
-                finally:
-                    output.close()
-    finally:
-        reader.close()
+    transport = KafkaTransport(settings.kafka)
+    with closing(transport.reader()) as reader, _store(settings) as store:
+        versions = unused(store, reader, kept, retained=not everything)
+        if versions:
+            with closing(transport.output("admin")) as output:
+                model_writer.prune(output, settings.kafka.model_topic, store, versions)
     print(f"withdrew {len(versions)} versions")
 
 
 def _change(settings: Settings, version: int | None) -> None:
-    output = KafkaTransport(settings.kafka).output("admin")
-    try:
+    with closing(KafkaTransport(settings.kafka).output("admin")) as output:
         model_writer.pin(output, settings.kafka.model_topic, version)
-    finally:
-        output.close()
