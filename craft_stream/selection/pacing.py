@@ -54,7 +54,7 @@ def tail_forgetting(rate: float) -> float:
 
 def spending(parameters: SelectionParameters, share: float, largest: float) -> float:
     """rho_t / rho: the part of the budget that the stream can bear."""
-    if not parameters.abstain or parameters.method == "craft" or largest <= 0:
+    if not parameters.abstain or largest <= 0:
         return 1.0
     return min(1.0, 2 * share / largest)
 
@@ -73,7 +73,7 @@ def duals(
         accepted: float64 [K], since the clustering began.
         allowance: since the clustering began.
     """
-    firm = 1.0 if parameters.method == "craft" else 1 - parameters.relaxation
+    firm = 1 - parameters.relaxation
     if not firm:
         return np.zeros(len(shares), np.float32)
     due, width = shares * allowance, shares * parameters.rate * parameters.window

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_stream.parameters import SelectionParameters
-from craft_stream.selection.pacing import burst, duals
+from craft_stream.selection.pacing import (
+    burst,
+    duals,
+    spending,
+    tail_forgetting,
+    tail_horizon,
+    wanted_share,
+)
 
 relaxations = st.floats(0, 1)
 counts = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0, 1e4)), min_size=1, max_size=20)
@@ -33,16 +42,54 @@ def test_a_cluster_is_helped_below_and_hindered_above_its_bounds(
 
 
 def test_the_further_from_its_bound_the_stronger() -> None:
-    """Duals grow with what a cluster lacks, and reach their bounds of 8 and -8."""
-    parameters = SelectionParameters(relaxation=0.5, rate=0.01)
-    found = duals(parameters, np.full(4, 0.25), np.array([0.0, 120.0, 520.0, 5000.0]), 1000.0)
-    assert found[0] == 8
-    assert 0 < found[1] < 8
-    assert -8 < found[2] < 0
-    assert found[3] == -8
+    """Duals are 8 for each unit of what a cluster lacks of its bound, in units of what a window brings it, up to 8 and -8."""
+    parameters = SelectionParameters(relaxation=0.5, rate=0.01, window=50_000)
+    found = duals(parameters, np.full(5, 0.2), np.array([0.0, 90.0, 100.0, 401.0, 5000.0]), 1000.0)
+    # Bounds 100 and 400; a window brings half of and twice 100.
+    assert found == pytest.approx([8, 8 * 10 / 51, 0, -8 * 1 / 201, -8])
+    assert found.dtype == np.float32
+    assert duals(
+        replace(parameters, relaxation=1.0), np.full(2, 0.5), np.array([0.0, 9.0]), 100.0
+    ).tolist() == [0, 0]
+    firm = duals(replace(parameters, relaxation=0.0), np.array([0.5, 0.5]), np.array([40.0, 60.0]), 100.0)
+    assert firm == pytest.approx([8 * 10 / 251, -8 * 10 / 251])
 
 
-@pytest.mark.parametrize(("rate", "pairs"), [(0.5, 50), (0.001, 5), (0.0, 1)])
-def test_a_small_budget_has_a_small_burst(rate: float, pairs: float) -> None:
-    """The burst is at most a quarter of what a horizon gives, and at least one pair."""
-    assert burst(SelectionParameters(rate=rate)) == pairs
+@pytest.mark.parametrize(
+    ("rate", "most", "pairs"), [(0.5, 50, 50), (0.001, 50, 5), (0.0, 50, 1), (0.5, 0, 0), (0.0003, 50, 1.5)]
+)
+def test_a_small_budget_has_a_small_burst(rate: float, most: int, pairs: float) -> None:
+    """The burst is at most a quarter of what a horizon gives, and at least one pair if any is allowed."""
+    assert burst(SelectionParameters(rate=rate, burst=most, horizon=20_000)) == pytest.approx(pairs)
+
+
+@pytest.mark.parametrize(
+    ("rate", "pairs"), [(0.0, 65_536), (0.001, 65_536), (0.0025, 40_000), (0.01, 16_384), (1.0, 16_384)]
+)
+def test_the_share_like_the_target_is_estimated_over_a_hundred_acceptances(rate: float, pairs: int) -> None:
+    """Within 16,384 and 65,536 pairs; the best share is half forgotten in twenty times as many."""
+    assert tail_horizon(rate) == pairs
+    assert tail_forgetting(rate) ** (20 * pairs) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("abstain", "share", "largest", "part"),
+    [(True, 0.1, 0.4, 0.5), (True, 0.2, 0.4, 1), (True, 0.3, 0.4, 1), (True, 0.0, 0.4, 0), (True, 0.1, 0, 1),
+     (False, 0.1, 0.4, 1)],
+)  # fmt: skip
+def test_less_is_spent_below_half_of_the_best_share(
+    abstain: bool, share: float, largest: float, part: float
+) -> None:
+    """In proportion to it; all where the best is not known, or where the part is turned off."""
+    assert spending(SelectionParameters(abstain=abstain), share, largest) == part
+
+
+@pytest.mark.parametrize(
+    ("credit", "seen", "share"),
+    [(0.0, 0, 0.05), (0.0, 10**6, 0.05), (100.0, 10**6, 0.06), (-100.0, 10**6, 0.04), (100.0, 20_000, 0.07),
+     (51.2, 0, 0.1), (51.2, 4096, 0.1), (51.2, 8192, 0.075), (-600.0, 20_000, 0.0), (1e6, 10**6, 1.0)],
+)  # fmt: skip
+def test_a_debt_is_paid_back_over_the_horizon(credit: float, seen: int, share: float) -> None:
+    """The horizon is a quarter of what was seen, from 1,024 pairs up to its setting; the share stays between 0 and 1."""
+    parameters = SelectionParameters(rate=0.05, horizon=10_000)
+    assert wanted_share(parameters, credit, seen) == pytest.approx(share)

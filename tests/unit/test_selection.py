@@ -15,7 +15,6 @@ from craft_stream.errors import IntegrityError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.scoring.model import Model
-from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import UNIT
 from craft_stream.selection.ledger import Ledger
@@ -372,15 +371,3 @@ def test_less_is_spent_when_the_domain_leaves(toy: Toy, models: list[Model]) -> 
     assert spent[1] < 0.5
     assert spent[2] > 0.8
     assert ledger.unspendable > 0.3 * 0.02 * size
-
-
-@given(st.lists(st.floats(-20, 60, allow_nan=False), min_size=1, max_size=300), st.floats(0.01, 0.99))
-def test_the_histogram_quantile_is_a_quantile(scores: list[float], share: float) -> None:
-    """Above the quantile lies the mass asked for, but for what falls into one bin."""
-    counted = np.zeros(histogram.BINS)
-    values = np.array(scores, np.float32)
-    histogram.add(counted, values, 1.0)
-    quantile = histogram.upper_quantile(counted, share * len(scores))
-    clipped = np.clip(values, histogram.LOWEST, histogram.LOWEST + (histogram.BINS - 0.5) * histogram.WIDTH)
-    assert (clipped > quantile + histogram.WIDTH).sum() <= share * len(scores) + 1e-6
-    assert (clipped >= quantile - histogram.WIDTH).sum() >= share * len(scores) - 1e-6
