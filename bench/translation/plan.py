@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bench.translation.prepared import Selected
@@ -64,9 +64,6 @@ def blocks(
     return found
 
 
-def fits(jobs: int, workers: int, left: float, durations: Mapping[str, Sequence[float]], mode: str) -> bool:
-    """Whether a block's jobs can be expected to end in the seconds left; True where nothing is known of the mode."""
-    known = durations.get(mode, ())
-    if not known:
-        return left > 0
-    return math.ceil(jobs / workers) * 1.1 * sum(known) / len(known) <= left
+def fits(jobs: int, workers: int, seconds: float, left: float) -> bool:
+    """Whether a block's jobs, of so many seconds each, can be expected to end in the seconds left."""
+    return math.ceil(jobs / workers) * 1.1 * seconds <= left

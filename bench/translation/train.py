@@ -91,7 +91,7 @@ FORMS = {
     "gpu": Form(
         *(384, 1536, 6, 4),
         general=Schedule(2000, 12_288, 1e-3, 400),
-        tuned=Schedule(300, 4096, 3e-4, 30),
+        tuned=Schedule(200, 4096, 3e-4, 20),
         scratch=Schedule(1200, 4096, 1e-3, 200),
         sentences=1000,
         rows=1024,
@@ -287,23 +287,24 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     done, general = results.read(out), out / "general.pt"
     durations: dict[str, list[float]] = {}
-    for row in done.values():
-        durations.setdefault(row["mode"], []).append(_seconds(row))
     if plan.GENERAL not in done or not general.exists():
         row = Trainer(folder, form, general).general()
+        done[plan.GENERAL] = row
         results.append(out, row)
         say(f"general: {row['train_seconds']} s, loss {row['loss']}")
         if bring is not None:
             results.pack(bring, [row])
+    for row in done.values():
+        durations.setdefault(row["mode"], []).append(_seconds(row))
     left_out = []
     with _Workers(folder, form, general) as workers:
         for block in blocks:
             jobs = [job for job in block.jobs if job.key not in done]
             if not jobs:
                 continue
-            if left_out or not plan.fits(
-                len(jobs), form.workers, deadline - time.monotonic(), durations, block.mode
-            ):
+            known = durations.get(block.mode)
+            expected = sum(known) / len(known) if known else _expected(done[plan.GENERAL], form, block.mode)
+            if left_out or not plan.fits(len(jobs), form.workers, expected, deadline - time.monotonic()):
                 left_out.append(block)
                 continue
             rows = []
@@ -315,6 +316,10 @@ def run(
                     f"{row['mode']} {row['domain'] or 'shared'} {row['method']} {row['budget']}: {_seconds(row):.0f} s, "
                     f"loss {row['loss']}, {deadline - time.monotonic():.0f} s left"
                 )
+                if time.monotonic() > deadline and len(rows) < len(jobs):
+                    left_out.append(block)  # slower than expected: the rest of it another time
+                    workers.cancel()
+                    break
             if bring is not None:
                 results.pack(bring, rows)
     for block in left_out:
@@ -322,6 +327,13 @@ def run(
             f"left out for want of time: {block.mode} {block.domain or 'shared'}, {len(block.jobs)} selections"
         )
     return left_out
+
+
+def _expected(general: Row, form: Form, mode: str) -> float:
+    """Seconds of a job of a kind that has not been measured, from those of the general model, which had a GPU alone."""
+    kind = form.tuned if mode == "tuned" else form.scratch
+    share = kind.steps * kind.tokens / (form.general.steps * form.general.tokens)
+    return float(form.workers * share * general["train_seconds"] + general["translate_seconds"])
 
 
 def _seconds(row: Mapping[str, Any]) -> float:
@@ -343,6 +355,10 @@ class _Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Begin nothing more; what is running ends and is dropped."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

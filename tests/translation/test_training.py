@@ -68,10 +68,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_domain_is_learned_from_its_own_pairs_and_resumed(folder: Path, tmp_path: Path) -> None:
-    """The promise in small: tuned on the sea it translates the sea, tuned at random it does not; done is done."""
+    """The promise in small, by two processes: tuned on the sea it translates the sea, at random not; done is done."""
     out, said = tmp_path / "out", []
     blocks = plan.blocks(prepared.read(folder).selections, ["tuned"], ["sea"])
-    assert run(folder, out, FORM, blocks, 10, tmp_path / "bring", said.append) == []
+    form = replace(FORM, workers=2)
+    assert run(folder, out, form, blocks, 10, tmp_path / "bring", said.append) == []
     rows = results.read(out)
     assert rows.keys() == {
         plan.GENERAL,
@@ -97,6 +98,27 @@ def test_without_time_whole_blocks_are_left_out(folder: Path, tmp_path: Path) ->
     assert run(folder, out, form, blocks, 0, None, said.append) == blocks
     assert results.read(out).keys() == {plan.GENERAL}
     assert any("left out" in line for line in said)
+
+
+def test_a_block_that_is_slower_than_expected_is_stopped(folder: Path, tmp_path: Path) -> None:
+    """After the last minute nothing more is begun, what is done is kept, and the next run does the rest."""
+    out, said = tmp_path / "out", []
+    form = replace(FORM, general=Schedule(100, 64, 1e-2, 1), tuned=Schedule(30, 64, 1e-2, 1), sentences=2)
+    (block,) = plan.blocks(prepared.read(folder).selections, ["tuned"], [])
+    twice = [
+        replace(
+            block,
+            jobs=[*block.jobs, *plan.blocks(prepared.read(folder).selections, ["tuned"], ["sea"])[1].jobs],
+        )
+    ]
+    assert run(folder, out, form, [], 1, None, said.append) == []
+    rows = results.read(out)
+    slow = rows[plan.GENERAL] | {"train_seconds": 0.0, "translate_seconds": 0.0}
+    results.append(out, slow)
+    assert run(folder, out, form, twice, 1e-4, None, said.append) == twice
+    assert len(results.read(out)) == 2
+    assert run(folder, out, form, twice, 10, None, said.append) == []
+    assert len(results.read(out)) == 3
 
 
 def test_greedy_search_takes_the_likeliest_piece_of_the_whole_model() -> None:

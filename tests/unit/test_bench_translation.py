@@ -140,13 +140,11 @@ def test_the_plan_cuts_domains_and_never_seeds() -> None:
     ]
 
 
-def test_a_block_fits_by_the_mean_of_what_was_measured() -> None:
-    """Four jobs of ten seconds on two workers take 22 seconds with a tenth to spare; the unknown is tried."""
-    durations = {"tuned": [8.0, 12.0]}
-    assert plan.fits(4, 2, 22.0, durations, "tuned")
-    assert not plan.fits(4, 2, 21.9, durations, "tuned")
-    assert plan.fits(4, 2, 1.0, durations, "scratch")
-    assert not plan.fits(4, 2, 0.0, durations, "scratch")
+def test_a_block_fits_by_the_seconds_of_a_job() -> None:
+    """Four jobs of ten seconds on two workers take 22 seconds with a tenth to spare, five take 33."""
+    assert plan.fits(4, 2, 10.0, 22.0)
+    assert not plan.fits(4, 2, 10.0, 21.9)
+    assert not plan.fits(5, 2, 10.0, 32.9)
 
 
 def _row(method: str, **more: object) -> results.Row:
