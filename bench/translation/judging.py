@@ -95,7 +95,6 @@ def judge(prepared: Prepared, rows: Mapping[Key, Row], chrf: bool = True) -> lis
     """
     notes = {(one.domain, one.method, one.budget): one.notes for one in prepared.selections}
     general = list(prepared.notes["general"])
-    domains = [name for name in prepared.tests if name not in general]
     out: list[Row] = []
     counted: dict[tuple[Key, str, str], Statistics] = {}
 
@@ -107,10 +106,10 @@ def judge(prepared: Prepared, rows: Mapping[Key, Row], chrf: bool = True) -> lis
             )
         return counted[key, test, kind]
 
-    for domain in domains:
+    for domain in prepared.domains:
         for key, row in rows.items():
             mode, own, method, budget = key
-            if own not in ("", domain):
+            if own not in ("", domain) or domain not in row["hypotheses"]:
                 continue
             beam = statistics(key, domain, "beam").scores()
             judged: Row = {

@@ -91,9 +91,14 @@ class Prepared:
         """The SentencePiece model's file."""
         return self.folder / _PIECES
 
-    def general(self, domain: str) -> list[str]:
-        """Names of the tests of a domain's models: its own first, then the general ones."""
-        return [domain, *self.notes["general"]]
+    @property
+    def domains(self) -> list[str]:
+        """Names of the tests that are a domain's, not general."""
+        return [name for name in self.tests if name not in self.notes["general"]]
+
+    def judged_by(self, domains: Sequence[str]) -> list[str]:
+        """Names of the tests of models of these domains: theirs first, then the general ones."""
+        return [*domains, *self.notes["general"]]
 
 
 def write_tokens(folder: Path, source: Side, target: Side) -> None:

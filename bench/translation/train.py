@@ -129,12 +129,12 @@ FORMS = {
 class Trainer:
     """Trains and translates for one prepared folder, in one process."""
 
-    def __init__(self, folder: Path, form: Form, general: Path) -> None:
+    def __init__(self, folder: Path, form: Form, general: Path, domains: Sequence[str]) -> None:
         import sentencepiece
 
         torch.set_num_threads(form.threads)
         self.prepared: Prepared = prepared.read(folder)
-        self.form, self._general = form, general
+        self.form, self._general, self._domains = form, general, domains
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._processor = sentencepiece.SentencePieceProcessor(model_file=str(self.prepared.pieces))
         self._seeds = list(range(1, form.seeds + 1))
@@ -150,7 +150,7 @@ class Trainer:
         return (
             row
             | {"mode": mode, "domain": domain, "method": method, "budget": budget}
-            | self._judge(model, list(self.prepared.tests), list(self.prepared.tests))
+            | self._judge(model, self._domains)
         )
 
     def job(self, job: plan.Job) -> Row:
@@ -160,17 +160,12 @@ class Trainer:
             model.load_state_dict(torch.load(self._general, map_location=self.device, weights_only=True))
         schedule = self.form.tuned if job.mode == "tuned" else self.form.scratch
         row = self._train(model, selected.chosen.astype(np.int64), schedule)
-        general = self.prepared.notes["general"]
-        own = (
-            [selected.domain]
-            if selected.domain
-            else [name for name in self.prepared.tests if name not in general]
-        )
+        own = [selected.domain] if selected.domain else self._domains
         mode, domain, method, budget = job.key
         return (
             row
             | {"mode": mode, "domain": domain, "method": method, "budget": budget}
-            | self._judge(model, [*own, *general], own)
+            | self._judge(model, own)
         )
 
     def _new(self) -> Translator:
@@ -191,14 +186,14 @@ class Trainer:
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }
 
-    def _judge(self, model: Translator, tests: Sequence[str], beamed: Sequence[str]) -> Row:
-        """Translate `tests` greedily and `beamed` with a beam too."""
+    def _judge(self, model: Translator, domains: Sequence[str]) -> Row:
+        """Translate the tests of these domains, greedily and with a beam, and the general ones greedily."""
         begun = time.perf_counter()
         model = model.eval()
         found: dict[str, dict[str, list[list[str]]]] = {}
         entropy: dict[str, list[float]] = {}
         with _precision(self.device):
-            for name in tests:
+            for name in self.prepared.judged_by(domains):
                 texts, references = (side[: self.form.sentences] for side in self.prepared.tests[name])
                 sources, wanted = self._processor.encode(texts), self._processor.encode(references)
                 entropy[name] = [round(one, 4) for one in bits(model, sources, wanted, self.form.rows // 4)]
@@ -207,7 +202,7 @@ class Trainer:
                         self._processor.decode(own) for own in translate(model, sources, beam, self.form.rows)
                     ]
                     for kind, beam in (("greedy", 1), ("beam", BEAM))
-                    if beam == 1 or name in beamed
+                    if beam == 1 or name in domains
                 }
         return {
             "bits": entropy,
@@ -286,9 +281,11 @@ def run(
     deadline = time.monotonic() + 60 * minutes
     out.mkdir(parents=True, exist_ok=True)
     done, general = results.read(out), out / "general.pt"
+    named = dict.fromkeys(block.domain for block in blocks if block.domain)
+    domains = list(named or prepared.read(folder).domains)
     durations: dict[str, list[float]] = {}
-    if plan.GENERAL not in done or not general.exists():
-        row = Trainer(folder, form, general).general()
+    if not _covers(done.get(plan.GENERAL), domains) or not general.exists():
+        row = Trainer(folder, form, general, domains).general()
         done[plan.GENERAL] = row
         results.append(out, row)
         say(f"general: {row['train_seconds']} s, loss {row['loss']}")
@@ -297,9 +294,10 @@ def run(
     for row in done.values():
         durations.setdefault(row["mode"], []).append(_seconds(row))
     left_out = []
-    with _Workers(folder, form, general) as workers:
+    with _Workers(folder, form, general, domains) as workers:
         for block in blocks:
-            jobs = [job for job in block.jobs if job.key not in done]
+            own = [block.domain] if block.domain else domains
+            jobs = [job for job in block.jobs if not _covers(done.get(job.key), own)]
             if not jobs:
                 continue
             known = durations.get(block.mode)
@@ -329,6 +327,11 @@ def run(
     return left_out
 
 
+def _covers(row: Row | None, tests: Sequence[str]) -> bool:
+    """Whether a job is done, and its model has translated all of these."""
+    return row is not None and all(test in row["hypotheses"] for test in tests)
+
+
 def _expected(general: Row, form: Form, mode: str) -> float:
     """Seconds of a job of a kind that has not been measured, from those of the general model, which had a GPU alone."""
     kind = form.tuned if mode == "tuned" else form.scratch
@@ -343,8 +346,8 @@ def _seconds(row: Mapping[str, Any]) -> float:
 class _Workers:
     """One trainer here, or several in processes of their own."""
 
-    def __init__(self, folder: Path, form: Form, general: Path) -> None:
-        self._arguments, self._pool = (folder, form, general), None
+    def __init__(self, folder: Path, form: Form, general: Path, domains: Sequence[str]) -> None:
+        self._arguments, self._pool = (folder, form, general, domains), None
         self._own: Trainer | None = None
         if form.workers > 1:
             self._pool = ProcessPoolExecutor(
@@ -374,9 +377,9 @@ class _Workers:
 _trainer: Trainer | None = None
 
 
-def _start(folder: Path, form: Form, general: Path) -> None:
+def _start(folder: Path, form: Form, general: Path, domains: Sequence[str]) -> None:
     global _trainer
-    _trainer = Trainer(folder, form, general)
+    _trainer = Trainer(folder, form, general, domains)
 
 
 def _work(job: plan.Job) -> Row:
