@@ -71,10 +71,11 @@ def test_decisions_are_written_under_their_places() -> None:
 
 def test_rejected_records_are_kept_in_order_a_line_each() -> None:
     """What is no pair stands among the rejected; a newline inside does not end a line; `cut -f3-` gives the records back."""
-    assert rejected_lines(chunk_of(MIXED), decided()) == [
+    assert rejected_lines(chunk_of([*MIXED, b"{}"]), decided()) == [
         b"not_json\tt/0/0\tbroken\\nline\n",
         b"tombstone\tt/0/2\t\n",
         b"off_domain\tt/0/3\t" + record("two") + b"\n",
+        b"missing_side\tt/0/4\t{}\n",
     ]
     odd = Chunk.read([Message(b"x", 7, "caf\udce9.jsonl")], RecordSettings())
     assert rejected_lines(odd, Decisions.none()) == [b"not_json\tcaf\xe9.jsonl/0/7\tx\n"]
