@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -87,29 +87,31 @@ def pairs_of_files(paths: Sequence[str], fields: RecordSettings) -> Iterator[tup
             yield chunk.identifiers(), chunk.pairs.batch
 
 
+class _Target:
+    """The sides of the target's pairs by their ids."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[str, tuple[str, str]] = {}
+
+    def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
+        sides = zip(batch.source.texts(), batch.target.texts(), strict=True)
+        self.pairs.update(zip(identifiers, sides, strict=True))
+
+    def withdraw_target(self, identifiers: Sequence[str]) -> None:
+        for identifier in identifiers:
+            self.pairs.pop(identifier, None)
+
+
 def pairs_of_topic(settings: Settings) -> Iterator[tuple[Sequence[str], PairBatch]]:
     """Ids and texts of the target topic as it stands, withdrawn pairs left out."""
-    held: dict[str, tuple[str, str]] = {}
-
-    class Collector:
-        """Takes what a learner would."""
-
-        def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
-            held.update(
-                zip(identifiers, zip(batch.source.texts(), batch.target.texts(), strict=True), strict=True)
-            )
-
-        def withdraw_target(self, identifiers: Sequence[str]) -> None:
-            for identifier in identifiers:
-                held.pop(identifier, None)
-
+    target = _Target()
     reader = KafkaTransport(settings.kafka).reader()
     try:
-        follower = TargetFollower(reader, settings.kafka.target_topic, settings.record)
-        follower.refresh(cast(Any, Collector()))
+        TargetFollower(reader, settings.kafka.target_topic, settings.record).refresh(target)
     finally:
         reader.close()
-    names = list(held)
-    for start in range(0, len(names), _RUN):
-        run = names[start : start + _RUN]
-        yield run, PairBatch.pack([held[name][0] for name in run], [held[name][1] for name in run])
+    held = list(target.pairs.items())
+    for start in range(0, len(held), _RUN):
+        names, pairs = zip(*held[start : start + _RUN], strict=True)
+        sources, sides = zip(*pairs, strict=True)
+        yield names, PairBatch.pack(sources, sides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from craft_stream.errors import ConfigurationError, RecordError
 from craft_stream.learning.learner import Learner
@@ -14,6 +15,16 @@ from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch
 
 log = logging.getLogger(__name__)
+
+
+class TargetObserver(Protocol):
+    """Who is told of the target, as a `Learner` is."""
+
+    def observe_target(self, identifiers: Sequence[str], batch: PairBatch, /) -> None:
+        """Add pairs, or replace those of the same ids."""
+
+    def withdraw_target(self, identifiers: Sequence[str], /) -> None:
+        """Take pairs out."""
 
 
 class TargetFollower:
@@ -30,7 +41,7 @@ class TargetFollower:
         self._fields = fields
         self._positions: dict[int, int] = {}
 
-    def refresh(self, learner: Learner) -> int:
+    def refresh(self, observer: TargetObserver) -> int:
         """Read to the end as of now; how many records that brought.
 
         Raises:
@@ -46,7 +57,7 @@ class TargetFollower:
                 continue
             for messages in self._reader.read(self._topic, partition, start, end):
                 count += len(messages)
-                self._feed(messages, learner)
+                self._feed(messages, observer)
             self._positions[partition] = end
         return count
 
@@ -69,15 +80,15 @@ class TargetFollower:
                 self._feed([m for m in messages if (m.key or b"") not in withdrawn], learner)
             self._positions[partition] = end
 
-    def _feed(self, messages: Iterable[Message], learner: Learner) -> None:
+    def _feed(self, messages: Iterable[Message], observer: TargetObserver) -> None:
         """Upserts and withdrawals in their order, as few calls as that allows."""
         pairs: list[Pair] = []
         for message in messages:
             identifier = (message.key or b"").decode("utf-8", "replace")
             if message.value is None:
-                _upsert(pairs, learner)
+                _upsert(pairs, observer)
                 pairs = []
-                learner.withdraw_target([identifier])
+                observer.withdraw_target([identifier])
                 continue
             try:
                 pair = read_pair(message, self._fields)
@@ -86,10 +97,10 @@ class TargetFollower:
                 log.warning("%s: %s", message.location, error)
                 continue
             pairs.append(pair._replace(id=identifier or pair.id))
-        _upsert(pairs, learner)
+        _upsert(pairs, observer)
 
 
-def _upsert(pairs: Sequence[Pair], learner: Learner) -> None:
+def _upsert(pairs: Sequence[Pair], observer: TargetObserver) -> None:
     if pairs:
         texts = PairBatch.pack([pair.source for pair in pairs], [pair.target for pair in pairs])
-        learner.observe_target([pair.id for pair in pairs], texts)
+        observer.observe_target([pair.id for pair in pairs], texts)
