@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -60,8 +61,17 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
+class Signed(example.Score):
+    """Notes which process scored."""
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """See `Score`."""
+        scored = super().__call__(batch)
+        return scored.append_column("process", pa.array([os.getpid()] * len(scored)))
+
+
 def test_shards_select_what_one_process_selects(
-    cluster: None, rows: list[dict[str, Any]], tmp_path: Path
+    cluster: None, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scored on two nodes, in any order: the same pairs as one process, as many as the budget says to the pair."""
     toy, rng = Toy(), random.Random(1)
@@ -74,8 +84,12 @@ def test_shards_select_what_one_process_selects(
         part = pa.Table.from_pylist(rows[shard * SIZE : (shard + 1) * SIZE])
         pq.write_table(part, tmp_path / "shards" / f"{shard}.parquet")
     one = example.best(example.Score(data)(pa.Table.from_pylist(rows)), count)
-    many = example.select(ray.data.read_parquet(str(tmp_path / "shards")), data, count, workers=2)
+    monkeypatch.setattr(example, "Score", Signed)
+    shards = ray.data.read_parquet(str(tmp_path / "shards"), override_num_blocks=SHARDS)
+    many = example.select(shards, data, count, workers=2)
     assert len(many) == count == 600
+    assert len(set(many["process"].to_pylist()) - {os.getpid()}) == 2
+    many = many.drop_columns(["process"])
     assert many.to_pylist() == one.to_pylist()
     texts = [(row["src"], row["tgt"]) for row in many.to_pylist()]
     assert len(set(texts)) == count

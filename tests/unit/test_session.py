@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Toy, stream, target
+from toy import Stream, Toy, stream, target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import TargetError
@@ -183,23 +183,55 @@ def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatc
     assert pinned.versions == 0
 
 
-def test_a_target_that_is_swapped_decides_from_the_next_epoch_on(crawl: PairBatch) -> None:
-    """After withdrawal and a version of the new target's, the other domain is accepted."""
-    toy, names = Toy(), target(Toy())[0]
-    data = stream(toy, SIZE, noise=0.0, seed=5)
-    one = session()
+def swapped(by: SelectionSession[Any], data: Stream) -> tuple[Decisions, Decisions]:
+    """Decisions before and after the target was withdrawn in the middle and pairs of everything else put in its place."""
     parts, middle = chunks(data.batch), 3
-    before = [d for part in parts[:middle] for _, d in one.push(part)]
-    one.withdraw_target(names)
+    before = [d for part in parts[:middle] for _, d in by.push(part)]
+    by.withdraw_target(target(Toy())[0])
     others = np.flatnonzero(~data.in_domain)[:400]
-    one.observe_target([f"o{row}" for row in others], data.batch.take(others))
-    versions = one.versions
-    one.publish()
-    after = [d for part in parts[middle:] for _, d in one.push(part)] + [d for _, d in one.finish()]
-    first, second = (Decisions.concatenate(part) for part in (before, after))
-    assert second.model_version[0] == versions + 1
+    by.observe_target([f"o{row}" for row in others], data.batch.take(others))
+    by.publish()
+    after = [d for part in parts[middle:] for _, d in by.push(part)] + [d for _, d in by.finish()]
+    return Decisions.concatenate(before), Decisions.concatenate(after)
+
+
+def test_a_target_that_is_swapped_decides_from_the_next_epoch_on() -> None:
+    """After withdrawal and a version of the new target's, the other domain is accepted; however late lessons are learned."""
+    data = stream(Toy(), SIZE, noise=0.0, seed=5)
+    one, late = session(), session(lessons=Late())
+    first, second = swapped(one, data)
+    assert second.model_version[0] == first.model_version[-1] + 1
     assert data.in_domain[first.positions[first.accepted]].mean() > 0.9
     assert data.in_domain[second.positions[second.accepted]].mean() < 0.1
+    swapped(late, data)
+    assert late.ledger.digest() == one.ledger.digest()
+
+
+def test_a_target_that_comes_late_is_waited_for(crawl: PairBatch) -> None:
+    """Priming goes on until the epoch in which there is a target; then all that waited is decided."""
+    late: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH), load_encoder())
+    parts = chunks(crawl)
+    assert [len(list(late.push(part))) for part in parts[:3]] == [0, 0, 0]
+    late.observe_target(*target(Toy()))
+    assert len(list(late.push(parts[3]))) == 4
+    assert late.versions == 1
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """A chunk whose records take 128 MiB, of which the pairs are a small part."""
+
+    pairs: TokenizedPairs
+    end: int
+    size: int = 1 << 27
+
+
+def test_priming_ends_when_it_takes_too_much_memory(crawl: PairBatch) -> None:
+    """After 256 MiB the head is decided by what was learned of it."""
+    parts = [Heavy(part.pairs, part.end) for part in chunks(crawl)[:2]]
+    small: SelectionSession[Any] = SelectionSession(Parameters(), load_encoder())
+    small.observe_target(*target(Toy()))
+    assert [len(list(small.push(part))) for part in parts] == [0, 2]
 
 
 def test_a_lesson_that_fails_is_heard_of(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
