@@ -6,6 +6,7 @@ A record that is no pair is refused with a reason from a closed list. Work is bo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeGuard
@@ -15,6 +16,10 @@ import orjson
 from craft_stream.errors import RecordError
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
+
+# what Python's json writes for numbers that JSON has not
+_NO_NUMBER = re.compile("NaN|-?Infinity")
+_SHOWN = 200  # characters of names that a message quotes
 
 
 class DecodeReason(StrEnum):
@@ -113,8 +118,13 @@ def _no_side(record: dict[str, Any], field: str) -> Refusal:
     if type(text) is str:
         return Refusal(DecodeReason.EMPTY_SIDE, f'"{field}" is empty')
     if field not in record:
-        return Refusal(DecodeReason.MISSING_SIDE, f'"{field}" is missing')
+        return Refusal(DecodeReason.MISSING_SIDE, f'"{field}" is missing, the record has {_names(record)}')
     return Refusal(DecodeReason.NOT_TEXT, f'"{field}" is a JSON {_json_type(text)}, not a string')
+
+
+def _names(record: dict[str, Any]) -> str:
+    """The names of a record's fields, as many as a line holds."""
+    return ", ".join(record)[:_SHOWN] or "no fields"
 
 
 def _json_type(value: object) -> str:
@@ -127,4 +137,6 @@ def _undecodable(value: bytes, error: orjson.JSONDecodeError) -> Refusal:
         value.decode("utf-8")
     except UnicodeDecodeError as wrong:
         return Refusal(DecodeReason.INVALID_UTF8, f"byte {wrong.start} is not valid UTF-8")
-    return Refusal(DecodeReason.NOT_JSON, f"not JSON: {error.msg} at character {error.pos}")
+    found = _NO_NUMBER.match(error.doc, error.pos)
+    why = f"{found[0]} is no number of JSON, write null" if found else error.msg
+    return Refusal(DecodeReason.NOT_JSON, f"not JSON: {why} at character {error.pos}")
