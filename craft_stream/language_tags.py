@@ -17,6 +17,12 @@ _ENCODING = re.compile(r"\.[\w-]*")
 _MODIFIERS = {"@latin": "-Latn", "@cyrillic": "-Cyrl", "@devanagari": "-Deva", "@arabic": "-Arab"}
 # what Windows and browsers wrote before there were subtags for scripts
 _OLD = {"zh-chs": "zh-Hans", "zh-cht": "zh-Hant", "zh-classical": "lzh", "zh-min-nan": "nan"}
+_LIBRARIES = frozenset(
+    [
+        "alb", "arm", "baq", "bur", "chi", "cze", "dut", "fre", "geo", "ger", "gre", "ice", "mac", "mao", "may", "per",
+        "rum", "slo", "tib", "wel",
+    ]
+)  # fmt: skip
 _SAME = {"no": "nb"}
 _NONE = {"und", "mul", "mis", "zxx"}  # undetermined, many, uncoded, no language
 
@@ -63,6 +69,11 @@ def parse_tag(text: str) -> Tag | None:
     if not script and found.territory:
         script = Language.get(f"{language}-{found.territory}").maximize().script or ""
     return Tag(_SAME.get(language, language), script, found.territory or "", standard)
+
+
+def is_bibliographic(code: str) -> bool:
+    """Whether a code is one of the libraries' (ISO 639-2/B, as `fre`) of a language that has another of three letters."""
+    return code.strip().lower() in _LIBRARIES
 
 
 def agree(one: str, other: str) -> bool:

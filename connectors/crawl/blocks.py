@@ -65,14 +65,16 @@ class Document:
     Attributes:
         blocks: its text.
         language: as declared (`lang`, `xml:lang`, `content-language`), lower case; None when it is not.
-        alternates: hreflang (lower case) to href, as written.
-        robots: content of its robots metadata, lower case.
+        alternates: hreflang and href of its links to translations, as written.
+        robots: contents of its robots metadata.
+        reserved: whether its metadata reserve the rights of text and data mining (`tdm-reservation`).
     """
 
     blocks: list[Block]
     language: str | None
-    alternates: dict[str, str]
-    robots: str
+    alternates: list[tuple[str, str]]
+    robots: list[str]
+    reserved: bool
 
 
 class NestingError(ValueError):
@@ -91,15 +93,17 @@ def extract(html: str) -> Document:
     if starts > MAX_DEPTH and _depth(html.encode("utf-8", "replace")) > MAX_DEPTH:
         raise NestingError
     tree = LexborHTMLParser(html)
-    alternates = {
-        (link.attributes.get("hreflang") or "").lower(): link.attributes.get("href") or ""
-        for link in tree.css("link[rel~=alternate][hreflang][href]")
-    }
-    robots = ",".join(
-        (meta.attributes.get("content") or "").lower() for meta in tree.css("meta[name=robots i]")
+    alternates = [
+        (link.attributes.get("hreflang") or "", link.attributes.get("href") or "")
+        for link in tree.css("link[rel~=alternate i][hreflang][href]")
+    ]
+    robots = [meta.attributes.get("content") or "" for meta in tree.css("meta[name=robots i]")]
+    reserved = any(
+        (meta.attributes.get("content") or "").strip() == "1"
+        for meta in tree.css("meta[name=tdm-reservation i]")
     )
     language = _language(tree)
-    return Document(_blocks(tree), language, alternates, robots)
+    return Document(_blocks(tree), language, alternates, robots, reserved)
 
 
 def _has_too_many_attributes(tag: str) -> bool:

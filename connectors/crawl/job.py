@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -20,7 +22,8 @@ from connectors.crawl.warc import Response, WarcFile, WarcStream
 from craft_stream.errors import DataError
 from craft_stream.settings import RecordSettings
 
-SUFFIXES = (".warc", ".warc.gz", ".warc.zst")
+ARCHIVE = ".wacz"  # a zip archive of WARC files, as Browsertrix makes them
+SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ARCHIVE)
 STEP_PAGES = 256
 STEP_SECONDS = 1.0
 POLL_SECONDS = 0.2
@@ -64,6 +67,7 @@ class Crawl:
         self._fields = fields or RecordSettings()
         self._follow, self._max_bytes, self._failed = follow, max_bytes, failed
         self._files: dict[str, WarcFile | WarcStream] = {}
+        self._archives: set[str] = set()
 
     def run(
         self, stop: Callable[[], bool] = lambda: False, progress: Callable[[], None] = lambda: None
@@ -132,14 +136,37 @@ class Crawl:
     def _opened(self) -> Iterator[WarcFile | WarcStream]:
         for place in self._inputs:
             if isinstance(place, WarcStream):
-                self._files.setdefault("-", place)
+                self._files.setdefault(str(place.path), place)
                 yield place
                 continue
             for path in warc_files(place):
                 name = str(path.resolve())
+                if path.name.lower().endswith(ARCHIVE):
+                    yield from self._members(path, name)
+                    continue
                 if name not in self._files:
                     self._files[name] = WarcFile(path, self._store.position(name), max_bytes=self._max_bytes)
                 yield self._files[name]
+
+    def _members(self, path: Path, name: str) -> Iterator[WarcStream]:
+        """The WARC files in a WACZ, once; like a pipe they are read from their beginning, and the store knows their pages."""
+        if name in self._archives:
+            return
+        self._archives.add(name)
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member.lower().endswith(SUFFIXES):
+                    with archive.open(member) as stream:
+                        inner = WarcStream(stream, max_bytes=self._max_bytes, path=path / member)  # type: ignore[arg-type]
+                        self._files[f"{name}/{member}"] = inner
+                        yield inner
+
+    def found(self) -> Counter[str]:
+        """How many records there were in this run, by type; and files."""
+        found = Counter({"files": len(self._files)})
+        for file in self._files.values():
+            found.update(file.kinds)
+        return found
 
     def _pairs(self, response: Response) -> list[bytes]:
         if self._takedown.covers(canonical(response.url)):
@@ -217,7 +244,7 @@ def warc_files(place: Path) -> list[Path]:
     """
     if place.is_dir():
         return sorted(
-            path for path in place.rglob("*.warc*") if path.name.endswith(SUFFIXES) and path.is_file()
+            path for path in place.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()
         )
     if place.is_file():
         return [place]

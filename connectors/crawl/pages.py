@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
 from connectors.crawl.blocks import Block, Document, NestingError, extract
 from connectors.crawl.languages import shares
+from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.urls import canonical, host, marked, neutral
 from connectors.crawl.warc import Response
+from craft_stream.language_tags import agree
 
 _HTML = ("text/html", "application/xhtml+xml", "")
-_FORBIDDEN = re.compile(r"\b(noindex|noarchive|none)\b")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
+_PARAMETER = re.compile(r";\s*(\w+)\s*=\s*\"?([^\";,]*)")
+_MOST_ALTERNATES = 50
 _HEAD = 4_096
 _LEAST_CLAIMED = (
     1  # percent of the text in the language that URL or markup claim; sentences are looked at too
@@ -37,7 +42,7 @@ class Page:
         language: one of the two.
         share: percent of its text that is in it.
         key: what it shares with its translation (`urls.neutral`).
-        alternate: canonical URL of its translation, as its hreflang link says; None without one.
+        alternates: canonical URLs of its translation, as its hreflang links say, for several regions perhaps.
         date: when it was fetched, seconds since 1970.
         digest: of the payload, as the WARC record gives it.
         fingerprint: of the text: equal fingerprints, equal pages.
@@ -48,7 +53,7 @@ class Page:
     language: str
     share: int
     key: str
-    alternate: str | None
+    alternates: tuple[str, ...]
     date: int
     digest: str
     fingerprint: bytes
@@ -60,7 +65,8 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
 
     Raises:
         SkippedError: `not_found` (a status other than 200), `no_url`, `not_html`, `binary`, `forbidden` (robots),
-            `too_deep`, `no_text`, `other_language`, or `language_mismatch` (its text is not what URL and markup say).
+            `opted_out` (of text and data mining), `too_deep`, `no_text`, `other_language`, or `language_mismatch` (its text
+            is not what its URL says).
     """
     if response.status != 200:
         raise SkippedError("not_found")
@@ -69,26 +75,24 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
         raise SkippedError("no_url")
     if response.content_type not in _HTML:
         raise SkippedError("not_html")
-    if _FORBIDDEN.search(response.robots):
-        raise SkippedError("forbidden")
+    _ask(response.robots, response.reserved)
     try:
         document = extract(decode(response.body, response.charset))
     except NestingError:
         raise SkippedError("too_deep") from None
-    if _FORBIDDEN.search(document.robots):
-        raise SkippedError("forbidden")
+    _ask(document.robots, document.reserved)
     if not document.blocks:
         raise SkippedError("no_text")
     language, share = _language(document, url, languages)
     other = languages[language == languages[0]]
-    alternate = _alternate(document.alternates, other, url)
+    alternates = _alternates([*document.alternates, *_linked(response.links)], other, url)
     blocks = _with_link_keys(document.blocks, url, language)
     return Page(
         url,
         language,
         share,
         neutral(url, language),
-        alternate if alternate != url else None,
+        alternates,
         response.date,
         response.digest,
         blake2b(
@@ -96,6 +100,14 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
         ).digest(),
         blocks,
     )
+
+
+def _ask(robots: Iterable[str], reserved: bool) -> None:
+    """Raise SkippedError where a page may not be used."""
+    if is_forbidden(robots):
+        raise SkippedError("forbidden")
+    if reserved or is_reserved(robots):
+        raise SkippedError("opted_out")
 
 
 def decode(body: bytes, declared: str | None) -> str:
@@ -126,23 +138,39 @@ def _language(document: Document, url: str, languages: tuple[str, str]) -> tuple
     """The page's language and the percent of its text that is in it.
 
     What URL and markup claim counts when a fair part of the text bears it out: pages of a translation under way keep
-    much of the original. Without a claim most of the text must be in one of the languages.
+    much of the original. Without a claim, or where the markup alone makes it and the text says otherwise, as templates that
+    nobody has translated do, most of the text must be in one of the languages.
     """
-    found = shares(block.text for block in document.blocks)
-    declared = re.split("[-_,]", document.language)[0] if document.language else None
-    claimed = [language for language in languages if declared == language or marked(url, language)]
+    texts = [block.text for block in document.blocks]
+    found = shares(texts)
+    declared = document.language.split(",")[0] if document.language else ""
+    addressed = [language for language in languages if marked(url, language)]
+    claimed = [language for language in languages if language in addressed or agree(declared, language)]
+    if claimed and not any(found.get(language, 0) >= _LEAST_CLAIMED for language in claimed):
+        found = shares(texts, whole=True)
     language = max(claimed or languages, key=lambda code: found.get(code, 0))
-    share = found.get(language, 0)
-    if share >= (_LEAST_CLAIMED if claimed else _LEAST_UNCLAIMED):
-        return language, share
+    if claimed and found.get(language, 0) >= _LEAST_CLAIMED:
+        return language, found[language]
+    if not addressed:
+        language = max(languages, key=lambda code: found.get(code, 0))
+        if found.get(language, 0) >= _LEAST_UNCLAIMED:
+            return language, found[language]
     raise SkippedError("language_mismatch" if any(code in found for code in languages) else "other_language")
 
 
-def _alternate(alternates: dict[str, str], language: str, url: str) -> str | None:
-    for code, href in alternates.items():
-        if code.split("-")[0] == language:
-            return canonical(href, url) or None
-    return None
+def _alternates(links: Iterable[tuple[str, str]], language: str, url: str) -> tuple[str, ...]:
+    """Canonical URLs of those links that are for a language, in their order; `url` itself is none."""
+    hrefs = [href for code, href in links if agree(code.strip(), language)][:_MOST_ALTERNATES]
+    return tuple(dict.fromkeys(found for href in hrefs if (found := canonical(href, url)) and found != url))
+
+
+def _linked(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Language and URL of the translations that Link headers name."""
+    for header in headers:
+        for target, parameters in _LINK.findall(header[:_HEAD]):
+            named = {name.lower(): value for name, value in _PARAMETER.findall(parameters)}
+            if "alternate" in named.get("rel", "").lower().split() and "hreflang" in named:
+                yield named["hreflang"], target
 
 
 def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]:

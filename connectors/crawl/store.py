@@ -19,7 +19,7 @@ import zstandard
 
 from connectors.crawl.blocks import Block
 from connectors.crawl.pages import Page
-from connectors.crawl.urls import host
+from connectors.crawl.urls import address, host, site_key
 from connectors.crawl.warc import Position
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 
@@ -33,9 +33,19 @@ CREATE TABLE pages (
   date INTEGER NOT NULL, digest TEXT NOT NULL, fingerprint BLOB NOT NULL, blocks BLOB
 ) WITHOUT ROWID;
 CREATE INDEX pages_key ON pages (key) WHERE blocks IS NOT NULL;
-CREATE INDEX pages_alternate ON pages (alternate) WHERE blocks IS NOT NULL AND alternate IS NOT NULL;
 CREATE INDEX pages_date ON pages (date);
 """
+# Names under which a page that waits can be found: its own address, those of the pages that it calls its translation, and
+# the key that it shares with it on a site with a domain for each language. Those of older stores are found by `pages.key` only.
+_NAMES = (
+    "CREATE TABLE IF NOT EXISTS names (name TEXT, kind INTEGER, url TEXT, PRIMARY KEY (name, kind, url)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS names_url ON names (url)",
+    "CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON pages BEGIN DELETE FROM names WHERE url = OLD.url; END",
+    "CREATE TRIGGER IF NOT EXISTS paired AFTER UPDATE OF blocks ON pages WHEN NEW.blocks IS NULL "
+    "BEGIN DELETE FROM names WHERE url = OLD.url; END",
+)
+_OWN, _CALLED, _SITE = range(3)
+_NEVER = 9
 _COLUMNS = "url, language, share, key, alternate, date, digest, fingerprint, blocks"
 _CLEAN_EVERY = 256  # pages between two removals of what has expired
 
@@ -68,7 +78,11 @@ class Store:
         self._decompress = zstandard.ZstdDecompressor().decompress
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=0.2)
-            self._open(path, languages)
+            try:
+                self._open(path, languages)
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.OperationalError as error:
             raise ConfigurationError(
                 f"cannot use the store {path}: {error}; is another crawl using it?"
@@ -94,6 +108,8 @@ class Store:
             }
             self._meta: dict[str, Any] = made
             self._save_meta()
+        for statement in _NAMES:
+            db.execute(statement)
         db.execute("COMMIT")
         self._meta = {name: orjson.loads(value) for name, value in db.execute("SELECT name, value FROM meta")}
         if self._meta.get("format") != FORMAT:
@@ -156,25 +172,46 @@ class Store:
 
     def _partner(self, page: Page) -> Page | None:
         """The page that waits for this one: by hreflang, in either direction, else by the key that they share."""
+        wanted = [(address(url), _OWN) for url in page.alternates]
+        wanted += [(address(page.url), _CALLED), (site_key(page.key, page.language) or "", _SITE)]
+        found = {url for name, kind in wanted for url in self._named(name, kind)}
         rows = self._db.execute(
             f"SELECT {_COLUMNS} FROM pages WHERE blocks IS NOT NULL AND language <> ? AND date >= ? AND ("  # noqa: S608
-            "url = ? OR alternate = ? OR key = ?) ORDER BY url",
-            (page.language, self._horizon, page.alternate or "", page.url, page.key),
+            f"url IN ({', '.join('?' * len(found))}) OR key = ?) ORDER BY url",
+            (page.language, self._horizon, *sorted(found), page.key),
         ).fetchall()
-        best = None
-        for row in rows:
-            if page.alternate == row[0] or row[4] == page.url:
-                best = row
-                break
-            if best is None and not _elsewhere(page.alternate, row[0]) and not _elsewhere(row[4], page.url):
-                best = row
-        if best is None:
+        best = min(rows, key=lambda row: self._distance(page, row), default=None)
+        if best is None or self._distance(page, best) == _NEVER:
             return None
         blocks = [
             Block(path, text, *map(tuple, more))
             for path, text, *more in orjson.loads(self._decompress(best[8]))
         ]
-        return Page(*best[:8], blocks)  # type: ignore[call-arg]  # a row of as many columns
+        return Page(*best[:4], _unpacked(best[4]), *best[5:8], blocks)  # type: ignore[call-arg]  # a row of as many columns
+
+    def _named(self, name: str, kind: int) -> list[str]:
+        found = self._db.execute("SELECT url FROM names WHERE name = ? AND kind = ? LIMIT 100", (name, kind))
+        return [url for (url,) in found]
+
+    @staticmethod
+    def _distance(page: Page, row: tuple[Any, ...]) -> int:
+        """How surely a row is the translation of a page: 0 most; `_NEVER` if one names another page of the same site."""
+        url, key, alternates = row[0], row[3], _unpacked(row[4])
+        if url in page.alternates or page.url in alternates:
+            return 0
+        if address(url) in map(address, page.alternates) or address(page.url) in map(address, alternates):
+            return 1
+        if _elsewhere(page.alternates, url) or _elsewhere(alternates, page.url):
+            return _NEVER
+        return 2 if key == page.key else 3
+
+    def _name(self, page: Page) -> None:
+        """Write down the names under which a page that waits can be found."""
+        names = [(address(page.url), _OWN), *((address(url), _CALLED) for url in page.alternates)]
+        if site := site_key(page.key, page.language):
+            names.append((site, _SITE))
+        rows = [(name, kind, page.url) for name, kind in names]
+        self._db.executemany("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", rows)
 
     def _put(self, page: Page, waiting: bool) -> None:
         blocks = self._compress(orjson.dumps([tuple(block) for block in page.blocks])) if waiting else None
@@ -186,13 +223,16 @@ class Store:
                 page.language,
                 page.share,
                 page.key,
-                page.alternate,
+                " ".join(page.alternates) or None,
                 page.date,
                 page.digest,
                 page.fingerprint,
                 blocks,
             ),
         )
+        self._db.execute("DELETE FROM names WHERE url = ?", (page.url,))
+        if waiting:
+            self._name(page)
 
     @property
     def _horizon(self) -> int:
@@ -279,6 +319,10 @@ class Store:
         self.close()
 
 
-def _elsewhere(alternate: str | None, url: str) -> bool:
-    """Whether a page names another page of the same site as its translation."""
-    return alternate is not None and alternate != url and host(alternate) == host(url)
+def _elsewhere(alternates: tuple[str, ...], url: str) -> bool:
+    """Whether a page names other pages of the same site as its translation."""
+    return bool(alternates) and all(other != url and host(other) == host(url) for other in alternates)
+
+
+def _unpacked(alternates: str | None) -> tuple[str, ...]:
+    return tuple(alternates.split(" ")) if alternates else ()

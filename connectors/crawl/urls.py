@@ -16,6 +16,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"utm_\w+|gclid|fbclid|mc_[ce]id|phpsessid|jsessionid", re.IGNORECASE)
 _LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "lc"})
 _INDEX = re.compile(r"/(index|default|home)\.\w{3,5}$", re.IGNORECASE)
+# what sites call a language that has changed its code, or has a wider one
+_ALIASES = {
+    "fil": ("tl",), "he": ("iw",), "id": ("in",), "jv": ("jw",), "nb": ("no",), "ro": ("mo",), "sr": ("sh",), "yi": ("ji",),
+}  # fmt: skip
+# top-level domains that say nothing of languages; second-level ones beneath countries; languages of countries
+_OPEN = frozenset({"com", "org", "net", "info", "eu", "io", "biz", "int"})
+_SECOND = frozenset({"co", "com", "org", "net", "ac", "gov", "edu"})
+_SPOKEN = {
+    "at": "de", "au": "en", "be": "nl fr de", "br": "pt", "ca": "en fr", "ch": "de fr it", "cn": "zh", "cz": "cs", "dk": "da",
+    "ee": "et", "gr": "el", "ie": "en", "il": "he", "in": "hi en", "jp": "ja", "kr": "ko", "mx": "es", "no": "nb nn",
+    "nz": "en", "ph": "fil", "rs": "sr", "se": "sv", "si": "sl", "tw": "zh", "ua": "uk", "uk": "en", "us": "en",
+}  # fmt: skip
 # a name in the language itself or in English, for the languages that sites spell out most often
 _NAMES = {
     "ar": "arabic", "cs": "czech|cesky", "da": "danish|dansk", "de": "german|deutsch", "el": "greek", "en": "english|eng",
@@ -56,6 +68,37 @@ def host(url: str) -> str:
     return urlsplit(url).netloc
 
 
+def address(url: str) -> str:
+    """What spellings of one page's URL have in common: without scheme, `www.`, slash at the end and case."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.netloc.removeprefix('www.')}{parts.path.rstrip('/')}{query}".lower()
+
+
+@lru_cache(maxsize=1 << 10)
+def _domain(netloc: str, language: str) -> str | None:
+    """A host without its top-level domain, if that is the language's own or says nothing of languages; else None."""
+    labels = netloc.removeprefix("www.").split(".")
+    top = labels[-1]
+    if len(labels) > 2 and labels[-2] in _SECOND:
+        labels.pop()
+    if len(labels) < 2 or not (top in _OPEN or top == language or language in _SPOKEN.get(top, "").split()):
+        return None
+    return ".".join(labels[:-1])
+
+
+def site_key(key: str, language: str) -> str | None:
+    """Key that a page shares with its translation on a site with a domain for each language; None on front pages and others.
+
+    Args:
+        key: of the page, from `neutral`.
+        language: its own.
+    """
+    netloc, slash, path = key.partition("/")
+    name = _domain(netloc, language)
+    return f"{name}.*/{path}" if name and slash and path else None
+
+
 class _Marks(NamedTuple):
     segment: re.Pattern[str]
     suffix: re.Pattern[str]
@@ -65,7 +108,8 @@ class _Marks(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _marks(language: str) -> _Marks:
-    code = rf"{re.escape(language)}(?:[-_][a-z]{{2,4}})?"
+    codes = "|".join(map(re.escape, (language, *_ALIASES.get(language, ()))))
+    code = rf"(?:{codes})(?:[-_][a-z]{{2,4}})?"
     names = f"{code}|{_NAMES[language]}" if language in _NAMES else code
     return _Marks(
         segment=re.compile(rf"/(?:{names})(?=/|$)", re.IGNORECASE),

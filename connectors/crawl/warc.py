@@ -13,13 +13,22 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from fastwarc import ArchiveIterator, WarcRecord, WarcRecordType
+from fastwarc import ArchiveIterator, WarcRecord
+
+from connectors.crawl.http import media_type, parse_http
+from craft_stream.errors import DataError
 
 _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 _NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=\r\n\r\n)WARC/1\.")
+_PAGES = ("response", "resource")
+_BESIDE = ("warcinfo", "request", "metadata")  # of which there is one for each response, or file
+_DIGITS = re.compile(r"\d{14}\d*")
+_FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 to 2100: a clock that is wrong would make pages expire
 _SCAN = 1 << 20
 _OVERLAP = 8  # no pattern above is longer
 
@@ -34,7 +43,9 @@ class Response:
         status: HTTP status code.
         content_type: media type in lower case, without parameters; empty when none was sent.
         charset: as the server declared it; None when it did not.
-        robots: the X-Robots-Tag header, lower case.
+        robots: the X-Robots-Tag headers.
+        reserved: whether the server reserves the rights of text and data mining (`tdm-reservation: 1`).
+        links: the Link headers.
         digest: of the payload, as `sha1:...`; from the WARC header where it has one.
         body: the payload, content and transfer encodings undone.
     """
@@ -44,7 +55,9 @@ class Response:
     status: int
     content_type: str
     charset: str | None
-    robots: str
+    robots: tuple[str, ...]
+    reserved: bool
+    links: tuple[str, ...]
     digest: str
     body: bytes
 
@@ -66,14 +79,16 @@ class WarcFile:
 
     Attributes:
         position: after the last response that was handed out, and everything skipped before it.
-        skipped: how many records were passed over, by reason: `damaged`, `truncated`, `too_large`, `not_http`.
+        skipped: how many records were passed over, by reason: `damaged`, `truncated`, `too_large`, `not_http`, `not_response`,
+            `no_date`.
+        kinds: how many records there were, by type.
     """
 
     def __init__(self, path: Path, position: Position | None = None, *, max_bytes: int = 10 << 20) -> None:
         self.path = path
         self.position = position or Position()
-        self.skipped: Counter[str] = Counter()
-        self._max_bytes = max_bytes
+        self._records = _Records(max_bytes)
+        self.skipped, self.kinds = self._records.skipped, self._records.kinds
         self._tail_counted = False
         self._suspect = False  # the last attempt failed: damage, or a record that is still being written
         self._counted = False
@@ -110,7 +125,7 @@ class WarcFile:
                 if last == start and ordinal <= done:
                     record.consume()
                     continue
-                response, whole = _response(record, self._max_bytes, self.skipped)
+                response, whole = self._records.read(record)
                 if not whole:
                     self._count_tail("truncated", final)
                     return False
@@ -170,21 +185,26 @@ class WarcStream:
     """A WARC that comes through a pipe: read once, not resumable; damage ends it.
 
     Attributes:
-        path, position, skipped: as of `WarcFile`; the position stays where it is.
+        path, position, skipped, kinds: as of `WarcFile`; the position stays where it is.
     """
 
-    def __init__(self, stream: BinaryIO, *, max_bytes: int = 10 << 20) -> None:
-        self.path = Path("-")
+    def __init__(self, stream: BinaryIO, *, max_bytes: int = 10 << 20, path: Path = Path("-")) -> None:
+        self.path = path
         self.position = Position()
-        self.skipped: Counter[str] = Counter()
-        self._stream, self._max_bytes = stream, max_bytes
+        self._records = _Records(max_bytes)
+        self.skipped, self.kinds = self._records.skipped, self._records.kinds
+        self._stream = _Forward(stream)
 
     def responses(self, *, final: bool = True) -> Iterator[Response]:
-        """All responses, as they come; `final` makes no difference, the end of a pipe is its end."""
+        """All responses, as they come; `final` makes no difference, the end of a pipe is its end.
+
+        Raises:
+            DataError: it holds no WARC.
+        """
         del final
         try:
             for record in ArchiveIterator(self._stream, parse_http=False, strict_mode=False):
-                response, whole = _response(record, self._max_bytes, self.skipped)
+                response, whole = self._records.read(record)
                 if not whole:
                     self.skipped["truncated"] += 1
                     return
@@ -192,6 +212,37 @@ class WarcStream:
                     yield response
         except (OSError, ValueError):
             self.skipped["damaged"] += 1
+        if not self.kinds and self._stream.begun:
+            raise DataError(f"{self.path}: what comes through the pipe is no WARC")
+
+
+class _Forward:
+    """What FastWARC asks of a stream, of one that cannot be read twice: it asks for the place, and panics at none."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._place = stream, 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was anything to read."""
+        return self._place > 0
+
+    def read(self, size: int = -1) -> bytes:
+        read = getattr(self._stream, "read1", self._stream.read)
+        block: bytes = read(size if size >= 0 else _SCAN)
+        self._place += len(block)
+        return block
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if (offset, whence) not in ((self._place, 0), (0, 1)):
+            raise OSError("a pipe is read forward")
+        return self._place
+
+    def close(self) -> None:
+        """The pipe is not ours to close."""
 
 
 def _is_start(stream: BinaryIO, offset: int) -> bool:
@@ -199,53 +250,115 @@ def _is_start(stream: BinaryIO, offset: int) -> bool:
     return os.pread(stream.fileno(), 5, offset).startswith(_MAGIC)
 
 
-def _response(record: WarcRecord, max_bytes: int, skipped: Counter[str]) -> tuple[Response | None, bool]:
-    """The record's response, if it holds one, and whether all its bytes are there."""
-    promised = record.content_length
-    if not (record.headers.get("Content-Length") or "").strip().isdigit():
-        return None, False  # the header itself is cut off, perhaps in the middle of this line
-    if record.record_type != WarcRecordType.response:
-        return None, record.consume() == promised
-    if promised > max_bytes:
-        whole = record.consume() == promised
-        skipped["too_large"] += whole
+class _Records:
+    """Makes responses of records, and counts what is none.
+
+    Args:
+        max_bytes: largest record, and largest payload.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self._max_bytes = max_bytes
+        self._date: int | None = None  # of the last record that has one
+
+    def read(self, record: WarcRecord) -> tuple[Response | None, bool]:
+        """The record's response, if it holds one, and whether all its bytes are there."""
+        promised = record.content_length
+        if not (record.headers.get("Content-Length") or "").strip().isdigit():
+            return None, False  # the header itself is cut off, perhaps in the middle of this line
+        kind = (record.headers.get("WARC-Type") or "").strip().lower()
+        date = _date(record.headers.get("WARC-Date") or "") or self._date
+        if promised > self._max_bytes or kind not in _PAGES:
+            whole = record.consume() == promised
+            self.kinds[kind] += whole
+            if kind in _PAGES:
+                self.skipped["too_large"] += whole
+            elif kind not in _BESIDE:
+                self.skipped["not_response"] += whole
+        else:
+            block = record.reader.read(promised)
+            whole = len(block) == promised
+            self.kinds[kind] += whole
+            if whole:
+                self._date = date
+                return self._page(record, kind, block, date), True
+        if whole:
+            self._date = date
         return None, whole
-    block = record.reader.read(promised)
-    if len(block) < promised:
-        return None, False
-    try:
-        response = _parse(record, block, max_bytes + 1)
-    except (OSError, ValueError):
-        response = None
-    if response is None:
-        skipped["not_http"] += 1
-    elif len(response.body) > max_bytes:
-        skipped["too_large"] += 1
-        response = None
-    return response, True
+
+    def _page(self, record: WarcRecord, kind: str, block: bytes, date: int | None) -> Response | None:
+        if date is None:
+            self.skipped["no_date"] += 1
+            return None
+        response = (
+            _resource(record, block, date)
+            if kind == "resource"
+            else _parse(record, block, self._max_bytes + 1, date)
+        )
+        if response is None:
+            self.skipped["not_http" if kind == "response" else "not_response"] += 1
+        elif len(response.body) > self._max_bytes:
+            self.skipped["too_large"] += 1
+            response = None
+        return response
 
 
-def _parse(record: WarcRecord, block: bytes, limit: int) -> Response | None:
+def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response | None:
     """The HTTP message in a record's block; None when it is none."""
-    http = WarcRecord()
-    http.init_headers(WarcRecordType.response)
-    http.is_http = True
-    http.set_bytes_content(block)
-    http.parse_http(auto_decode="all", strict_mode=False)
-    status = http.http_headers.status_code
-    if status is None:
+    http = parse_http(block, limit)
+    if http is None:
         return None
-    headers, body = record.headers, http.reader.read(limit)
     return Response(
-        url=(headers.get("WARC-Target-URI") or "").strip().removeprefix("<").removesuffix(">"),
-        date=int(record.record_date.timestamp()),
-        status=status,
-        content_type=(http.http_content_type or "").lower(),
-        charset=http.http_charset,
-        robots=",".join(http.http_headers.get_multiple("X-Robots-Tag")).lower(),
-        digest=headers.get("WARC-Payload-Digest") or _digest(body),
-        body=body,
+        url=_target(record),
+        date=date,
+        status=http.status,
+        content_type=http.content_type,
+        charset=http.charset,
+        robots=tuple(http.values("x-robots-tag")),
+        reserved="1" in http.values("tdm-reservation"),
+        links=tuple(http.values("link")),
+        digest=record.headers.get("WARC-Payload-Digest") or _digest(http.body),
+        body=http.body,
     )
+
+
+def _resource(record: WarcRecord, block: bytes, date: int) -> Response | None:
+    """A page that was not fetched by HTTP (warcit, files): the record's block itself; None when it is no page."""
+    kind, charset = media_type(record.headers.get("Content-Type") or "")
+    url = _target(record)
+    if not kind.endswith(("html", "html+xml", "xhtml+xml")) or not url.lower().startswith(
+        ("http:", "https:")
+    ):
+        return None
+    digest = (
+        record.headers.get("WARC-Payload-Digest") or record.headers.get("WARC-Block-Digest") or _digest(block)
+    )
+    return Response(url, date, 200, kind, charset, (), False, (), digest, block)
+
+
+def _target(record: WarcRecord) -> str:
+    return (record.headers.get("WARC-Target-URI") or "").strip().removeprefix("<").removesuffix(">")
+
+
+def _date(text: str) -> int | None:
+    """Seconds since 1970 of a date in any of the forms that writers use: ISO 8601 or parts of it, 14 digits, HTTP's."""
+    text = text.strip()
+    if _DIGITS.fullmatch(text):
+        text = f"{text[:8]}T{text[8:14]}Z"
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            found = parsedate_to_datetime(text)
+        except (ValueError, TypeError):
+            return None
+    try:
+        seconds = int(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError):
+        return None
+    return seconds if _FIRST <= seconds < _LAST else None
 
 
 def _digest(body: bytes) -> str:

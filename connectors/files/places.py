@@ -61,7 +61,8 @@ def read_files(path: str) -> list[str]:
 def is_pipe(path: str) -> bool:
     """Whether a path stands for what can be read once only: standard input, a named pipe."""
     return any(
-        name == STANDARD or (os.path.exists(name) and not os.path.isfile(name)) for name in read_files(path)
+        name == STANDARD or (os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name))
+        for name in read_files(path)
     )
 
 

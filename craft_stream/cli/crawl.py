@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from connectors.files.open import STANDARD
+from connectors.files.places import is_pipe
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
@@ -72,6 +74,7 @@ def crawl(
     """
     try:
         from connectors.crawl.job import Crawl, warc_files
+        from connectors.crawl.languages import two_languages
         from connectors.crawl.store import Store
         from connectors.crawl.takedown import Takedown
         from connectors.crawl.warc import WarcStream
@@ -80,17 +83,17 @@ def crawl(
             f"crawling needs a package: pip install 'craft-stream[crawl]' ({error})"
         ) from None
     settings = load_settings(config, overrides)
-    languages = _languages(langs)
+    languages = two_languages(langs)
     if (topic is None) == (output is None):
         raise ConfigurationError("give --topic TOPIC or --output FILE, one of them")
     stop = stop_event()
-    reads = [str(path) for place in warc if place != STANDARD for path in warc_files(Path(place))]
+    reads = [str(path) for place in warc if not is_pipe(place) for path in warc_files(Path(place))]
     mark = None if output in (None, STANDARD) else f"{output}.batch"
     protect_inputs(
         [output, mark, str(store)], [*reads, str(takedown) if takedown else None], settings, config
     )
     inputs = [
-        WarcStream(sys.stdin.buffer, max_bytes=max_page_bytes) if path == STANDARD else Path(path)
+        WarcStream(_pipe(path), max_bytes=max_page_bytes, path=Path(path)) if is_pipe(path) else Path(path)
         for path in warc
     ]
     with Store(store, languages, wait=int(wait_days * 86_400), most_waiting=max_waiting) as opened:
@@ -119,6 +122,8 @@ def crawl(
                 watched.step(opened.counts, opened.waiting)
 
             job.run(stop.is_set, stepped)
+            if not opened.counts["responses"]:
+                _tell_nothing(job.found())
         finally:
             publisher.close()
             if server is not None:
@@ -126,15 +131,16 @@ def crawl(
         report.finish()
 
 
-def _languages(langs: str) -> tuple[str, str]:
-    codes = [code.strip().lower() for code in langs.split(",")]
-    if (
-        len(codes) != 2
-        or codes[0] == codes[1]
-        or not all(code.isalpha() and len(code) in (2, 3) for code in codes)
-    ):
-        raise ConfigurationError(f'--langs "{langs}": two language codes were expected, such as en,fr')
-    return codes[0], codes[1]
+def _pipe(path: str) -> BinaryIO:
+    return sys.stdin.buffer if path == STANDARD else open(path, "rb")  # open for as long as the process
+
+
+def _tell_nothing(found: Counter[str]) -> None:
+    """Say what a run found that found no page."""
+    files = found.pop("files")
+    kinds = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in sorted(found.items()) if count)
+    held = f"{files} WARC files hold {kinds or 'no record'}" if files else "there is no WARC file"
+    typer.echo(f"craft-stream: no page was found: {held}", err=True)
 
 
 def _publisher(

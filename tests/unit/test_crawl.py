@@ -105,7 +105,7 @@ def test_blocks_know_their_place_and_links() -> None:
     ]
     assert found.blocks[0].links == ("x.html",)
     assert [block.anchors for block in found.blocks] == [(), ("a1",), ("g",), ()]
-    assert (found.language, found.alternates, found.robots) == ("fr", {"en": "/en/"}, "noindex")
+    assert (found.language, found.alternates, found.robots) == ("fr", [("en", "/en/")], ["NOINDEX"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_charsets(body: bytes, declared: str | None) -> None:
         ({"status": 404}, "not_found"),
         ({"url": "ftp://x"}, "no_url"),
         ({"content_type": "application/pdf"}, "not_html"),
-        ({"robots": "noarchive"}, "forbidden"),
+        ({"robots": ("noarchive",)}, "forbidden"),
+        ({"robots": ("noai",)}, "opted_out"),
+        ({"reserved": True}, "opted_out"),
+        ({"body": b'<meta name="TDM-Reservation" content="1"><p>text'}, "opted_out"),
         ({"body": b'<meta name="robots" content="none"><p>text'}, "forbidden"),
         ({"body": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"}, "binary"),
         ({"body": b"<p>" * 3}, "no_text"),
@@ -155,8 +158,8 @@ def test_charsets(body: bytes, declared: str | None) -> None:
 def test_what_is_no_page(change: dict[str, object], reason: str) -> None:
     """Every response that cannot be used is refused with its reason."""
     usual: dict[str, object] = {
-        "url": "http://x/a", "date": 0, "status": 200, "content_type": "text/html", "charset": None, "robots": "",
-        "digest": "", "body": b"<p>text",
+        "url": "http://x/a", "date": 0, "status": 200, "content_type": "text/html", "charset": None, "robots": (),
+        "reserved": False, "links": (), "digest": "", "body": b"<p>text",
     }  # fmt: skip
     with pytest.raises(SkippedError, match=f"^{reason}$"):
         read_page(Response(**{**usual, **change}), LANGUAGES)  # type: ignore[arg-type]
@@ -301,7 +304,8 @@ def test_store_is_bounded(tmp_path: Path) -> None:
             body = (made.page(path) or "").encode()
             store.take(
                 read_page(
-                    Response(f"http://s{path}", number, 200, "text/html", None, "", "", body), LANGUAGES
+                    Response(f"http://s{path}", number, 200, "text/html", None, (), False, (), "", body),
+                    LANGUAGES,
                 )
             )
         assert store.waiting == 3

@@ -58,8 +58,8 @@ TABLE = {
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
     "connectors.kafka": "errors ports settings | kafka numba numpy",
     "connectors.crawl": (
-        "connectors.files connectors.kafka errors ports settings"
-        " | fastwarc galechurch icu4py numpy orjson pycld2 selectolax zstandard"
+        "connectors.files connectors.kafka errors language_tags ports settings"
+        " | fastwarc galechurch icu4py numpy orjson py3langid selectolax zstandard"
     ),
 }
 

@@ -1,0 +1,429 @@
+"""The web as it is: HTTP bodies, dates and record types of every writer, links to translations in every spelling, opt-outs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sqlite3
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("fastwarc")
+
+from connectors.crawl.http import parse_http
+from connectors.crawl.job import Crawl, warc_files
+from connectors.crawl.languages import is_surely, shares, two_languages
+from connectors.crawl.pages import Page, read_page
+from connectors.crawl.permission import is_forbidden, is_reserved
+from connectors.crawl.publish import FilePublisher
+from connectors.crawl.store import Store
+from connectors.crawl.urls import address, neutral, site_key
+from connectors.crawl.warc import Response, WarcFile, WarcStream
+from craft_stream.errors import ConfigurationError, DataError, IntegrityError
+
+LANGUAGES = ("en", "fr")
+SENTENCES = {
+    "en": [
+        "The old mill by the river was built of grey stone.",
+        "Nobody remembers who lived there before the war.",
+        "In summer the children swim where the water is calm.",
+    ],
+    "fr": [
+        "Le vieux moulin au bord de la rivière fut construit en pierre grise.",
+        "Personne ne se souvient de qui y vivait avant la guerre.",
+        "En été, les enfants nagent là où l'eau est calme.",
+    ],
+}
+
+
+def html(language: str, head: str = "", lang: str | None = None) -> str:
+    text = "".join(f"<p>{sentence}</p>" for sentence in SENTENCES[language])
+    return f'<html lang="{lang or language}"><head><title>x</title>{head}</head><body>{text}</body></html>'
+
+
+def warc(
+    url: str,
+    body: bytes | str,
+    *,
+    headers: str = "",
+    date: str = "WARC-Date: 2026-02-03T04:05:06Z\r\n",
+    kind: str = "response",
+    block: bytes | None = None,
+    content: str = "application/http; msgtype=response",
+) -> bytes:
+    """One record, plain."""
+    payload = body if isinstance(body, bytes) else body.encode()
+    if block is None:
+        block = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{headers}\r\n".encode() + payload
+    head = (
+        f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{abs(hash(url)):032x}>\r\n{date}"
+        f"WARC-Target-URI: {url}\r\nContent-Type: {content}\r\nContent-Length: {len(block)}\r\n\r\n"
+    )
+    return head.encode() + block + b"\r\n\r\n"
+
+
+def crawled(
+    folder: Path, *records: bytes, name: str = "a.warc"
+) -> tuple[list[dict[str, object]], dict[str, int]]:
+    """Pairs and counts of a crawl of one file."""
+    (folder / name).write_bytes(b"".join(records))
+    return crawled_inputs(folder, [folder])
+
+
+def crawled_inputs(
+    folder: Path, inputs: list[Path | WarcStream]
+) -> tuple[list[dict[str, object]], dict[str, int]]:
+    with Store(folder / "store", LANGUAGES) as store:
+        with closing(FilePublisher(folder / "pairs.jsonl", store.identity)) as publisher:
+            Crawl(inputs, LANGUAGES, store, publisher).run()
+        counts = dict(store.counts, waiting=store.waiting)
+    return [orjson.loads(line) for line in (folder / "pairs.jsonl").read_bytes().splitlines()], counts
+
+
+def chunked(body: bytes, extension: str = "", last: bool = True) -> bytes:
+    parts = [body[at : at + 40] for at in range(0, len(body), 40)]
+    made = b"".join(f"{len(part):X}{extension}\r\n".encode() + part + b"\r\n" for part in parts)
+    return made + (b"0\r\nTrailer: x\r\n\r\n" if last else b"")
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+BODIES: list[tuple[str, Callable[[bytes], bytes]]] = [
+    ("Transfer-Encoding: chunked", chunked),
+    ("transfer-encoding: Chunked", lambda body: chunked(body, ";name=value")),
+    ("Transfer-Encoding: chunked", lambda body: chunked(body, last=False)),
+    ("Transfer-Encoding: chunked", bytes),
+    ("Content-Encoding: gzip", gzip.compress),
+    ("Content-Encoding: x-gzip", gzip.compress),
+    ("Content-Encoding: gzip", bytes),
+    ("Content-Encoding: gzip", lambda body: gzip.compress(body) + b"trailing"),
+    ("Content-Encoding: gzip", lambda body: gzip.compress(body[:50]) + gzip.compress(body[50:])),
+    ("Content-Encoding: gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
+    ("Content-Encoding: deflate", zlib.compress),
+    ("Content-Encoding: deflate", raw_deflate),
+    ("Content-Encoding: deflate", bytes),
+    ("Content-Encoding: br", bytes),
+    ("Content-Encoding: zstd", bytes),
+    ("Content-Encoding: utf-8", bytes),
+    ("Content-Encoding: none", bytes),
+    ("Content-Encoding:", bytes),
+    ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", lambda body: chunked(gzip.compress(body))),
+    ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", gzip.compress),
+    ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", bytes),
+]
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\n"])
+@pytest.mark.parametrize(("header", "pack"), BODIES)
+def test_a_body_that_is_not_as_its_headers_say(
+    header: str, pack: Callable[[bytes], bytes], line_end: str
+) -> None:
+    """Packed or not, by one coding or two, with extensions, trailers and rubbish behind it: the same body."""
+    body = html("fr").encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: Text/HTML;Charset='utf-8'\r\n{header}\r\n\r\n".replace(
+        "\r\n", line_end
+    )
+    message = parse_http(head.encode() + pack(body), 1 << 20)
+    assert message is not None
+    assert (message.body, message.content_type, message.charset) == (body, "text/html", "utf-8")
+
+
+@given(st.binary(max_size=200), st.sampled_from([header for header, _ in BODIES]), st.booleans())
+def test_no_bytes_break_the_http_reader(body: bytes, header: str, framed: bool) -> None:
+    """Any bytes give a message no longer than the limit, or none."""
+    head = f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode() if framed else b""
+    message = parse_http(head + body, 100)
+    assert message is None or len(message.body) <= 100
+
+
+def test_unpacking_is_bounded() -> None:
+    """A body that would fill the memory is cut at the limit."""
+    bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(1 << 24))
+    message = parse_http(bomb, 1000)
+    assert message is not None
+    assert len(message.body) == 1000
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "", "WARC-Date:\r\n", "WARC-Date: yesterday\r\n", "WARC-Date: 20260203040506\r\n", "WARC-Date: 2026-02-03\r\n",
+        "WARC-Date: 2026-02-03 04:05:06\r\n", "WARC-Date: 2026-02-03T04:05:06\r\n", "WARC-Date: 9999-99-99T00:00:00Z\r\n",
+        "WARC-Date: 2026-02-03T04:05:06.789123Z\r\n", "WARC-Date: Tue, 03 Feb 2026 04:05:06 GMT\r\n",
+        "WARC-Date: 0001-01-01T00:00:00Z\r\n",
+    ],
+)  # fmt: skip
+def test_dates_of_every_writer(tmp_path: Path, date: str) -> None:
+    """What is no date takes that of the record before; nothing is lost, and nothing is raised."""
+    records = [
+        warc("http://s/en/a", html("en")),
+        warc("http://s/en/b", html("en"), date=date),
+        warc("http://s/fr/b", html("fr")),
+        warc("http://s/fr/a", html("fr")),
+    ]
+    pairs, counts = crawled(tmp_path, *records)
+    assert len(pairs) == 6
+    assert counts["responses"] == 4
+
+
+def test_a_first_record_without_a_date_is_counted(tmp_path: Path) -> None:
+    """There is no neighbour to take it from."""
+    pairs, counts = crawled(
+        tmp_path, warc("http://s/en/a", html("en"), date=""), warc("http://s/fr/a", html("fr"))
+    )
+    assert (pairs, counts["no_date"], counts["waiting"]) == ([], 1, 1)
+
+
+def test_records_of_other_kinds(tmp_path: Path) -> None:
+    """Pages kept as resources are read; text, visits that found nothing new and unknown types are counted by name."""
+    pages = [
+        warc(
+            f"http://s/{code}/a",
+            "",
+            kind="resource",
+            block=html(code).encode(),
+            content="text/html; charset=utf-8",
+        )
+        for code in LANGUAGES
+    ]
+    others = [
+        warc("http://s/en/b", "", kind="conversion", block=b"text", content="text/plain"),
+        warc("http://s/en/c", "", kind="revisit"),
+        warc("urn:pageinfo:x", "", kind="resource", block=b"{}", content="application/json"),
+        warc("http://s/en/a", "", kind="request", block=b"GET / HTTP/1.1\r\n\r\n"),
+        warc("http://s/en/a", "", kind="Metadata", block=b"x: y"),
+    ]
+    pairs, counts = crawled(tmp_path, *pages, *others)
+    assert len(pairs) == 3
+    assert (counts["responses"], counts["not_response"]) == (2, 3)
+
+
+def test_files_in_capitals_and_archives(tmp_path: Path) -> None:
+    """`.WARC.GZ` is found in a folder, and so are the members of a WACZ."""
+    (tmp_path / "A.WARC.GZ").write_bytes(gzip.compress(warc("http://s/en/a", html("en"))))
+    with zipfile.ZipFile(tmp_path / "b.wacz", "w") as archive:
+        archive.writestr("archive/data.warc.gz", gzip.compress(warc("http://s/fr/a", html("fr"))))
+        archive.writestr("pages/pages.jsonl", "{}")
+    (tmp_path / "note.txt").write_text("x")
+    assert [path.name for path in warc_files(tmp_path)] == ["A.WARC.GZ", "b.wacz"]
+    pairs, counts = crawled_inputs(tmp_path, [tmp_path])
+    assert (len(pairs), counts["responses"]) == (3, 2)
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that come a few at a time and cannot be read again."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:  # noqa: D102
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # noqa: D102
+        return self._data.readinto(buffer[:100])
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """A WARC that comes through a pipe is read; one that is none is an error."""
+    data = b"".join(pack(warc(f"http://s/{code}/a", html(code))) for code in LANGUAGES)
+    pairs, _ = crawled_inputs(tmp_path, [WarcStream(io.BufferedReader(Pipe(data)))])
+    assert len(pairs) == 3
+    with pytest.raises(DataError, match="no WARC"):
+        list(WarcStream(io.BufferedReader(Pipe(b"what is this\n" * 20))).responses())
+
+
+HERE, THERE = "https://www.s.org/about", "https://www.s.org/a-propos"
+
+
+@pytest.mark.parametrize(
+    ("hreflang", "href"),
+    [
+        ("fr", THERE), ("FR-fr", THERE), ("fr_FR", THERE), (" fr ", f" {THERE} "), ("fra", THERE), ("fr-CA", "/a-propos"),
+        ("fr", "http://www.s.org/a-propos"), ("fr", "https://s.org/a-propos"), ("fr", f"{THERE}/"),
+        ("fr", "https://WWW.S.org/A-Propos"), ("fr", "a-propos?utm_source=x"), ("fr", "//www.s.org/a-propos#top"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", ["en", "fr"])
+@pytest.mark.parametrize("by", ["link", "header"])
+def test_links_to_translations(tmp_path: Path, hreflang: str, href: str, first: str, by: str) -> None:
+    """Other scheme, slash, `www`, case, region, underscore; in the page or in a Link header; whichever page comes first."""
+    link = f'<link rel="Alternate" hreflang="{hreflang}" href="{href}"><link rel=alternate hreflang=x-default href=/>'
+    header = f'Link: </style.css>; rel=preload, <{href}>; rel="alternate"; hreflang="{hreflang}"\r\n'
+    records = {
+        "en": warc(HERE, html("en", link if by == "link" else ""), headers=header if by == "header" else ""),
+        "fr": warc(THERE, html("fr")),
+    }
+    ordered = [records[first], *(record for code, record in records.items() if code != first)]
+    assert len(crawled(tmp_path, *ordered)[0]) == 3
+
+
+def test_one_page_for_several_regions(tmp_path: Path) -> None:
+    """Of the pages that a link each names, the one that was fetched is the translation."""
+    head = "".join(
+        f'<link rel=alternate hreflang="fr-{region}" href="/{region}/x">' for region in ("be", "ca", "ch")
+    )
+    pairs, _ = crawled(
+        tmp_path, warc("http://s.org/x", html("en", head)), warc("http://s.org/ca/x", html("fr"))
+    )
+    assert {pair["tgt_url"] for pair in pairs} == {"http://s.org/ca/x"}
+
+
+def test_a_domain_for_each_language(tmp_path: Path) -> None:
+    """`s.com/x` and `s.fr/x` are one page where nothing else says so; front pages of other owners are not."""
+    pairs, counts = crawled(
+        tmp_path, warc("http://www.s.com/x", html("en")), warc("http://s.fr/x", html("fr"))
+    )
+    assert (len(pairs), counts["waiting"]) == (3, 0)
+    assert site_key(neutral("http://a.co.uk/x", "en"), "en") == site_key(neutral("http://a.ca/x", "fr"), "fr")
+    assert site_key(neutral("http://a.com/", "en"), "en") is None
+    assert site_key(neutral("http://a.de/x", "fr"), "fr") is None
+
+
+def test_a_template_that_names_another_language(tmp_path: Path) -> None:
+    """A page whose markup says English and all of whose text is French is French; one whose URL says so is not."""
+    link = '<link rel=alternate hreflang=fr href="http://s/x-2">'
+    pairs, _ = crawled(
+        tmp_path, warc("http://s/x-1", html("en", link)), warc("http://s/x-2", html("fr", lang="en"))
+    )
+    assert len(pairs) == 3
+    other, counts = crawled(tmp_path, warc("http://s/en/y", html("fr", lang="en")), name="b.warc")
+    assert counts["language_mismatch"] == 1
+    assert len(other) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "forbidden", "reserved"),
+    [
+        ("", False, False), ("index, follow", False, False), ("noindex", True, False), ("NoIndex,nofollow", True, False),
+        ("none", True, False), ("max-image-preview:none", False, False), ("max-image-preview: none", False, False),
+        ("noarchive", True, False), ("otherbot: noindex, nofollow", False, False), ("*: noindex", True, False),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST", False, False), ("noai, noimageai", False, True),
+        ("all, noai", False, True), ("nosnippet noindex", True, False), ("noindexing", False, False),
+    ],
+)  # fmt: skip
+def test_robots_are_read_as_they_are_meant(value: str, forbidden: bool, reserved: bool) -> None:
+    """Words are whole, values behind a colon are no words, and what is for another robot is not for us."""
+    assert (is_forbidden([value]), is_reserved([value])) == (forbidden, reserved)
+
+
+def test_opt_outs_are_counted(tmp_path: Path) -> None:
+    """Pages whose servers or authors reserve text and data mining are not used."""
+    pairs, counts = crawled(
+        tmp_path,
+        warc("http://s/en/a", html("en"), headers="tdm-reservation: 1\r\n"),
+        warc("http://s/en/b", html("en"), headers="X-Robots-Tag: noai\r\n"),
+        warc("http://s/en/c", html("en", '<meta name="robots" content="noimageai">')),
+        *(warc(f"http://s/{code}/d", html(code), headers="tdm-reservation: 0\r\n") for code in LANGUAGES),
+    )
+    assert (len(pairs), counts["opted_out"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "codes"),
+    [
+        ("en,he", ("en", "he")), ("en,iw", ("en", "he")), ("EN-gb, fr_FR", ("en", "fr")), ("eng,fra", ("en", "fr")),
+        ("en,no", ("en", "nb")), ("nb,en", ("nb", "en")), ("en,tl", ("en", "fil")), ("en,jw", ("en", "jv")),
+        ("en,zh-Hant", ("en", "zh")),
+    ],
+)  # fmt: skip
+def test_languages_are_understood_in_every_spelling(given: str, codes: tuple[str, str]) -> None:
+    """Regions, underscores, three letters, codes of yesterday."""
+    assert two_languages(given) == codes
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("en,xx", "xx"), ("en,fre", "did you mean fr"), ("en", "two"), ("en,en-US", "same"), ("en,*", r"\*"), ("en,fr,de", "two")],
+)  # fmt: skip
+def test_languages_that_can_never_be_found_are_refused(given: str, hint: str) -> None:
+    """With the nearest that can."""
+    with pytest.raises(ConfigurationError, match=hint):
+        two_languages(given)
+
+
+def test_a_text_has_shares() -> None:
+    """Of two languages, by how much there is of each; a word or two tell nothing for sure."""
+    found = shares([*SENTENCES["en"] * 4, *SENTENCES["fr"] * 4])
+    assert set(found) == {"en", "fr"}
+    assert 30 < found["fr"] < 70
+    assert shares(["123 456"]) == {}
+    assert is_surely(" ".join(SENTENCES["fr"]), "fr")
+    assert not is_surely("Non", "fr")
+
+
+def page(url: str, language: str) -> Page:
+    body = html(language).encode()
+    return read_page(Response(url, 1_770_000_000, 200, "text/html", None, (), False, (), "", body), LANGUAGES)
+
+
+def test_a_paired_page_is_not_paired_again(tmp_path: Path) -> None:
+    """A third page with the same key waits: what has its translation is no translation of another."""
+    with Store(tmp_path / "s", LANGUAGES) as store:
+        store.begin()
+        assert store.take(page("http://s/fr/a", "fr")) is None
+        partner = store.take(page("http://s/en/a", "en"))
+        assert partner is not None
+        assert partner.url == "http://s/fr/a"
+        assert store.take(page("http://s/a.fr.html", "fr")) is None
+        assert store.take(page("http://fr.s/a/", "fr")) is None
+        assert store.waiting == 2
+        assert store.counts["paired"] == 2
+
+
+def test_a_store_that_cannot_be_opened_is_closed(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Whatever is wrong with it: no connection is left, which Python 3.13 warns of when it is collected."""
+    (tmp_path / "none").write_bytes(b"no database" * 100)
+    with pytest.raises(IntegrityError):
+        Store(tmp_path / "none", LANGUAGES)
+    Store(tmp_path / "other", ("en", "de")).close()
+    with pytest.raises(ConfigurationError):
+        Store(tmp_path / "other", LANGUAGES)
+    opened = [found for found in map(id, _connections()) if found]
+    assert not opened
+
+
+def _connections() -> list[sqlite3.Connection]:
+    """Connections that are open, of all objects that the interpreter knows."""
+    import gc
+
+    found = []
+    for one in gc.get_objects():
+        if type(one) is sqlite3.Connection:
+            try:
+                _ = one.total_changes
+            except sqlite3.ProgrammingError:
+                continue
+            found.append(one)
+    return found
+
+
+def test_addresses() -> None:
+    """What spellings of one URL have in common."""
+    assert {address(url) for url in ("http://s.org/A", "https://www.s.org/a/")} == {"s.org/a"}
+    assert address("http://s.org/a?x=1") != address("http://s.org/a")
+
+
+def test_nothing_is_raised_by_damage(tmp_path: Path) -> None:
+    """Every byte of a file set to zero in turn: a record is lost at most, and what is lost is counted."""
+    records = [warc(f"http://s/{code}/{name}", html(code)) for name in "ab" for code in LANGUAGES]
+    whole = b"".join(map(gzip.compress, records))
+    for at in range(0, len(whole), 23):
+        path = tmp_path / f"{at}.warc.gz"
+        path.write_bytes(whole[:at] + b"\0" + whole[at + 1 :])
+        file = WarcFile(path)
+        found = len(list(file.responses()))
+        assert found >= 3, at
+        assert found == 4 or file.skipped, (at, sys.version)
