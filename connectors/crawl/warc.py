@@ -298,7 +298,10 @@ class _Records:
             else _parse(record, block, self._max_bytes + 1, date)
         )
         if response is None:
-            self.skipped["not_http" if kind == "response" else "not_response"] += 1
+            # resources with other addresses are the crawler's own notes
+            self.skipped["not_http" if kind == "response" else "not_response"] += _target(record).startswith(
+                "http"
+            )
         elif len(response.body) > self._max_bytes:
             self.skipped["too_large"] += 1
             response = None

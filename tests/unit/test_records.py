@@ -275,7 +275,10 @@ def test_ordinary_records_need_no_parser() -> None:
         (None, "the record has no value"),
         (b'{"src": "a", "tgt": "\xff"}', "byte 21 is not valid UTF-8"),
         (b'{"src" "a"}', "not JSON: unexpected character, expected ':' after key at character 7"),
-        (b'{"src": "a", "tgt": "b", "n": NaN}', "not JSON: NaN is no number of JSON, write null at character 30"),
+        (
+            b'{"src": "a", "tgt": "b", "n": NaN}',
+            "not JSON: NaN is no number of JSON, write null at character 30",
+        ),
         (b"[1]", "a JSON array where an object was expected"),
         (b"true", "a JSON boolean where an object was expected"),
         (b"1.5", "a JSON number where an object was expected"),
