@@ -21,7 +21,7 @@ from craft_stream.learning.centroids import Centroids
 from craft_stream.learning.correction import fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import NGramCounts
-from craft_stream.learning.learner import Learner
+from craft_stream.learning.learner import Learner, pairs_to_next_version
 from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.parameters import LearningParameters, Parameters
@@ -151,20 +151,20 @@ def test_corruptions_are_no_clean_pairs() -> None:
     assert any(s == t for s, t in zip(made.sources, made.targets, strict=True))
 
 
-def test_the_head_tells_the_classes_apart() -> None:
+def test_the_classifier_tells_the_classes_apart() -> None:
     """Fitted on two shifted normal classes, P(clean) is above a half for most of one and below for most of the other."""
     rng = np.random.default_rng(0)
     clean = rng.normal(1, 1, (500, 28)).astype(np.float32)
     bad = rng.normal(0, 1, (2000, 28)).astype(np.float32)
-    head = fit_classifier(clean, bad)
-    assert (log_probability(clean, head) > np.log(0.5)).mean() > 0.95
-    assert (log_probability(bad, head) < np.log(0.5)).mean() > 0.95
+    classifier = fit_classifier(clean, bad)
+    assert (log_probability(clean, classifier) > np.log(0.5)).mean() > 0.95
+    assert (log_probability(bad, classifier) < np.log(0.5)).mean() > 0.95
 
 
-def test_one_constant_feature_and_one_pair_do_not_break_the_head() -> None:
+def test_one_constant_feature_and_one_pair_do_not_break_the_classifier() -> None:
     """A single clean pair and constant features give finite probabilities."""
-    head = fit_classifier(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
-    assert np.isfinite(log_probability(np.ones((2, 28), np.float32), head)).all()
+    classifier = fit_classifier(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
+    assert np.isfinite(log_probability(np.ones((2, 28), np.float32), classifier)).all()
 
 
 @pytest.fixture(scope="module")
@@ -215,34 +215,19 @@ def test_equal_learners_publish_equal_models() -> None:
     for _ in range(2):
         made = Learner(Parameters(), load_encoder())
         made.observe_target(*target(toy))
-        made.observe(stream(toy, 2500).batch)
+        made.observe(stream(toy, 2100).batch)
         models.append(made.publish())
     assert models[0].digest == models[1].digest
 
 
-def _due(publish_pairs: int, rounds: int) -> list[int]:
-    """When versions came, in thousands of pairs, of so many thousands."""
-    toy = Toy()
-    learner = Learner(Parameters(LearningParameters(publish_pairs=publish_pairs)), load_encoder())
-    learner.observe_target(*target(toy))
-    pairs = stream(toy, 1024).batch
-    due = []
-    for _ in range(rounds):
-        learner.observe(pairs)
-        if learner.due:
-            learner.publish()
-            due.append(learner.pairs_seen // 1024)
-    return due
-
-
-def test_versions_are_due_at_doublings_then_at_intervals() -> None:
-    """Due at once, then when the pairs have doubled, then every publish_pairs."""
-    assert _due(4096, 14) == [1, 3, 6, 10, 14]
-
-
-def test_versions_come_more_rarely_in_a_long_stream() -> None:
-    """From eight times publish_pairs on, an eighth of the pairs seen passes between versions, up to four times it."""
-    assert _due(1024, 48) == [*range(1, 10), 11, 13, 15, 17, 20, 23, 26, 30, 34, 38, 42, 46]
+@pytest.mark.parametrize(
+    ("seen", "usual", "pairs"),
+    [(0, 4096, 2048), (1024, 4096, 2048), (3000, 4096, 3000), (6000, 4096, 4096), (40_000, 4096, 5000),
+     (10**6, 4096, 16_384), (50_000, 204_800, 50_000)],
+)  # fmt: skip
+def test_versions_come_at_doublings_then_at_intervals(seen: int, usual: int, pairs: int) -> None:
+    """As many pairs again, at least 2,048; then the usual number; in a long stream an eighth, up to four times that."""
+    assert pairs_to_next_version(seen, usual) == pairs
 
 
 def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
@@ -284,23 +269,23 @@ def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("expensive", [False, True])
 def test_a_small_sample_is_learned_together(expensive: bool) -> None:
     """After `full_until`, batches of any size teach the same, to the bit, also where only some pairs are embedded."""
-    learning = LearningParameters(full_until=3000, sample_rate=0.25, embedded_rate=0.1, clusters=8)
+    learning = LearningParameters(full_until=2100, sample_rate=0.25, embedded_rate=0.1, clusters=8)
     encoder = DenseEncoder(Counting(), "counting") if expensive else load_encoder()
     toy = Toy()
-    pairs = stream(toy, 11_000).batch
+    pairs = stream(toy, 5000).batch
     digests = set()
-    for step in (8000, 1024, 100):
+    for step in (2900, 1024, 100):
         learner = Learner(Parameters(learning), encoder)
         learner.observe_target(*target(toy))
-        learner.observe(pairs.slice(0, 3000))
-        for start in range(3000, len(pairs), step):
+        learner.observe(pairs.slice(0, 2100))
+        for start in range(2100, len(pairs), step):
             learner.observe(pairs.slice(start, min(start + step, len(pairs))))
         digests.add(learner.publish().digest)
     assert len(digests) == 1
 
 
 def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
-    """The same versions, bit for bit, with a judge at work and without."""
+    """The same versions, bit for bit, with a quality model at work and without."""
     toy = Toy()
     digests = []
     for learner in (
@@ -308,11 +293,11 @@ def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
         Learner(Parameters(), load_encoder(), SerialExecutor("beside")),
     ):
         learner.observe_target(*target(toy))
-        for seed in range(3):
-            learner.observe(stream(toy, 2500, seed=seed).batch)
+        for seed in range(2):
+            learner.observe(stream(toy, 1100, seed=seed).batch)
         first = learner.publish()
         learner.observe_accepted(stream(toy, 300, seed=8).batch)
-        learner.observe(stream(toy, 2500, seed=9).batch)
+        learner.observe(stream(toy, 500, seed=9).batch)
         digests.append((first.digest, learner.publish().digest))
     assert digests[0] == digests[1]
 

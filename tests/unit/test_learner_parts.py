@@ -1,0 +1,441 @@
+"""What each part of the learner does to what it is given, on data small enough to know the answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_encoders import Counting
+from threadpoolctl import threadpool_limits
+from toy import Toy, stream, target
+
+from craft_stream.encoders import load_encoder
+from craft_stream.encoders.dense import DenseEncoder
+from craft_stream.learning.calibration import calibrate
+from craft_stream.learning.characters import CharacterCounts
+from craft_stream.learning.corruption import cipher, corrupt, cut, mojibake, other_script, swap_words
+from craft_stream.learning.density import MIXTURE, PRIOR, NGramCounts
+from craft_stream.learning.domain import DomainLearner
+from craft_stream.learning.executor import IN_TURN
+from craft_stream.learning.learner import Learner
+from craft_stream.learning.lexicon import learn_lexicon
+from craft_stream.learning.quality import QualityModel, fit_classifier
+from craft_stream.learning.recent import RecentPairs
+from craft_stream.learning.regression import OnlineRegression
+from craft_stream.learning.reservoir import Reservoir
+from craft_stream.learning.sampling import sampled
+from craft_stream.learning.training_set import TrainingSet
+from craft_stream.learning.translation import TranslationLearner
+from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
+from craft_stream.scoring.lexicon import Lexicon, lexicon_features
+from craft_stream.scoring.prediction import ROW_BITS
+from craft_stream.scoring.quality import log_probability
+from craft_stream.text.bags import STEM_BITS
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.languages import load_identifier
+from craft_stream.text.ngrams import NGRAM_BITS, NGrams
+from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.text.tokens import tokenize
+
+TOY = Toy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in the learner: threads of small matrices wait for one another."""
+    with threadpool_limits(1):
+        yield
+
+
+def ngrams(rows: list[list[int]]) -> NGrams:
+    flat = np.array([index for row in rows for index in row], np.uint32)
+    return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int64))
+
+
+def read(pairs: list[tuple[str, str]]) -> TokenizedPairs:
+    return TokenizedPairs.of(PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs]))
+
+
+def sample(size: int = 60) -> TrainingSet:
+    reservoir = Reservoir(1000)
+    identifiers, batch = target(TOY, size)
+    for name, source, translation in zip(
+        identifiers, batch.source.texts(), batch.target.texts(), strict=True
+    ):
+        reservoir.insert(name, source, translation)
+    return TrainingSet.of(reservoir.sample(), 0, expensive=False)
+
+
+@pytest.fixture(scope="module")
+def quality() -> QualityModel:
+    """Taught 1,500 pairs of the toy language."""
+    learner = TranslationLearner(LearningParameters(clusters=8), load_encoder())
+    pairs = TokenizedPairs.of(stream(TOY, 1500, noise=0).batch)
+    learner.learn_words(pairs, np.ones(1500, np.float32))
+    learner.learn_vectors(pairs, np.ones(1500, np.float32))
+    return learner.quality_model(sample(200), IN_TURN)
+
+
+# Which pairs
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=200, unique=True), st.floats(0.001, 1), st.floats(0.001, 1))
+def test_a_smaller_share_is_within_a_larger(positions: list[int], one: float, other: float) -> None:
+    """The pairs sampled at a rate are sampled at any higher one, wherever they stand in a batch."""
+    where = np.array(positions, np.int64)
+    less, more = sorted((one, other))
+    assert set(sampled(where, less)) <= set(sampled(where, more))
+    assert np.array_equal(where[sampled(where, more)], where[::-1][sampled(where[::-1], more)][::-1])
+
+
+def test_a_share_is_a_share() -> None:
+    """Of consecutive positions as many as the rate says; of all, all."""
+    positions = np.arange(100_000)
+    assert abs(len(sampled(positions, 0.03125)) / 100_000 - 0.03125) < 0.002
+    assert len(sampled(positions, 1.0)) == 100_000
+
+
+@given(st.lists(st.integers(1, 9), max_size=20), st.integers(1, 20))
+def test_the_newest_pairs_are_kept(sizes: list[int], size: int) -> None:
+    """The last `size` of all that came, in order."""
+    recent, texts = RecentPairs(size), [str(k) for k in range(sum(sizes))]
+    at = 0
+    for count in sizes:
+        recent.add(PairBatch.pack(texts[at : at + count], ["x"] * count))
+        at += count
+    assert recent.batch().source.texts() == texts[-size:]
+    assert len(recent) == min(size, len(texts))
+
+
+def test_the_training_set_knows_its_parents() -> None:
+    """Each corruption shares a side with the pair that it was made from; an expensive encoder gets few."""
+    training = sample(60)
+    assert training.clean.tolist() == list(range(60))
+    assert len(training.parents) == len(training.corrupted) > 300
+    whole = training.target.batch
+    sources, targets = whole.source.texts(), whole.target.texts()
+    made = training.corrupted.batch
+    same = [
+        source == sources[parent] or translation == targets[parent]
+        for source, translation, parent in zip(
+            made.source.texts(), made.target.texts(), training.parents.tolist(), strict=True
+        )
+    ]
+    assert all(same)
+    reservoir = Reservoir(4096)
+    for k in range(1600):
+        reservoir.insert(str(k), *TOY.pair(random.Random(k), True))
+    for expensive, clean, parents in ((False, 1500, 750), (True, 300, 300)):
+        found = TrainingSet.of(reservoir.sample(), 0, expensive)
+        assert len(found.clean) == clean == len(set(found.clean.tolist()))
+        assert len(set(found.parents.tolist())) == parents
+        assert set(found.parents.tolist()) <= set(found.clean.tolist())
+
+
+def test_corruptions_are_of_every_kind() -> None:
+    """Each is the fault that its name says."""
+    rng = np.random.default_rng(0)
+    text = "the café of the old town opens at nine today and never closes"
+    assert mojibake("café") == "cafÃ©"
+    assert other_script("abc é") == "абв é"
+    words = text.split(" ")
+    for _ in range(50):
+        part = cut(text, rng).split(" ")
+        assert part in (words[: len(part)], words[-len(part) :])
+        assert 0.2 * len(words) - 1 <= len(part) <= 0.75 * len(words)
+        swapped = swap_words(text, ["zzzz"], rng).split(" ")
+        places = [k for k, word in enumerate(swapped) if word == "zzzz"]
+        assert len(places) == 1  # a quarter of six words of four letters, one at least
+        assert all(len(words[k]) >= 4 for k in places)
+    assert swap_words("a b c", ["zzzz"], rng) == "a b c"
+    secret = cipher(text, rng)
+    assert [len(word) for word in secret.split(" ")] == [len(word) for word in words]
+    assert secret != text
+    assert cipher("aa", rng) == "aa"
+    sources = [f"source {k} alpha beta gamma delta epsilon" for k in range(30)]
+    targets = [f"target {k} alpha beta gamma delta epsilon" for k in range(30)]
+    made = corrupt(sources, targets, rng)
+    found = set(zip(made.sources, made.targets, strict=True))
+    assert all((s, s) in found for s in sources)
+    assert sum(t in sources and t != s for s, t in found) >= 28  # the source of another pair
+    assert sum(s in sources and t in targets for s, t in found) >= 60  # the target of another pair
+    assert sum(s in sources and t not in targets and t in " ".join(targets) for s, t in found) >= 20
+    assert sum(t in targets and s not in sources for s, t in found) >= 20
+
+
+# How much a pair is believed
+
+
+def test_what_is_no_translation_teaches_nothing(quality: QualityModel) -> None:
+    """P(clean) is the weight of a pair, and 0 below a quarter; the two halves of a batch are weighed alike."""
+    made = stream(TOY, 600, seed=4)
+    pairs = TokenizedPairs.of(made.batch)
+    weights = quality.sample_weights(pairs, IN_TURN)
+    assert np.median(weights[made.clean]) > 0.9
+    assert (weights[~made.clean] == 0).mean() > 0.7
+    assert not ((weights > 0) & (weights <= 0.25)).any()
+    scorer, rows = quality.scorer, np.arange(600)
+    features = scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))
+    probability = np.exp(log_probability(features, quality.classifier))
+    assert np.array_equal(weights, np.where(probability > 0.25, probability, np.float32(0)))
+    one = quality.sample_weights(pairs.slice(3, 4), IN_TURN)
+    assert one.tolist() == weights[3:4].tolist()
+
+
+def test_the_learner_weighs_what_it_learns() -> None:
+    """Words that come in copies only are counted while nothing is known, and not once there is a quality model."""
+    learner = Learner(Parameters(LearningParameters(clusters=8)), load_encoder())
+    learner.observe_target(*target(TOY))
+    words = ["wqwqwq", "jyjyjy"]
+    for seed, word in enumerate(words):
+        pairs = stream(TOY, 2100, noise=0, seed=seed).batch
+        sources, targets = pairs.source.texts(), pairs.target.texts()
+        for k in range(0, 2100, 20):
+            sources[k] = targets[k] = f"{word} {k} {word} page {word}."
+        learner.observe(PairBatch.pack(sources, targets))
+    model = learner.publish()
+    counts = []
+    for word in words:
+        stems = tokenize(PairBatch.pack([word], [word]).source).stems
+        counts.append(float(model.translation.lexicon.source_count[int(stems[0]) >> (64 - STEM_BITS)]))
+    assert counts[0] >= 300
+    assert counts[1] < 0.1 * counts[0]
+
+
+def test_an_expensive_encoder_is_spared() -> None:
+    """It embeds only the sampled share of what the quality model lets pass; weights come from words alone."""
+    encoder = DenseEncoder(Counting(), "counting")
+    learner = TranslationLearner(LearningParameters(embedded_rate=0.2, clusters=2), encoder)
+    pairs = TokenizedPairs.of(stream(TOY, 500, noise=0).batch)
+    weights = np.where(np.arange(500) % 2, 1, 0).astype(np.float32)
+    before = encoder.encoded
+    learner.learn_vectors(pairs, weights)
+    rows = sampled(pairs.batch.positions, 0.2)
+    chosen = [k for k in rows.tolist() if k % 2]
+    texts = pairs.batch.take(np.array(chosen))
+    assert encoder.encoded - before == len({*texts.source.texts(), *texts.target.texts()})
+    quality = learner.quality_model(sample(40), IN_TURN)
+    before = encoder.encoded
+    assert len(quality.sample_weights(pairs, IN_TURN)) == 500
+    assert encoder.encoded == before
+    assert quality.scorer.translation.cascade
+
+
+# Regressions of classes
+
+
+def test_no_evidence_is_one_half() -> None:
+    """However many more corrupted pairs there are: both classes weigh alike."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1, (3000, 30)).astype(np.float32)
+    classifier = fit_classifier(features[:300], features[300:])
+    assert np.median(np.exp(log_probability(features, classifier))) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_feature_may_be_wrong_at_both_ends() -> None:
+    """What lies far on either side of the clean pairs is not clean."""
+    rng = np.random.default_rng(1)
+    clean = rng.normal(0, 1, (800, 3)).astype(np.float32)
+    other = (clean + rng.choice([-4, 4], (800, 1))).astype(np.float32)
+    classifier = fit_classifier(clean, other)
+    assert (log_probability(clean, classifier) > np.log(0.5)).mean() > 0.9
+    assert (log_probability(other, classifier) < np.log(0.5)).mean() > 0.9
+
+
+# Domain
+
+
+def test_domain_weights_are_their_formula() -> None:
+    """The ratio of rates mixed with 1, less the correction for what was accepted, as the module says."""
+    counts = NGramCounts()
+    counts.set_target(ngrams([[1, 2, 3], [1, 4]]))
+    counts.add_stream(ngrams([[1, 5, 6]] * 7))
+    counts.add_selected(ngrams([[1, 1, 5], [5]]))
+    weights, size = counts.weights(2.0), 1 << NGRAM_BITS
+    for index, in_target, in_stream, selected in ((1, 2, 7, 2), (5, 0, 7, 2), (2, 1, 0, 0), (9, 0, 0, 0)):
+        expected = (in_stream + 0.5) * 5 / (21 + size / 2)
+        ratio = np.log(MIXTURE + (1 - MIXTURE) * (in_target + PRIOR) / (expected + PRIOR))
+        strength = 2.0 * 4 / (4 + 5)
+        excess = (selected * 5 / 4 + 1) / (in_target + 1)
+        corrected = ratio - strength * np.log(MIXTURE + (1 - MIXTURE) * excess)
+        assert weights[index] == pytest.approx([ratio, corrected], rel=1e-5)
+    counts.forget_selected()
+    assert np.array_equal(*counts.weights(2.0).T)
+    assert not counts.selected.any()
+
+
+def _domain(**learning: float) -> tuple[DomainModel, NGrams, NGrams]:
+    rng = np.random.default_rng(3)
+    wanted = ngrams([rng.integers(0, 60, 8).tolist() for _ in range(300)])
+    others = [
+        [*rng.integers(0, 60, 8).tolist()] if k % 5 == 0 else [*rng.integers(50, 3000, 8).tolist()]
+        for k in range(900)
+    ]
+    taught, recent = ngrams(others[:400]), ngrams(others[400:])
+    learner = DomainLearner(LearningParameters(**learning))  # type: ignore[arg-type]
+    learner.counts.add_stream(ngrams(others))
+    return learner.model(wanted, taught, recent), wanted, recent
+
+
+def test_a_domain_model_is_standardised_by_the_stream() -> None:
+    """Scores of recent pairs have mean 0 and deviation 1; as large a share as is like the target lies above the tail."""
+    model, wanted, recent = _domain()
+    scores, ratio = model.score(recent)
+    assert scores.mean() == pytest.approx(0, abs=1e-4)
+    assert scores.std() == pytest.approx(1, abs=1e-4)
+    assert np.array_equal(ratio, domain_scores(recent, model.weights)[:, 0])
+    above = (ratio >= model.tail).sum()
+    assert model.tail_share == pytest.approx((above + 0.5) / 501 / (1 - TAIL_QUANTILE))
+    assert np.array_equal(model.weights * 512, np.round(model.weights * 512))
+    assert (model.score(wanted)[1] >= model.tail).mean() > 0.15
+
+
+def test_the_discriminant_weighs_more_the_larger_the_target() -> None:
+    """None at 0; of 300 target pairs in 2,000 it has .15 of its weight, in deviations of the score by the ratio."""
+    plain, _, recent = _domain(discriminant=0.0)
+    assert np.array_equal(*plain.weights.T)
+    found = [_domain(discriminant=strength)[0].weights[:, 1] - plain.weights[:, 1] for strength in (1.0, 2.0)]
+    share = domain_scores(recent, np.stack([plain.weights[:, 0], found[0]], axis=1)).std(0)
+    assert share[1] / share[0] == pytest.approx(300 / 2000, rel=0.02)
+    assert np.abs(found[1] - 2 * found[0]).max() <= 2 / 512
+
+
+def test_a_wholly_other_target_forgets_what_was_selected() -> None:
+    """While one pair stays nothing is forgotten."""
+    learner = Learner(Parameters(LearningParameters(clusters=4)), load_encoder())
+    identifiers, batch = target(TOY, 80)
+    learner.observe_target(identifiers[:40], batch.slice(0, 40))
+    learner.observe(stream(TOY, 300).batch)
+    learner.observe_accepted(batch.slice(0, 9))
+    learner.publish()
+    learner.withdraw_target(identifiers[1:40])
+    learner.observe_target(identifiers[40:60], batch.slice(40, 60))
+    learner.publish()
+    assert learner._domain.counts.selected.any()
+    learner.withdraw_target([identifiers[0], *identifiers[40:60]])
+    learner.observe_target(identifiers[60:], batch.slice(60, 80))
+    learner.publish()
+    assert not learner._domain.counts.selected.any()
+
+
+# Translations
+
+
+def test_a_lexicon_learns_what_comes_together() -> None:
+    """A word's translation is the one it always comes with; weight 0 leaves a pair out, half a weight teaches half as much."""
+    pairs = read([("ba ko", "x1 x2"), ("ba ri", "x1 x3"), ("tu ko", "x4 x2"), ("tu ri", "x4 x3")] * 30)
+    learned = []
+    for weight in (1.0, 0.5, 0.0):
+        lexicon = Lexicon.empty(10)
+        learn_lexicon(lexicon, pairs.source, pairs.target, np.full(120, weight, np.float32))
+        learned.append(lexicon)
+    right, wrong = read([("ba ri", "x1 x3")]), read([("ba ri", "x4 x2")])
+    one = np.zeros(1, np.int64)
+    scores = [lexicon_features(p.source, p.target, one, learned[0])[0] for p in (right, wrong)]
+    assert scores[0][0] > scores[1][0] + 0.5
+    assert scores[0][1] > scores[1][1] + 0.5
+    assert learned[0].totals.tolist() == [240, 240]
+    assert learned[0].source_count.sum() == 240
+    assert learned[1].source_mass.sum() == pytest.approx(0.5 * learned[0].source_mass.sum(), rel=0.1)
+    assert not learned[2].joint.any()
+    assert not learned[2].totals.any()
+
+
+def test_one_step_of_the_regression_is_its_formula() -> None:
+    """Rows move by eta w (y - yhat) s_r / sum s, s_r = 1 / sqrt(steps + 1); weight 0 moves nothing."""
+    regression = OnlineRegression(3)
+    tokens = tokenize(PairBatch.pack(["ba ko"], ["x"]).source)
+    rows = (tokens.stems >> np.uint64(64 - ROW_BITS)).astype(int)
+    regression.rows[rows[0]], regression.steps[rows[0]] = [1, 0, 0], 3
+    y = np.array([[0, 2, 1]], np.float32)
+    regression.learn(tokens, y, np.zeros(1, np.float32))
+    assert regression.steps.sum() == 3
+    regression.learn(tokens, y, np.full(1, 0.5, np.float32))
+    moved = np.array([-1, 2, 1]) * 0.5 * 0.2
+    s = np.array([1 / np.sqrt(4), 1])
+    assert regression.rows[rows[0]] == pytest.approx([1, 0, 0] + moved * s[0] / s.sum(), abs=1e-6)
+    assert regression.rows[rows[1]] == pytest.approx(moved * s[1] / s.sum(), abs=1e-6)
+    assert regression.steps[rows].tolist() == [4, 1]
+
+
+def test_characters_are_counted_of_what_is_believed() -> None:
+    """Each 4-gram of either side once, of pairs whose weight is above 0."""
+    counts = CharacterCounts()
+    counts.add(PairBatch.pack(["abcdef", "zzzz"], ["wxyz", "yyyy"]), np.array([0.3, 0], np.float32))
+    assert (counts.source.sum(), counts.target.sum()) == (3, 1)
+    frozen = counts.freeze()
+    assert np.exp(frozen.source.astype(np.float64)).sum() == pytest.approx(1, abs=1e-3)
+    assert np.unique(frozen.target).size == 2
+
+
+def test_stem_weights_are_kept_once_they_are_frozen(quality: QualityModel) -> None:
+    """Until then they follow the counts; the clusters' shares are those of the target's pairs."""
+    learner = TranslationLearner(LearningParameters(clusters=8), load_encoder())
+    training, weights = sample(200), []
+    for seed in range(3):
+        pairs = TokenizedPairs.of(stream(TOY, 1000, seed=seed).batch)
+        learner.learn_vectors(pairs, np.ones(1000, np.float32))
+        weights.append(learner.quality_model(training, IN_TURN).scorer.translation.source_weights)
+        if seed == 1:
+            learner.freeze_weights()
+    assert not np.array_equal(weights[0], weights[1])
+    assert np.array_equal(weights[1], weights[2])
+    model = quality.scorer.translation
+    assert model.shares.sum() == pytest.approx(1)
+    assert model.centroids.shape[1] == len(model.shares) == 8
+    clusters = quality.scorer.clusters(training.target)
+    assert np.array_equal(np.bincount(clusters, minlength=8) / 200, model.shares)
+
+
+# Calibration
+
+
+def test_a_calibration_stands_for_all_recent_pairs(quality: QualityModel) -> None:
+    """The nearest to the domain for themselves, the others one for several; what is not embedded has no quality."""
+    model, _, _ = _domain()
+    recent = TokenizedPairs.of(stream(TOY, 3000, seed=5).batch)
+    found, signals = calibrate(quality, model, recent)
+    scores, _ = model.score(recent.ngrams)
+    assert np.array_equal(found.domain, scores)
+    assert signals.names == ()
+    assert found.weight.sum() == pytest.approx(3000)
+    order = np.argsort(-scores, kind="stable")
+    assert (found.weight[order[:2048]] == 1).all()
+    assert np.count_nonzero(found.weight[order[2048:]]) == -(-(3000 - 2048) // 4)
+    embedded = found.weight > 0
+    assert np.isnan(found.quality[~embedded]).all()
+    assert not found.distance[~embedded].any()
+    rows = np.flatnonzero(embedded)
+    embeddings = quality.scorer.embed(recent, rows, quality.scorer.clusters(recent))
+    assert np.array_equal(
+        found.quality[rows], quality.of_features(quality.scorer.features(recent, rows, embeddings))
+    )
+    assert np.array_equal(found.distance[rows], quality.scorer.distance(embeddings))
+    assert np.array_equal(found.cluster, quality.scorer.clusters(recent))
+    nothing, _ = calibrate(quality, model, recent.slice(0, 0))
+    assert len(nothing.domain) == 0
+
+
+def test_foreign_pairs_have_no_quality_in_a_calibration(quality: QualityModel) -> None:
+    """A selector cannot accept them, so it must not expect them."""
+    identifier = load_identifier("eldc")
+    assert identifier is not None
+    translation = replace(quality.scorer.translation, identifier=identifier.name, languages="en-fr")
+    told = replace(quality, scorer=type(quality.scorer)(translation, load_encoder()))
+    german = (
+        "The house is at the end of the long street.",
+        "Das Haus steht am Ende der langen Straße dort drüben.",
+    )
+    french = (
+        "The house is at the end of the long street.",
+        "La maison est au bout de la longue rue, là-bas.",
+    )
+    model, _, _ = _domain()
+    found, _ = calibrate(told, model, read([german, french]))
+    assert np.isnan(found.quality).tolist() == [True, False]
