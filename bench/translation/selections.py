@@ -228,14 +228,15 @@ def _product(options: Sequence[str]) -> Method:
 
     def select(task: Task, budgets: Sequence[int]) -> list[Chosen]:
         def of(count: int) -> Chosen:
-            return _accepted(task, count, options)
+            return accepted(task, count, options)
 
         return [asked(of, task.tokens, budget) for budget in budgets]
 
     return select
 
 
-def _accepted(task: Task, count: int, options: Sequence[str]) -> Chosen:
+def accepted(task: Task, count: int, options: Sequence[str]) -> Chosen:
+    """What `craft-stream select` accepts of the stream, asked for so many pairs, with these options."""
     program = str(Path(sys.executable).with_name("craft-stream"))
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "accepted.jsonl"

@@ -327,3 +327,44 @@ def test_report_fills_its_own_table_and_draws(tmp_path: Path) -> None:
     drawn = ElementTree.parse(picture).getroot()  # noqa: S314
     assert len(drawn.findall(".//{*}polyline")) == 1
     assert any("all data" in (one.text or "") for one in drawn.iter())
+
+
+def _sentence(domain: str, number: int) -> tuple[str, str]:
+    nouns = {"sea": ("harbour port", "sail voile", "wave vague", "boat bateau", "tide marée", "anchor ancre")}
+    nouns["money"] = ("bank banque", "loan prêt", "rate taux", "debt dette", "fund fonds", "bond obligation")
+    picked = [nouns[domain][number // step % 6].split() for step in (1, 6, 36)]
+    (one, un), (two, deux), (three, trois) = picked
+    return f"The {one} and the {two} near the {three}", f"Le {un} et le {deux} près du {trois}"
+
+
+def test_every_method_fills_the_same_budget_of_tokens(tmp_path: Path) -> None:
+    """From a thousand pairs each method spends what it was given and finds the sea; the product runs as a user runs it."""
+    from bench.translation import material, preparing, selections
+
+    pairs = [
+        material.Document(
+            *_sentence("sea" if number % 5 == 0 else "money", number), "sea" if number % 5 == 0 else "money"
+        )
+        for number in range(1000)
+    ]
+    held = [material.Document(*_sentence("sea", number), "sea") for number in range(3, 216, 2)]
+    folder = tmp_path / "corpus"
+    tests = {"sea": held[:5], "news": held[:5]}
+    material.write(material.Material(pairs, {"sea": held}, tests, {}), folder)
+    preparing.cut(folder)
+    task = selections.Task(folder, tmp_path / "cache", "sea")
+    chosen = selections.accepted(task, 100, selections.BUILT_IN["craft"])
+    assert 0 < len(chosen) <= 150
+    assert task.corpus.labels.of("sea")[chosen].mean() > 0.5
+    for method in ("dsir", "craft-batch", "cross-entropy", "classifier", "ceiling"):
+        (found,) = selections.run(task, method, [0.1])
+        spent = int(task.tokens[found.chosen].sum())
+        assert spent == found.notes["tokens"] <= found.notes["budget_tokens"]
+        if method not in (
+            "ceiling",
+            "classifier",
+            "cross-entropy",
+        ):  # which take nothing twice, and there is too little
+            assert spent > 0.9 * found.notes["budget_tokens"], method
+        assert found.notes["in_domain"] > 0.5, method
+        assert found.notes["cpu_seconds"] >= 0
