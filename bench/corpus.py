@@ -106,6 +106,30 @@ class Corpus:
         names = tuple(str(name) for name in self._load("domain-names"))
         return Labels(names, self._load("domains"), self._load("noise"), self._load("keys"))
 
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where each record stood in its documents, int64 [n]: the number in its id; in the stream's order without one."""
+        return self._ids[0]
+
+    @cached_property
+    def copies(self) -> NDArray[np.bool_]:
+        """Records that are copies from elsewhere, bool [n]: their ids end in `-d`."""
+        return self._ids[1]
+
+    @cached_property
+    def _ids(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        path = self.cache / "ids.npz"
+        if not path.exists():
+            names = [
+                str(record.get("id", "")).removesuffix("-d") for record in _records(self.folder / _STREAM)
+            ]
+            copies = [str(r.get("id", "")).endswith("-d") for r in _records(self.folder / _STREAM)]
+            numbers = [name.rpartition("-")[2] for name in names]
+            places = [int(text) if text.isdigit() else row for row, text in enumerate(numbers)]
+            np.savez(path, places=np.array(places, np.int64), copies=np.array(copies, np.bool_))
+        with np.load(path) as stored:
+            return stored["places"], stored["copies"]
+
     def target(self, domain: str) -> Texts:
         """The clean in-domain pairs that describe the domain."""
         return _texts(self.folder / "target" / f"{domain}.jsonl.zst")

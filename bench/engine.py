@@ -22,8 +22,7 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
     """Select from a scenario's stream; where the target is swapped, a version of the new one takes force at that epoch."""
     parameters = Parameters.of(**{**overrides, "rate": scenario.rate})
     session: SelectionSession[PairChunk] = SelectionSession.threaded(parameters, load_encoder())
-    pairs = corpus.pairs if scenario.name == "plain" else corpus.pairs.take(scenario.order)
-    pairs = replace(pairs, positions=np.arange(len(pairs)))
+    pairs = replace(corpus.pairs.take(scenario.order), positions=np.arange(len(scenario.order)))
     result = Selection()
     with result.stage("target"):
         _observe_target(session, corpus, scenario.domain)

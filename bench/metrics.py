@@ -19,6 +19,10 @@ def kl(target: NDArray[np.float64], selected: NDArray[np.float64], smoothing: fl
     return float((target[held] * np.log(target[held] / spread[held])).sum())
 
 
+# Records of a stretch, and pairs of the domain below which it is away.
+_STRETCH, _FEW = 1024, 5
+
+
 def quality(
     selected: NDArray[np.int64],
     labels: Labels,
@@ -38,7 +42,8 @@ def quality(
     Returns:
         selected; good: in-domain, clean, the first copy; noise and its kinds; dup: exact copies; recall: good
         pairs of all that the stream holds; kl: KL(target || selected) over the clusters; realised: selected /
-        budget.
+        budget; of_budget: good pairs / budget; away: share selected from stretches of 1,024 records that hold fewer than
+        five clean pairs of the domain.
     """
     n = max(len(selected), 1)
     sound, inside = labels.sound[selected], labels.of(domain)
@@ -58,7 +63,14 @@ def quality(
         "recall": good / max(held, 1),
         "kl": kl(shares, spread),
         "realised": len(selected) / max(budget, 1),
+        "of_budget": good / max(budget, 1),
+        "away": float(_away(selected, inside & labels.sound)),
     }
+
+
+def _away(selected: NDArray[np.int64], wanted: NDArray[np.bool_]) -> np.float64:
+    held = np.bincount(np.arange(len(wanted)) // _STRETCH, wanted)
+    return (held[selected // _STRETCH] < _FEW).mean() if len(selected) else np.float64(0)
 
 
 def twins(selected: NDArray[np.int64], pairs: PairBatch) -> dict[str, float]:

@@ -23,6 +23,7 @@ import numpy as np
 from bench.corpus import Corpus
 from bench.methods import PARTS, methods
 from bench.metrics import quality, twins
+from bench.orders import ORDERS
 from bench.scenarios import Scenario, scenario
 
 DOMAINS = ("medical", "finance", "manpages", "gameui", "fiction", "cli", "web")
@@ -127,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", default="craft-plus", help=f"comma-separated, of {', '.join(methods())}")
     parser.add_argument("--scenario", default="plain", help="comma-separated; see bench/scenarios.py")
     parser.add_argument(
+        "--order", default="shuffled", help=f"of the plain scenario; comma-separated, of {', '.join(ORDERS)}"
+    )
+    parser.add_argument(
         "--budget", type=float, default=0.5, help="share of the domain's records of the stream"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE]", dest="settings")
@@ -149,10 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for part in chosen.ablate.split(","):
             variants += [(part, own | dict(PARTS[part])) for own in _variants(chosen.settings)]
     runs = itertools.product(
-        chosen.domain.split(","), chosen.scenario.split(","), chosen.method.split(","), variants
+        chosen.domain.split(","),
+        chosen.scenario.split(","),
+        chosen.order.split(","),
+        chosen.method.split(","),
+        variants,
     )
-    for domain, name, method, (part, overrides) in runs:
-        setting = scenario(corpus, name, domain, chosen.budget)
+    for domain, name, order, method, (part, overrides) in runs:
+        setting = scenario(corpus, name, domain, chosen.budget, order)
         row = measure(corpus, setting, method, overrides, not chosen.no_near, chosen.downstream)
         row |= {"command": command} | ({"without": part} if part else {})
         rows.append(row)
@@ -182,7 +190,7 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> None:
     for name, members in groups.items():
         keys = [
             key
-            for key in ("good", "noise", "kl", "dup", "near", "realised", "bits", "chrf")
+            for key in ("good", "noise", "kl", "dup", "near", "realised", "of_budget", "away", "bits", "chrf")
             if key in members[0]
         ]
         means = " ".join(f"{key}={np.mean([member[key] for member in members]):.4f}" for key in keys)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.corpus import Corpus
+from bench.orders import arrange
 
 # The mixes of `mix-shift`: the target's domain and five others, then all the rest, then the first again.
 _MIXES = {
@@ -24,7 +25,7 @@ class Scenario:
     """A stream to select from.
 
     Attributes:
-        name: as on the command line.
+        name: as on the command line; `plain@ORDER` in another order than the corpus has.
         domain: the target.
         order: int64 [n], the corpus's records that make up the stream, in the stream's order.
         budget: pairs asked for.
@@ -45,7 +46,7 @@ class Scenario:
         return self.budget / max(len(self.order), 1)
 
 
-def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5) -> Scenario:
+def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: str = "shuffled") -> Scenario:
     """The scenario of that name.
 
     `plain`; `thin:P` (the domain's records are a share P of the stream, the budget as ever a part of them);
@@ -58,13 +59,17 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5) -> Scen
         name: see above.
         domain: the target.
         share: the budget as a share of the stream's records of the domain, noise included.
+        order: of a `plain` stream; see `bench.orders`.
     """
     kind, _, argument = name.partition(":")
     inside = corpus.labels.of(domain)
     everything = np.arange(len(inside))
+    if order != "shuffled" and kind != "plain":
+        raise ValueError("only the plain scenario has other orders")
     plain = int(inside.sum() * share)
     if kind == "plain":
-        return Scenario(name, domain, everything, plain)
+        label = name if order == "shuffled" else f"{name}@{order}"
+        return Scenario(label, domain, arrange(corpus, order), plain)
     if kind in ("thin", "scarce", "absent"):
         order = _thinned(inside, float(argument or 0))
         budget = int(inside[order].sum() * share) if kind == "thin" else int(plain * len(order) / len(inside))

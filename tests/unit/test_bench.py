@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bench import near_duplicates
 from bench.corpus import Corpus, Labels, Texts
 from bench.metrics import kl, quality
+from bench.orders import ORDERS, arrange
 from bench.scenarios import Scenario, scenario
 from craft_stream.errors import ConfigurationError
 
@@ -54,6 +55,52 @@ def test_stream_is_read_back_from_the_cache(corpus: Corpus) -> None:
     assert again.pairs.target.texts() == corpus.pairs.target.texts()
     assert again.labels.of("sea").sum() == 40
     assert again.labels.of("unheard of").sum() == 0
+
+
+@pytest.fixture
+def crawled(tmp_path: Path) -> Corpus:
+    """Twenty records whose ids tell where they stood, written backwards, every fifth a copy from elsewhere."""
+    records = [
+        _record("sea" if place < 10 else "money", place)
+        | {"id": f"en-fr-{place:07}{'-d' * (place % 5 == 0)}"}
+        for place in reversed(range(20))
+    ]
+    _write(tmp_path / "crawled" / "stream.jsonl.zst", records)
+    return Corpus(tmp_path / "crawled", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_holds_every_record_once(crawled: Corpus, name: str) -> None:
+    """Another order is a permutation of the stream, the same whenever asked."""
+    order = arrange(crawled, name)
+    assert sorted(order.tolist()) == list(range(20))
+    assert (order == arrange(crawled, name)).all()
+
+
+def test_the_order_of_ids_is_that_of_the_documents(crawled: Corpus) -> None:
+    """Records come by the number in their ids; copies from elsewhere come at places that the seed chooses."""
+    order = arrange(crawled, "ids")
+    own = order[~crawled.copies[order]]
+    assert crawled.places[own].tolist() == [place for place in range(20) if place % 5]
+    placed = {tuple(arrange(crawled, "ids", seed).tolist()) for seed in range(5)}
+    assert len(placed) > 1
+
+
+def test_blocks_come_site_by_site(crawled: Corpus) -> None:
+    """A site is records of one domain in a row."""
+    domains = crawled.labels.domains[arrange(crawled, "blocks")]
+    assert (np.diff(domains.astype(int)) != 0).sum() == 1
+
+
+def test_away_counts_what_was_taken_where_the_domain_is_not() -> None:
+    """Shares of the budget: good pairs of it, and pairs taken from stretches without the domain."""
+    domains = np.zeros(2048, np.uint8)
+    domains[:10] = 1
+    labels = Labels(("other", "sea"), domains, np.zeros(2048, np.uint8), np.arange(2048).astype(np.uint64))
+    clusters = (np.zeros(2048, np.uint8), np.ones(1))
+    figures = quality(np.array([0, 1, 2, 1500]), labels, "sea", 6, clusters)
+    assert figures["away"] == 0.25
+    assert figures["of_budget"] == 0.5
 
 
 def test_quality_counts_first_clean_copies_only() -> None:

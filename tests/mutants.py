@@ -1,0 +1,238 @@
+"""Mutation tests: the code is changed in one place at a time, and some test must notice.
+
+`python -m tests.mutants [--sample N] [ROOM ...]` clones HEAD, lets cosmic-ray make the changes and runs for each the tests of
+its room. It prints the share of the changes that were noticed and those that were not; survivors that change nothing that
+anyone could see are named in `tests/mutants.toml` with the reason. All mutants take a night.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+ACCEPTED = ROOT / "tests" / "mutants.toml"
+# Seconds after which a change that makes a test hang counts as noticed.
+PATIENCE = 300.0
+
+
+class Room(NamedTuple):
+    """Code and the tests that must notice changes to it.
+
+    Attributes:
+        code: files and folders.
+        tests: that are run for each change.
+    """
+
+    code: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def rooms() -> dict[str, Room]:
+    """The rooms of `tests/mutants.toml`, by name."""
+    found = tomllib.loads(ACCEPTED.read_text("utf-8"))["rooms"]
+    return {name: Room(tuple(room["code"]), tuple(room["tests"])) for name, room in found.items()}
+
+
+class Survivor(NamedTuple):
+    """A change that no test noticed.
+
+    Attributes:
+        module, line: where.
+        text: of the line.
+        operator: what was done to it.
+        diff: the change itself.
+    """
+
+    module: str
+    line: int
+    text: str
+    operator: str
+    diff: str
+
+
+def pointless(path: Path) -> Iterator[tuple[int, int, int, int]]:
+    """(line, column, last line, last column) of what may change without any effect at all.
+
+    Annotations are never evaluated (`from __future__ import annotations`), and decorators' arguments (`cache`, `nogil`,
+    `slots`, `frozen`) are about speed and memory. Messages of errors are for people to read.
+    """
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.arg) and node.annotation:
+            spans: list[ast.expr] = [node.annotation]
+        elif isinstance(node, ast.AnnAssign):
+            spans = [node.annotation]
+        elif isinstance(node, ast.FunctionDef):
+            spans = [*node.decorator_list, *([node.returns] if node.returns else [])]
+        elif isinstance(node, ast.ClassDef):
+            spans = list(node.decorator_list)
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            spans = list(node.exc.args)
+        else:
+            continue
+        for span in spans:
+            yield span.lineno, span.col_offset, span.end_lineno or 0, span.end_col_offset or 0
+
+
+def within(place: tuple[int, int], spans: list[tuple[int, int, int, int]]) -> bool:
+    """Whether a (line, column) lies in one of the spans."""
+    return any((a, b) <= place < (c, d) for a, b, c, d in spans)
+
+
+def choose(session: Path, clone: Path, sample: int, seed: int) -> int:
+    """Leave out of a cosmic-ray session what is pointless, and all but a random sample; how many are left."""
+    from cosmic_ray.work_db import use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    spans: dict[Path, list[tuple[int, int, int, int]]] = {}
+    with use_db(str(session)) as db:
+        kept, left = [], []
+        for item in db.pending_work_items:
+            spec = item.mutations[0]
+            path = clone / spec.module_path
+            known = spans.setdefault(path, list(pointless(path)))
+            (left if within(spec.start_pos, known) else kept).append(item.job_id)
+        random.Random(seed).shuffle(kept)
+        if sample:
+            left += kept[sample:]
+            kept = kept[:sample]
+        db.set_multiple_results(left, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+    return len(kept)
+
+
+def results(session: Path, clone: Path) -> tuple[int, list[Survivor]]:
+    """How many changes were tried, and those that no test noticed."""
+    from cosmic_ray.work_db import use_db
+    from cosmic_ray.work_item import WorkerOutcome
+
+    tried, survivors = 0, []
+    with use_db(str(session)) as db:
+        for item, result in db.completed_work_items:
+            if result.worker_outcome is WorkerOutcome.SKIPPED:
+                continue
+            tried += 1
+            if not result.is_killed:
+                spec = item.mutations[0]
+                line = (clone / spec.module_path).read_text("utf-8").splitlines()[spec.start_pos[0] - 1]
+                survivors.append(
+                    Survivor(
+                        str(spec.module_path),
+                        spec.start_pos[0],
+                        line.strip(),
+                        spec.operator_name.removeprefix("core/"),
+                        result.diff or "",
+                    )
+                )
+    return tried, survivors
+
+
+def test(name: str) -> int:
+    """Run a room's tests on the code as it is now; compiled kernels of its own room are never taken from the cache.
+
+    numba keeps a kernel for as long as its own file stays as it is, whatever happens to kernels that it calls.
+    """
+    room = rooms()[name]
+    base = Path(os.environ["CRAFT_MUTANTS_CACHE"])
+    with tempfile.TemporaryDirectory(prefix="kernels-") as cache:
+        shutil.copytree(base, cache, dirs_exist_ok=True, copy_function=os.link)
+        packages = {Path(code).with_suffix("").parts[1] for code in room.code}
+        for folder in Path(cache).iterdir():
+            if folder.name.split("_")[0] in packages:
+                shutil.rmtree(folder)
+        return subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-x",
+                "-q",
+                "-p",
+                "no:randomly",
+                "-p",
+                "no:cacheprovider",
+                *room.tests,
+            ],
+            env={**os.environ, "NUMBA_CACHE_DIR": cache},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        ).returncode
+
+
+def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[str, Any]:
+    """Try the changes of a room."""
+    config, session = clone / f"{name}.toml", clone / f"{name}.sqlite"
+    command = f"{sys.executable} -m tests.mutants --test {name}"
+    config.write_text(
+        f"[cosmic-ray]\nmodule-path = {json.dumps(room.code)}\ntimeout = {PATIENCE}\nexcluded-modules = []\n"
+        f"test-command = {json.dumps(command)}\n[cosmic-ray.distributor]\nname = 'local'\n"
+    )
+    cosmic = [sys.executable, "-m", "cosmic_ray.cli"]
+    subprocess.run([*cosmic, "init", config.name, session.name], cwd=clone, check=True)
+    count = choose(session, clone, sample, seed)
+    print(f"{name}: {count} changes", flush=True)
+    subprocess.run([*cosmic, "exec", config.name, session.name], cwd=clone, check=True)
+    tried, survivors = results(session, clone)
+    reasons = tomllib.loads(ACCEPTED.read_text("utf-8")).get("survivors", [])
+    known = {(row["module"], row["line"], row["operator"]): row["reason"] for row in reasons}
+    found = [s for s in survivors if (s.module, s.text, s.operator) not in known]
+    return {
+        "room": name,
+        "tried": tried,
+        "noticed": tried - len(survivors),
+        "known": len(survivors) - len(found),
+        "survivors": [s._asdict() for s in found],
+    }
+
+
+def main() -> None:
+    """Parse the command line and print what was found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help="all of tests/mutants.toml by default")
+    parser.add_argument("--sample", type=int, default=0, help="changes a room, drawn at random; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, help="append a line of JSON for each room")
+    parser.add_argument("--test", metavar="ROOM", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.test:
+        sys.exit(test(arguments.test))
+    known = rooms()
+    if unknown := set(arguments.rooms) - set(known):
+        parser.error(f"unknown rooms {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        clone, cache = Path(folder) / "craft", Path(folder) / "kernels"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        os.environ |= {"PYTHONPATH": str(clone), "CRAFT_MUTANTS_CACHE": str(cache), "CRAFT_MUTANTS": "1"}
+        share = 1.0
+        for name in arguments.rooms or known:
+            baseline = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *known[name].tests]
+            subprocess.run(baseline, cwd=clone, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, check=True)
+            found = mutate(name, known[name], clone, arguments.sample, arguments.seed)
+            for survivor in found["survivors"]:
+                print(f"\n{survivor['module']}:{survivor['line']} {survivor['operator']}\n{survivor['diff']}")
+            share = min(share, (found["noticed"] + found["known"]) / max(found["tried"], 1))
+            print(
+                f"{name}: {found['noticed']} of {found['tried']} noticed, {found['known']} more change nothing, "
+                f"{len(found['survivors'])} survive",
+                flush=True,
+            )
+            if arguments.report:
+                with arguments.report.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found) + "\n")
+    sys.exit(share < 0.85)
+
+
+if __name__ == "__main__":
+    main()
