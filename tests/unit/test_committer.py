@@ -110,7 +110,7 @@ class Bench:
 
         class Transport(MemoryTransport):
             def output(self, name: str) -> MemoryOutput:
-                made = Steps(self, faulty=name == "worker")
+                made = Steps(self, name)
                 made.steps = steps
                 return made
 

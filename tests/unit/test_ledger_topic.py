@@ -403,4 +403,5 @@ def test_reading_a_topic_tells_how_far_it_is(model: Model) -> None:
 def test_ring_holds_what_the_older_snapshot_needs() -> None:
     """Deltas since the snapshot before the newest are still there; a restore replays 128 of them at most."""
     assert RING == 2 * ledger_writer.SNAPSHOT_EVERY == 256
+    assert DELTA_BYTES == 16
     assert isinstance(ledger_writer.SNAPSHOT_EVERY, int)

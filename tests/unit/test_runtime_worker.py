@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import random
@@ -63,15 +64,21 @@ def records() -> list[bytes]:
 VALUES = records()
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    """A version learned from other pairs."""
+@functools.cache
+def learned() -> Model:
+    """A version learned from other pairs; Models do not change, so one is enough for all modules."""
     learner = Learner(configuration().parameters(), load_encoder())
     learner.observe_target(*target(TOY))
     rng = random.Random(4)
     seen = [TOY.pair(rng, rng.random() < 0.1) for _ in range(3_000)]
     learner.observe(PairBatch.pack([s for s, _ in seen], [t for _, t in seen]))
     return learner.publish()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """See `learned`."""
+    return learned()
 
 
 def filled(configured: Settings, records: Sequence[bytes] = VALUES) -> MemoryBroker:
