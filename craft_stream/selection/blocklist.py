@@ -2,9 +2,9 @@
 
 A list is a set of 64-bit hashes, each of a kind: an identifier, a host, a whole side, or 13 words of a side in a row. A pair
 is listed if its identifier is, the host of one of its URLs or a host above it, one of its sides as a whole, or any 13 words
-in a row of a side. Sides are compared by their words alone: case, spaces and marks make no difference. Runs of 13 words are
-what language models' training data are cleaned by (Brown et al. 2020, appendix C: shorter runs meet by chance); a test
-sentence of fewer words is found as a whole side only.
+in a row of a side. Sides are compared by their words alone: case, spaces and marks make no difference, nor does what the
+eye does not see or tell apart (`text.plain`). Runs of 13 words are what language models' training data are cleaned by
+(Brown et al. 2020, appendix C: shorter runs meet by chance); a test sentence of fewer words is found as a whole side only.
 
 The hashes lie in an open-addressed table that is at most half full: 16 to 32 bytes an entry. A pair that is not listed passes
 for listed with probability entries x 2^-64 for each of its hashes: 5e-11 for a pair of 40 words and the largest list.
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from craft_stream.errors import ConfigurationError
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.hashing import FNV_OFFSET, GOLDEN, fnv, mix
+from craft_stream.text.plain import hidden, plain
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import MARK, Tokens, tokenize
 
@@ -170,11 +171,16 @@ class Blocklist:
     def add_test_set(self, texts: Sequence[str]) -> None:
         """List texts of a test set, whole and by 13 words in a row."""
         self._kinds.add("runs")
-        self._add("sides", side_hashes(tokenize(TextBatch.pack(texts)), runs=True)[0])
+        self._add_sides(texts, runs=True)
 
     def add_texts(self, texts: Sequence[str]) -> None:
         """List texts as whole sides."""
-        self._add("sides", side_hashes(tokenize(TextBatch.pack(texts)), runs=False)[0])
+        self._add_sides(texts, runs=False)
+
+    def _add_sides(self, texts: Sequence[str], runs: bool) -> None:
+        """List texts as they are, and in their plain forms."""
+        for forms in (texts, [form for text in texts if (form := plain(text)) != text]):
+            self._add("sides", side_hashes(tokenize(TextBatch.pack(forms)), runs)[0])
 
     def add_identifiers(self, identifiers: Sequence[str]) -> None:
         """List records by their identifiers."""
@@ -213,8 +219,13 @@ class Blocklist:
         """
         listed = np.zeros(len(pairs), np.bool_)
         if "sides" in self._kinds:
-            for side in (pairs.source, pairs.target):
-                _mark(self._table, *side_hashes(side, "runs" in self._kinds), listed)
+            runs = "runs" in self._kinds
+            for tokens, texts in ((pairs.source, pairs.batch.source), (pairs.target, pairs.batch.target)):
+                _mark(self._table, *side_hashes(tokens, runs), listed)
+                rows = hidden(texts)
+                forms = tokenize(TextBatch.pack([plain(texts.text(row)) for row in rows.tolist()]))
+                hashes, owners = side_hashes(forms, runs)
+                _mark(self._table, hashes, rows[owners], listed)
         if not self._kinds & {"identifiers", "hosts"}:
             return listed
         named = list(origins())

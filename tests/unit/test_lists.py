@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import unicodedata
 from pathlib import Path
 
 import orjson
@@ -29,7 +30,8 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
-from craft_stream.text.batch import PairBatch
+from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.plain import hidden, plain
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
@@ -112,6 +114,49 @@ def test_case_spaces_and_marks_make_no_difference() -> None:
     ]
     assert mask(listed, [(text, "x") for text in texts]) == [True, True, False, False, False]
     assert mask(listed, [("x", text) for text in texts]) == [True, True, False, False, False]
+
+
+HIDDEN = {
+    "soft hyphens": lambda text: text.replace("ou", "o\u00adu"),
+    "zero-width spaces": lambda text: "\u200b".join(text),
+    "joiners": lambda text: text.replace("e", "e\u200d\u2060"),
+    "a byte order mark": lambda text: "\ufeff" + text,
+    "marks of direction": lambda text: f"\u202a{text}\u202c\u200e",
+    "ideographic spaces": lambda text: text.replace(" ", "\u3000"),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0\u202f"),
+    "line ends of mainframes": lambda text: text.replace(" ", "\u0085"),
+    "decomposed accents": lambda text: unicodedata.normalize("NFD", text),
+    "wide letters": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "typographic marks": lambda text: text.replace("'", "\u2019").replace(" ", " \u2014 ") + "\u2026",
+    "ligatures": lambda text: text.replace("fi", "\ufb01"),
+    "capitals": str.upper,
+}
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+@pytest.mark.parametrize("text", ["L'élève finit où la rivière coule", "the fish would finish early"])
+def test_what_the_eye_does_not_tell_apart_makes_no_difference(kind: str, text: str) -> None:
+    """Invisible characters, widths, composed letters and marks: in the pair or in the list, as a side or within one."""
+    changed = HIDDEN[kind](text)
+    for listed, pair in ((text, changed), (changed, text), (changed, changed)):
+        pairs = [(pair, "x"), ("x", pair), ("something else", "quite")]
+        assert mask(sealed(texts=[listed]), pairs) == [True, True, False]
+    words = " ".join(f"mot{number} été" for number in range(WORDS))
+    assert mask(sealed(test_set=[words]), [(f"avant {HIDDEN[kind](words)} après", "x"), ("avant", "x")]) == [
+        True,
+        False,
+    ]
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_plain_forms_are_their_own(text: str, other: str) -> None:
+    """Made plain twice is made plain once, and what `hidden` passes over differs in case and marks of ASCII alone."""
+    assert plain(plain(text)) == plain(text)
+    batch = TextBatch.pack(
+        [text.encode("utf-8", "ignore").decode(), other.encode("utf-8", "ignore").decode()]
+    )
+    for row in set(range(2)) - set(hidden(batch).tolist()):
+        assert all(ord(character) < 0x800 for character in batch.text(row))
 
 
 def test_thirteen_words_in_a_row_are_enough_and_twelve_are_not() -> None:
