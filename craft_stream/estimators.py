@@ -204,6 +204,17 @@ class PairFilter(base.AnomalyFilter):
 
     Args:
         selector: decides; a `PairSelector`.
+
+    Example:
+        >>> from river import compose, feature_extraction, naive_bayes
+        >>> selector = PairSelector(rate=0.5, prime=32)
+        >>> for n in range(40):
+        ...     selector.learn_one({"src": f"take {n} tablets daily", "tgt": f"prenez {n} comprimés par jour"}, True)
+        >>> model = PairFilter(selector) | feature_extraction.BagOfWords(on="src") | naive_bayes.MultinomialNB()
+        >>> for n in range(64):
+        ...     model.learn_one({"src": f"the price of {n} shares rose", "tgt": f"le cours de {n} actions monte"}, "finance")
+        >>> selector.summary["seen"]
+        64
     """
 
     def __init__(self, selector: PairSelector) -> None:

@@ -34,6 +34,12 @@ class Model:
     Attributes:
         scoring: what the engine decides by.
         encoder: that it was made with.
+
+    Example:
+        >>> import craft_stream as cs
+        >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [("a share", "une action")])
+        >>> model.version, len(model.digest)
+        (1, 16)
     """
 
     def __init__(self, model: scoring.Model, encoder: Embedder) -> None:
@@ -58,6 +64,14 @@ class Model:
 
         Raises:
             DataError: the file cannot be written.
+
+        Example:
+            >>> import craft_stream as cs, os, tempfile
+            >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [("a share", "une action")])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save(os.path.join(folder, "model"))
+            ...     os.listdir(folder)
+            ['model']
         """
         place = Path(path)
         partial = place.with_name(f".{place.name}.{os.getpid()}.partial")

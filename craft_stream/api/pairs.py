@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import narwhals as nw
 import numpy as np
@@ -26,6 +26,12 @@ _ID = "id"
 _MISSING: Any = object()
 # Characters of a side, as `record.max_bytes` of a record: kernels take time that grows with it.
 _LONGEST = 1 << 20
+
+
+class Frame(Protocol):
+    """A data frame or table, by what those of pandas, polars and Arrow have in common."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from craft_stream.api.model import Model
-from craft_stream.api.pairs import FIELDS, Fields, ItemChunk, read_chunks, read_target
+from craft_stream.api.pairs import FIELDS, Fields, Frame, ItemChunk, read_chunks, read_target
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import Parameters
@@ -32,6 +32,13 @@ class Decision(NamedTuple):
         quality: log P(clean); NaN where an earlier test decided.
         cluster: of the target, the nearest; -1 where none was looked for.
         model_version: that scored it; 0 for what is no pair.
+
+    Example:
+        >>> import craft_stream as cs
+        >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [])
+        >>> (pair, decision), = cs.select([("", "deux comprimés")], model=model)
+        >>> decision.accepted, decision.reason, decision.model_version
+        (False, 'empty_side', 0)
     """
 
     accepted: bool
@@ -45,7 +52,16 @@ class Decision(NamedTuple):
 
 
 class Selection(Generic[T]):
-    """Items of a stream with their decisions: an iterator, to be run through once. `select` makes it."""
+    """Items of a stream with their decisions: an iterator, to be run through once. `select` makes it.
+
+    Example:
+        >>> import craft_stream as cs
+        >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
+        >>> selection = cs.select(domain, target=domain, rate=0.5)
+        >>> pair, decision = next(selection)
+        >>> pair == domain[0], selection.model.version, selection.summary()["seen"]
+        (True, 1, 200)
+    """
 
     def __init__(
         self, chunks: Iterator[ItemChunk[T]], session: SelectionSession[ItemChunk[T]], encoder: Embedder
@@ -73,8 +89,36 @@ class Selection(Generic[T]):
         return self._session.ledger.summary()
 
 
+@overload
+def select(
+    stream: Frame,
+    target: Iterable[Any] | None = ...,
+    rate: float = ...,
+    *,
+    model: Model | None = ...,
+    fields: Fields = ...,
+    target_fields: Fields | None = ...,
+    encoder: str | Embedder = ...,
+    **settings: Any,
+) -> Selection[dict[str, Any]]: ...
+
+
+@overload
 def select(
     stream: Iterable[T],
+    target: Iterable[Any] | None = ...,
+    rate: float = ...,
+    *,
+    model: Model | None = ...,
+    fields: Fields = ...,
+    target_fields: Fields | None = ...,
+    encoder: str | Embedder = ...,
+    **settings: Any,
+) -> Selection[T]: ...
+
+
+def select(
+    stream: Any,
     target: Iterable[Any] | None = None,
     rate: float = 0.05,
     *,
@@ -83,7 +127,7 @@ def select(
     target_fields: Fields | None = None,
     encoder: str | Embedder = "hashing",
     **settings: Any,
-) -> Selection[T]:
+) -> Selection[Any]:
     """Decide of every item of a stream, in order, whether it is training data for the domain of a target.
 
     The decisions are those of `craft-stream select` on the same records. The first `prime_pairs` (50,000) are read before the
@@ -93,7 +137,8 @@ def select(
         stream: an iterable of pairs: sequences whose first two values are source and target, or mappings; or a data frame or
             table (pandas, polars, Arrow, whatever narwhals knows or has `__arrow_c_stream__`), an iterable of these, a Hugging
             Face dataset. Rows of frames are handed back as dicts.
-        target: pairs that describe the domain, in any of these forms; read at once. An item that is no pair is warned of.
+        target: pairs that describe the domain, in any of these forms; read at once. An item that is no pair is warned of; of
+            those with the same `id` (mappings), or the same texts, the last counts.
         rate: the budget; share of the stream to accept, 0 to 1.
         model: decide by this version instead of learning; needs no target.
         fields: names of the two sides in mappings and frames; `translation.en` is field `en` within `translation`.
@@ -129,7 +174,7 @@ def select(
         encoder = model.encoder
     elif isinstance(encoder, str):
         encoder = load_encoder(encoder)
-    session: SelectionSession[ItemChunk[T]] = SelectionSession.threaded(
+    session: SelectionSession[ItemChunk[Any]] = SelectionSession.threaded(
         Parameters.of(encoder.digest, rate=rate, **settings), encoder, model.scoring if model else None
     )
     if target is not None:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_encoders import Counting
 from toy import Toy, stream, target
 from typer.testing import CliRunner
 
@@ -30,6 +31,8 @@ from craft_stream.api import model as api_model
 from craft_stream.api import selection as api_selection
 from craft_stream.api.pairs import read_chunks
 from craft_stream.cli import app
+from craft_stream.encoders import load_encoder
+from craft_stream.encoders.dense import DenseEncoder
 
 ROOT = Path(__file__).parents[2]
 SIZE = 3000
@@ -305,6 +308,19 @@ def test_a_model_is_kept_in_a_file(model: cs.Model, crawl: Pairs, tmp_path: Path
     assert repr(model) == f"<craft_stream.Model 1 {model.digest}>"
 
 
+def test_an_encoder_of_ones_own_scores_every_pair(crawl: Pairs, domain: Pairs) -> None:
+    """With an expensive encoder too each pair has its cluster and quality; a Model is of its encoder alone."""
+    encoder = DenseEncoder(Counting(), "counting")
+    model = cs.learn(domain[:100], crawl[:300], encoder=encoder)
+    table = model.score(crawl[:50])
+    assert table["quality"].null_count == 0
+    assert min(table["cluster"].to_pylist()) >= 0
+    decisions = [decision for _, decision in cs.select(crawl[:300], domain[:100], 0.1, encoder=encoder)]
+    assert any(decision.cluster == -1 for decision in decisions)
+    with pytest.raises(cs.IntegrityError, match="made with the encoder"):
+        cs.Model(model.scoring, load_encoder()).score(crawl[:5])
+
+
 def test_learn_is_what_select_primes_with(crawl: Pairs, domain: Pairs, model: cs.Model) -> None:
     """The first version of a selection is the Model of its head."""
     selection = select(crawl[:PRIME], domain)
@@ -343,7 +359,8 @@ def test_the_package_is_lazy_and_complete() -> None:
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert spent[1] - spent[0] < 0.05
     for name in cs.__all__:
-        assert getattr(cs, name).__doc__, name
+        found = getattr(cs, name)
+        assert ">>>" in found.__doc__ or issubclass(found, cs.CraftError), name
         assert name in dir(cs)
     with pytest.raises(AttributeError, match="has no attribute 'selekt'"):
         cs.selekt  # noqa: B018
