@@ -43,8 +43,8 @@ def decision_lines(
     tail = b',"parameters":' + orjson.dumps(parameters) + b"}"
     columns = zip(
         decisions.reason[pairs].tolist(),
-        (orjson.dumps(chunk.message(pair).location) for pair in pairs.tolist()),
-        map(orjson.dumps, chunk.identifiers(pairs.tolist())),
+        (_string(chunk.message(pair).location) for pair in pairs.tolist()),
+        map(_string, chunk.identifiers(pairs.tolist())),
         _numbers(decisions.score[pairs]),
         _numbers(decisions.threshold[pairs]),
         (b"%d" % cluster if cluster >= 0 else b"null" for cluster in decisions.cluster[pairs].tolist()),
@@ -65,6 +65,13 @@ def decision_lines(
 def _outcome(reason: Reason) -> bytes:
     outcome = "accepted" if reason is Reason.ACCEPTED else "rejected"
     return orjson.dumps({"outcome": outcome, "reason": reason.label})[1:-1]
+
+
+def _string(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except TypeError:  # the name of a file may be no UTF-8
+        return orjson.dumps(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _numbers(column: NDArray[np.float32]) -> list[bytes]:

@@ -69,6 +69,15 @@ def test_decisions_are_written_under_their_places() -> None:
     assert (written.key, line["decision_id"], line["id"]) == (b"t/0/3", "t/0/3", "two")
 
 
+def test_a_file_whose_name_is_no_utf_8_has_decisions() -> None:
+    """A decision names it as far as JSON can."""
+    message = Message(b'{"src": "a", "tgt": "b"}', 3, "caf\udce9.jsonl")
+    line = orjson.loads(
+        decision_lines(Chunk.read([message], RecordSettings()), decided(), np.array([0]), "digest")[0]
+    )
+    assert line["decision_id"] == line["id"] == "caf\ufffd.jsonl/0/3"
+
+
 def test_rejected_records_are_kept_in_order_a_line_each() -> None:
     """What is no pair stands among the rejected; a newline inside does not end a line; `cut -f3-` gives the records back."""
     assert rejected_lines(chunk_of([*MIXED, b"{}"]), decided()) == [
