@@ -1,8 +1,9 @@
 """Where two texts stand in each of many JSON objects, found in bulk and without the interpreter's lock.
 
 No JSON parser: it knows the records that nearly all are, and says of any other, right or wrong, that a parser must look. It
-never takes for a pair what is none: grammar and UTF-8 are checked byte by byte. Left to the parser are escapes, a side that
-comes twice or may be blank, numbers of more than 15 digits or with an exponent, and whatever is broken.
+never takes for a pair what is none: grammar and UTF-8 are checked byte by byte. Of a side that comes twice the last counts, as
+for the parser. Left to it are escapes, sides that may be blank, numbers of more than 15 digits or with an exponent, and what is
+broken.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _find(
             if stop < 0:
                 return False
             if side >= 0:
-                if found[side] >= 0 or not _visible(buffer, p + 1, stop):
+                if not _visible(buffer, p + 1, stop):
                     return False
                 found[side], found[side + 1] = p + 1, stop
                 side = -1
