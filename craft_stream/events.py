@@ -107,6 +107,9 @@ class Observer:
     def dead_letters(self, partition: int, stage: Stage, reason: str, records: int, /) -> None:
         """Records could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""
 
+    def signal_unknown(self, signal: str, pairs: int, /) -> None:
+        """Of so many pairs that were read a signal was not known."""
+
     def breaker(self, open_: bool, share: float, /) -> None:
         """The circuit breaker's state and the dead letters' share it is judged by."""
 

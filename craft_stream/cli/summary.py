@@ -49,9 +49,7 @@ class Summary:
         self.undecidable.update(str(refusal.reason) for _, refusal in chunk.refused)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
-        columns = chunk.pairs.batch.columns
-        unknown = np.isnan(columns.values).sum(axis=0)
-        self.unknown.update(dict(zip(columns.names, unknown.tolist(), strict=True)))
+        self.unknown.update(chunk.pairs.batch.columns.unknown())
 
     def finish(self, session: SelectionSession[Chunk], seconds: float) -> None:
         """Note how the selection stands at its end, `seconds` after it began."""

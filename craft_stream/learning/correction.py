@@ -7,8 +7,8 @@ With e = y - yhat the residual of the wide regression and z = [1, x - xbar_c], f
 a ridge towards no correction, intercept included, so that a cluster of one pair is safe (plain leave-one-out would choose
 lam of .3 to 1, which is too small on unseen text; 3 to 10 is flat). It is solved in its dual form,
 R^-1 Z' (I + Z R^-1 Z')^-1 E, a matrix as wide as the cluster has pairs (30) instead of D + 1 (129); the inverse's diagonal is
-1 - h_i. Where reservoir pairs train the head their own residuals are leave-one-out, r_i / (1 - h_i) with h_i the leverage,
-and a corruption of pair p is predicted without p: else the head learns that a tiny residual means the reservoir, and
+1 - h_i. Where reservoir pairs train the classifier their residuals are leave-one-out, r_i / (1 - h_i) with h_i the leverage,
+and a corruption of pair p is predicted without p: else the classifier learns that a tiny residual means the reservoir, and
 rejects the stream.
 
 With yhat = 0 and a nearly free intercept the same fit is the paper's own clustered regression: each cluster's alone, so that

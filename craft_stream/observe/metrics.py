@@ -65,6 +65,8 @@ WORKER: Final = (
            {"decided": lambda decisions: np.isfinite(decisions.quality).sum()}),
     Metric("craft_embedded_total", "Pairs decided and committed that the encoder was asked for.",
            {"decided": lambda decisions: decisions.embedded}),
+    Metric("craft_signal_unknown_pairs_total", "Pairs read of which a signal was not known, by its name.",
+           {"signal_unknown": "pairs"}, ("signal",)),
     Metric("craft_dead_letters_total", "Records that could not be decided, by the stage that failed and the reason.",
            {"dead_letters": "records"}, ("stage", "reason"), every([Stage.DECODE], DecodeReason)),
     Metric("craft_dead_letter_ratio", "Share of recent records that could not be decided, as the circuit breaker sees it.",

@@ -44,6 +44,10 @@ class Columns:
                 found[:, place] = self.values[:, self.names.index(name)]
         return found
 
+    def unknown(self) -> dict[str, int]:
+        """By name, of how many pairs it is not known."""
+        return dict(zip(self.names, np.isnan(self.values).sum(axis=0).tolist(), strict=True))
+
     def slice(self, start: int, stop: int) -> Columns:
         """Of pairs [start, stop)."""
         return Columns(self.names, self.values[start:stop])

@@ -194,6 +194,8 @@ class Decider:
             row, (_, text) = chunk.refused[0]
             raise DataError(f"{messages[row].location}: {text}; errors.policies.decode says to stop")
         self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
+        for signal, pairs in chunk.pairs.batch.columns.unknown().items():
+            self._observer.signal_unknown(signal, pairs)
         return chunk, ()
 
     def _sift(

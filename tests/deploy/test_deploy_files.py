@@ -132,7 +132,7 @@ def test_metrics_are_shown_watched_or_explained() -> None:
     assert (
         unused
         == set(re.findall(r"`(craft_\w+)`", section))
-        == {"craft_breaker_open", "craft_divergence_nats"}
+        == {"craft_breaker_open", "craft_divergence_nats", "craft_signal_unknown_pairs_total"}
     )
 
 

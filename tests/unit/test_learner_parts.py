@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,6 +207,65 @@ def test_the_learner_weighs_what_it_learns() -> None:
         counts.append(float(model.translation.lexicon.source_count[int(stems[0]) >> (64 - STEM_BITS)]))
     assert counts[0] >= 300
     assert counts[1] < 0.1 * counts[0]
+
+
+def test_a_version_weighs_what_comes_after_it() -> None:
+    """Also before enough pairs have come for a quality model between versions; stem weights stay as the first one has them."""
+    learner = Learner(Parameters(LearningParameters(clusters=8)), load_encoder())
+    learner.observe_target(*target(TOY))
+    learner.observe(stream(TOY, 1500, noise=0).batch)
+    first = learner.publish()
+    learner.observe(
+        PairBatch.pack(
+            [f"jyjyjy {k} jyjyjy." for k in range(300)], [f"jyjyjy {k} jyjyjy." for k in range(300)]
+        )
+    )
+    second = learner.publish()
+    stem = int(tokenize(PairBatch.pack(["jyjyjy"], ["x"]).source).stems[0]) >> (64 - STEM_BITS)
+    assert second.translation.lexicon.source_count[stem] == 0
+    assert second.pairs_seen == 1800
+    for side in ("source_weights", "target_weights"):
+        assert np.array_equal(getattr(first.translation, side), getattr(second.translation, side))
+    assert not np.array_equal(first.translation.source_weights, first.translation.target_weights)
+    assert first.clustering == second.clustering
+    assert np.array_equal(first.translation.lexicon.source_count, second.translation.lexicon.source_count)
+    learner.observe(stream(TOY, 300, noise=0, seed=9).batch)
+    learner.publish()
+    assert not np.array_equal(
+        second.translation.lexicon.source_count, learner.publish().translation.lexicon.source_count
+    )
+
+
+def test_quality_models_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after 2,048 pairs, the next after four times as many: each costs as much as half a version."""
+    made: list[int] = []
+    learner = Learner(Parameters(LearningParameters(clusters=2)), load_encoder())
+    learner.observe_target(*target(TOY, 20))
+    make = learner._translation.quality_model
+
+    def count(*arguments: Any) -> QualityModel:
+        made.append(learner.pairs_seen)
+        return make(*arguments)
+
+    monkeypatch.setattr(learner._translation, "quality_model", count)
+    pairs = stream(TOY, 500).batch
+    for _ in range(20):
+        learner.observe(pairs)
+    assert made == [2500, 10_000]
+
+
+def test_after_the_first_pairs_a_share_is_learned_from() -> None:
+    """All of the first `full_until`, then those that the rate samples; all count as seen."""
+    learner = Learner(Parameters(LearningParameters(full_until=500, sample_rate=0.1)), load_encoder())
+    pairs = stream(TOY, 3000).batch
+    for start in range(0, 3000, 500):
+        learner.observe(pairs.slice(start, start + 500))
+    learner._learn_waiting()
+    kept = [*range(500), *(sampled(np.arange(500, 3000), 0.1) + 500).tolist()]
+    assert learner._recent.batch().positions.tolist() == kept
+    assert learner.pairs_seen == 3000
+    counted = TokenizedPairs.of(pairs.take(np.array(kept))).ngrams.indices
+    assert np.array_equal(learner._domain.counts.stream, np.bincount(counted, minlength=1 << NGRAM_BITS))
 
 
 def test_an_expensive_encoder_is_spared() -> None:
