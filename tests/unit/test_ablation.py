@@ -118,6 +118,11 @@ def test_the_balance_can_be_turned_off() -> None:
     assert not np.array_equal(on[:, 0], on[:, 1])
 
 
+@pytest.fixture(scope="module")
+def paper(crawl: Stream, model: Model) -> tuple[Decisions, Ledger]:
+    return decide(crawl, model, method="craft")
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -132,9 +137,11 @@ def test_the_balance_can_be_turned_off() -> None:
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_the_paper_knows_none_of_the_parts(crawl: Stream, model: Model, changed: dict[str, Any]) -> None:
+def test_the_paper_knows_none_of_the_parts(
+    crawl: Stream, model: Model, paper: tuple[Decisions, Ledger], changed: dict[str, Any]
+) -> None:
     """`craft` decides the same whatever the switches of `craft-plus` are."""
-    plain, ledger = decide(crawl, model, method="craft")
+    plain, ledger = paper
     other, _ = decide(crawl, model, method="craft", **changed)
     assert np.array_equal(plain.reason, other.reason)
     assert set(np.unique(plain.reason)) <= {Reason.ACCEPTED, Reason.OVER_BUDGET}

@@ -93,7 +93,7 @@ def test_it_selects(crawl: Stream, decided: tuple[Decisions, Ledger]) -> None:
     assert decided[1].reasons[Reason.DUPLICATE] > 0
 
 
-@pytest.mark.parametrize("size", [1, 7, 300, 4096])
+@pytest.mark.parametrize("size", [7, 300, 4096])
 def test_decisions_do_not_depend_on_the_batches(
     crawl: Stream, encoder: DenseEncoder, models: list[Model], decided: tuple[Decisions, Ledger], size: int
 ) -> None:

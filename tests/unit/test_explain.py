@@ -10,30 +10,25 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from toy import Toy, target, versions
 
 from craft_stream.cli import main
 from craft_stream.cli.nearest import nearest, pairs_of_topic
 from craft_stream.encoders import load_encoder
-from craft_stream.learning.learner import Learner
-from craft_stream.parameters import Parameters
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokens import tokenize
-from tests.unit.toy import Toy, stream, target
 
 Run = Callable[..., tuple[int, str, str]]
 TOY = Toy()
-IDS, PAIRS = target(TOY, 300)
+IDS, PAIRS = target(TOY)
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    learner = Learner(Parameters(), load_encoder())
-    learner.observe_target(IDS, PAIRS)
-    learner.observe(stream(TOY, 3000).batch)
-    return learner.publish()
+    return versions()[0]
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +70,8 @@ def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
 
     (x, y), (sources, targets) = embedded(query), embedded(PAIRS)
     similarity, other = sources @ x[0], targets @ y[0]
-    for size in (1, 7, 300):
-        cuts = [(IDS[k : k + size], PAIRS.slice(k, min(k + size, 300))) for k in range(0, 300, size)]
+    for size in (1, 7, 400):
+        cuts = [(IDS[k : k + size], PAIRS.slice(k, min(k + size, 400))) for k in range(0, 400, size)]
         found = nearest(source, translation, cuts, model, encoder, 5)
         assert [near.similarity for near in found] == pytest.approx(np.sort(similarity)[::-1][:5], abs=1e-5)
         for near in found:

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import Toy, stream, target
+from toy import versions
 
 from craft_stream import codec
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
-from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LEDGER_PARAMETERS, LearningParameters, Parameters, SelectionParameters
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.model import Model
@@ -37,11 +35,7 @@ def parameters(**selection: object) -> Parameters:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    toy = Toy()
-    learner = Learner(Parameters(), load_encoder())
-    learner.observe_target(*target(toy))
-    learner.observe(stream(toy, 2500, seed=5).batch)
-    return learner.publish()
+    return versions()[0]
 
 
 def without_calibration(model: Model, pairs: int = 0) -> Model:

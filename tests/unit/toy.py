@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from craft_stream.encoders import load_encoder
+from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
+from craft_stream.scoring.model import Model
 from craft_stream.text.batch import PairBatch
 
 _SYLLABLES = ["ba", "ko", "ri", "tu", "me", "sa", "lo", "ni", "ve", "pa", "du", "ge"]
@@ -65,3 +70,14 @@ def target(toy: Toy, size: int = 400, seed: int = 2) -> tuple[list[str], PairBat
     rng = random.Random(seed)
     pairs = [toy.pair(rng, True) for _ in range(size)]
     return [f"t{i:05d}" for i in range(size)], PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs])
+
+
+@cache
+def versions() -> tuple[Model, Model]:
+    """Two versions that the default learner makes of the toy, the second after more of the stream; learned once a process."""
+    toy, learner = Toy(), Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(toy))
+    learner.observe(stream(toy, 3000, seed=5).batch)
+    first = learner.publish()
+    learner.observe(stream(toy, 3000, seed=6).batch)
+    return first, learner.publish()
