@@ -293,18 +293,49 @@ def test_a_missing_delta_leads_no_further(model: Model) -> None:
     assert found.ledger.next_offset == 40
 
 
-def test_tombstones_take_back_what_they_name(model: Model) -> None:
+def test_tombstones_take_back_what_they_name() -> None:
     """A segment or a retained snapshot that was let go is not read; of other kinds a tombstone says nothing."""
     records = LedgerRecords(PREFIX)
     for kind in Kind:
         payload = b'{"kept": [], "pages_from": 0}' if kind is Kind.RETAINED_SNAPSHOTS else b"x"
         entry = Entry(kind, 3, 3, payload)
         records.add([Message(entry.encode(), 0, key=entry_key(PREFIX, kind, 3))])
-        records.add([Message(None, 1, key=entry_key(PREFIX, kind, 3))])
-    assert not records.segments
-    assert not records.retained
+    let_go = {Kind.SEGMENT, Kind.RETAINED_SNAPSHOT}
+    records.add([Message(None, 1, key=entry_key(PREFIX, kind, 3)) for kind in Kind if kind not in let_go])
+    assert (len(records.segments), len(records.retained)) == (1, 1)
+    records.add([Message(None, 2, key=entry_key(PREFIX, Kind.SEGMENT, 3))])
+    assert (len(records.segments), len(records.retained)) == (0, 1)
+    records.add([Message(None, 3, key=entry_key(PREFIX, Kind.RETAINED_SNAPSHOT, 3))])
     assert (len(records.snapshots), len(records.deltas), records.models) == (1, 1, {3: 3})
+    assert not records.retained
     assert not records.damaged
+
+
+def test_records_of_others_are_passed_over(model: Model) -> None:
+    """Those of other partitions, groups and without a key stand between ours."""
+    partition = Partition(model)
+    partition.transact(20)
+    other = Message(partition.log[-1].value, 0, key=b"g/t/1/delta/0")
+    records = partition.read([other, Message(b"x", 0), *partition.log, other])
+    assert not records.damaged
+    assert records.size == sum(len(message.value or b"") for message in partition.log)
+    found = records.restore(partition.parameters)
+    assert found is not None
+    assert found.ledger.digest() == partition.ledger.digest()
+
+
+def test_without_its_first_delta_a_ledger_is_not_made_from_nothing(model: Model) -> None:
+    """Its snapshots are damaged and the ring has gone round: an error, not an empty ledger."""
+    partition = Partition(model)
+    for _ in range(3):
+        partition.transact(20)
+    log = [
+        m._replace(value=b"x") if b"/whole/" in (m.key or b"") else m
+        for m in partition.log
+        if m.key != b"g/t/0/delta/0"
+    ]
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        partition.read(log).restore(partition.parameters)
 
 
 def test_retained_snapshots_are_written_once_kept_and_let_go(
