@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.reading.records import DecodeReason
+from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
@@ -77,31 +78,44 @@ def read_chunks(data: Iterable[T], fields: Fields) -> Iterator[ItemChunk[T]]:
 
 
 def read_target(data: Iterable[Any], fields: Fields) -> Iterator[tuple[list[str], PairBatch]]:
-    """The pairs of a target with their names: the `id` of a dict that has one, else the texts. What is no pair is warned of.
+    """The pairs of a target with their names: the `id` of a mapping that has one, else the texts.
 
     Raises:
         TargetError: there is no pair.
         ConfigurationError, TypeError: as for `read_chunks`.
     """
-    pairs, refused = 0, 0
-    for chunk in read_chunks(data, fields):
-        batch = chunk.pairs.batch
-        texts = zip(batch.source.texts(), batch.target.texts(), strict=True)
-        names = [
-            _name(chunk.items[row], *sides) for row, sides in zip(chunk.rows.tolist(), texts, strict=True)
-        ]
-        pairs += len(names)
-        for row, reason in chunk.refused:
-            if not refused:
-                where = chunk.end - len(chunk.items) + row
-                warnings.warn(f"item {where} of the target is no pair: {reason}", stacklevel=4)
-            refused += 1
-        if names:
-            yield names, batch
-    if refused > 1:
-        warnings.warn(f"{refused:,} items of the target are no pairs", stacklevel=4)
+    pairs = 0
+    for chunk in _warned(data, fields, "target"):
+        batch, items = chunk.pairs.batch, (chunk.items[row] for row in chunk.rows.tolist())
+        sides = zip(batch.source.texts(), batch.target.texts(), strict=True)
+        pairs += len(batch)
+        yield [_name(item, *texts) for item, texts in zip(items, sides, strict=True)], batch
     if not pairs:
         raise TargetError("the target is empty: give pairs of the domain that you want")
+
+
+def read_excluded(data: Iterable[Any], fields: Fields) -> Blocklist:
+    """Pairs as a test set: whole sides, and 13 words in a row of either."""
+    listed = Blocklist()
+    for chunk in _warned(data, fields, "excluded"):
+        listed.add_test_set(chunk.pairs.batch.source.texts())
+        listed.add_test_set(chunk.pairs.batch.target.texts())
+    listed.seal()
+    return listed
+
+
+def _warned(data: Iterable[Any], fields: Fields, what: str) -> Iterator[ItemChunk[Any]]:
+    """The chunks of data of which every item should be a pair: the first that is none, and how many are, is warned of."""
+    refused = 0
+    for chunk in read_chunks(data, fields):
+        for row, reason in chunk.refused:
+            if not refused:
+                place = chunk.end - len(chunk.items) + row
+                warnings.warn(f"{what}: item {place} is no pair: {reason}", stacklevel=5)
+            refused += 1
+        yield chunk
+    if refused > 1:
+        warnings.warn(f"{what}: {refused:,} items are no pairs", stacklevel=5)
 
 
 def _items(data: Any, fields: Fields) -> Iterator[Any]:

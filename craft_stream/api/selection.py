@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from craft_stream.api.model import Model
-from craft_stream.api.pairs import FIELDS, Fields, Frame, ItemChunk, read_chunks, read_target
+from craft_stream.api.pairs import FIELDS, Fields, Frame, ItemChunk, read_chunks, read_excluded, read_target
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import Parameters
@@ -99,6 +102,7 @@ def select(
     fields: Fields = ...,
     target_fields: Fields | None = ...,
     encoder: str | Embedder = ...,
+    exclude: Iterable[Any] | None = ...,
     **settings: Any,
 ) -> Selection[dict[str, Any]]: ...
 
@@ -113,6 +117,7 @@ def select(
     fields: Fields = ...,
     target_fields: Fields | None = ...,
     encoder: str | Embedder = ...,
+    exclude: Iterable[Any] | None = ...,
     **settings: Any,
 ) -> Selection[T]: ...
 
@@ -126,6 +131,7 @@ def select(
     fields: Fields = FIELDS,
     target_fields: Fields | None = None,
     encoder: str | Embedder = "hashing",
+    exclude: Iterable[Any] | None = None,
     **settings: Any,
 ) -> Selection[Any]:
     """Decide of every item of a stream, in order, whether it is training data for the domain of a target.
@@ -144,6 +150,8 @@ def select(
         fields: names of the two sides in mappings and frames; `translation.en` is field `en` within `translation`.
         target_fields: the same for the target; None: `fields`.
         encoder: a kind ("hashing", "sentence-transformers", an entry point) or an encoder; not used beside a `model`.
+        exclude: pairs that must not be accepted, such as a test set, in any form and with the fields of the stream: no whole
+            side of them, nor 13 words in a row of one. What holds such is rejected as "listed".
         **settings: parameters by name, of `LearningParameters` or `SelectionParameters`: `method`, `seed`, `prime_pairs`, ...
 
     Returns:
@@ -174,8 +182,14 @@ def select(
         encoder = model.encoder
     elif isinstance(encoder, str):
         encoder = load_encoder(encoder)
+    parameters = Parameters.of(encoder.digest, rate=rate, **settings)
+    listed = None if exclude is None else read_excluded(exclude, fields)
+
+    def matches(chunk: ItemChunk[Any]) -> NDArray[np.bool_] | None:
+        return None if listed is None else listed.matches(chunk.pairs, tuple)  # no ids, no URLs
+
     session: SelectionSession[ItemChunk[Any]] = SelectionSession.threaded(
-        Parameters.of(encoder.digest, rate=rate, **settings), encoder, model.scoring if model else None
+        parameters, encoder, model.scoring if model else None, matches
     )
     if target is not None:
         for names, batch in read_target(target, target_fields or fields):

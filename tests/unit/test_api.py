@@ -230,14 +230,14 @@ def test_data_that_cannot_be_meant_is_refused(crawl: Pairs, domain: Pairs, model
     with pytest.raises(cs.ConfigurationError, match="give a target, or a model"):
         cs.select(crawl)
     with (
-        pytest.warns(UserWarning, match="item 0 of the target is no pair: not_text"),
+        pytest.warns(UserWarning, match="target: item 0 is no pair: not_text"),
         pytest.raises(cs.TargetError, match="target is empty"),
     ):
         cs.select(crawl, target=[("a", 5)])
-    with pytest.warns(UserWarning, match="of the target") as said:
+    with pytest.warns(UserWarning, match="target") as said:
         cs.learn([*domain, ("", ""), None], crawl[:50])
     assert [str(one.message) for one in said] == [
-        "item 400 of the target is no pair: empty_side", "2 items of the target are no pairs",
+        "target: item 400 is no pair: empty_side", "target: 2 items are no pairs",
     ]  # fmt: skip
 
 
@@ -306,6 +306,21 @@ def test_a_model_is_kept_in_a_file(model: cs.Model, crawl: Pairs, tmp_path: Path
     with pytest.raises(cs.DataError, match="cannot write the model"):
         model.save(tmp_path / "no" / "folder")
     assert repr(model) == f"<craft_stream.Model 1 {model.digest}>"
+
+
+def test_excluded_pairs_are_never_accepted(crawl: Pairs, model: cs.Model) -> None:
+    """A test set among the stream is rejected as listed, by either side; the rest is decided as if it had not come."""
+    best = [pair for pair, decision in cs.select(crawl, model=model, rate=0.1) if decision.accepted][:50]
+    excluded = [
+        {"src": best[0][0], "tgt": "another"},
+        *dicts(best[1:25]),
+        {"src": "another", "tgt": best[25][1]},
+    ]
+    decided = dict(cs.select(crawl, model=model, rate=0.1, exclude=pl.DataFrame(excluded, strict=False)))
+    assert {decided[pair].reason for pair in best[:26]} == {"listed"}
+    assert {decided[pair].reason for pair in best[26:]} == {"accepted"}
+    with pytest.warns(UserWarning, match="excluded: item 0 is no pair"):
+        cs.select(crawl, model=model, exclude=[("a", "")])
 
 
 def test_an_encoder_of_ones_own_scores_every_pair(crawl: Pairs, domain: Pairs) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from river import checks, naive_bayes
 from river.base import AnomalyFilter, MiniBatchClassifier
 
+import craft_stream as cs
 from craft_stream.demo.catalogues import DOMAIN, Catalogues
 from craft_stream.estimators import PairFilter, PairSelector
 from craft_stream.selection.ledger import EPOCH
@@ -100,6 +101,19 @@ def test_learn_many_is_learn_one(sizes: list[int], rng: random.Random) -> None:
     said = many.predict_many(pa.Table.from_pylist(queries)).to_pylist()
     assert said == [one.predict_one(x) for x in queries]
     assert [one.score_one(x) for x in queries] == [many.score_one(x) for x in queries]
+
+
+def test_decisions_are_those_of_select() -> None:
+    """Fed pair by pair, the selector decides what `craft_stream.select` decides of the same stream and target."""
+    rows = records(2500)
+    selector = PairSelector(rate=0.1)
+    for x, label in rows:
+        selector.learn_one(x, label)
+    target, stream = ([x for x, label in rows if label is kind] for kind in (True, False))
+    selection = cs.select(stream, target=target, rate=0.1, prime_pairs=EPOCH)
+    accepted = [x for x, decision in selection if decision.accepted]
+    assert len(accepted) == selector.accepted > 100
+    assert selection.summary() == selector.summary
 
 
 def test_what_is_no_pair_is_not_learned() -> None:
