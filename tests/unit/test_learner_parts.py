@@ -36,7 +36,7 @@ from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
 from craft_stream.scoring.lexicon import Lexicon, lexicon_features
 from craft_stream.scoring.prediction import ROW_BITS
-from craft_stream.scoring.quality import log_probability
+from craft_stream.scoring.quality import FEATURES, log_probability
 from craft_stream.text.bags import STEM_BITS
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.languages import load_identifier
@@ -228,7 +228,11 @@ def test_a_version_weighs_what_comes_after_it() -> None:
         assert np.array_equal(getattr(first.translation, side), getattr(second.translation, side))
     assert not np.array_equal(first.translation.source_weights, first.translation.target_weights)
     assert first.clustering == second.clustering
-    assert np.array_equal(first.translation.lexicon.source_count, second.translation.lexicon.source_count)
+    for part in ("lexicon.source_count", "characters.source", "characters.target", "forward.rows"):
+        name = f"translation.{part}"
+        assert np.array_equal(first.arrays[name], second.arrays[name]), part
+    # log((N + 1) / (count + 1)) + .1 of a word that never came
+    assert first.translation.source_weights.max() == pytest.approx(np.log(1501) + 0.1)
     learner.observe(stream(TOY, 300, noise=0, seed=9).batch)
     learner.publish()
     assert not np.array_equal(
@@ -432,6 +436,37 @@ def test_characters_are_counted_of_what_is_believed() -> None:
     frozen = counts.freeze()
     assert np.exp(frozen.source.astype(np.float64)).sum() == pytest.approx(1, abs=1e-3)
     assert np.unique(frozen.target).size == 2
+
+
+def test_either_side_is_predicted_from_the_other(quality: QualityModel) -> None:
+    """Of pairs that taught nothing: predictions are near where a pair is a translation, and not where it is another's."""
+    pairs, rows = TokenizedPairs.of(stream(TOY, 300, noise=0, seed=7).batch), np.arange(299)
+    batch = pairs.batch
+    shifted = TokenizedPairs.of(PairBatch.pack(batch.source.texts()[:-1], batch.target.texts()[1:]))
+    found = []
+    for some in (pairs.slice(0, 299), shifted):
+        features = quality.scorer.features(
+            some, rows, quality.scorer.embed(some, rows, quality.scorer.clusters(some))
+        )
+        found.append(np.median(features, axis=0))
+    for name in ("cosine", "back_cosine", "cluster_cosine"):
+        place = FEATURES.index(name)
+        assert found[0][place] > found[1][place] + 0.15, name
+
+
+def test_the_classifier_is_taught_without_the_pair_itself(quality: QualityModel) -> None:
+    """Residuals of reservoir pairs that the correction was fitted to would be smaller than any of the stream."""
+    training, scorer = sample(200), quality.scorer
+    rows = np.arange(200)
+    embeddings = scorer.embed(training.target, rows, scorer.clusters(training.target))
+    own = scorer.features(training.target, rows, embeddings).mean(axis=0)
+    cosine, residual = FEATURES.index("cluster_cosine"), FEATURES.index("cluster_residual")
+    assert quality.classifier.mean[cosine] < own[cosine] - 0.02
+    assert quality.classifier.mean[residual] > own[residual] + 0.05
+    other = FEATURES.index("cosine")
+    assert quality.classifier.mean[other] == pytest.approx(own[other], abs=1e-5)
+    for correction in (scorer.translation.correction, scorer.translation.conditional):
+        assert np.array_equal(correction.weights * 16384, np.round(correction.weights * 16384))
 
 
 def test_stem_weights_are_kept_once_they_are_frozen(quality: QualityModel) -> None:

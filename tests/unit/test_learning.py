@@ -188,6 +188,7 @@ def test_a_model_travels_bit_for_bit(learner: Learner) -> None:
     again = Model.decode(model.encode())
     assert again.header == model.header
     assert again.digest == model.digest
+    assert model.learning == LearningParameters()  # made with other publish_pairs, which are in no Model
     assert all(np.array_equal(again.arrays[name], array) for name, array in model.arrays.items())
 
 
@@ -307,6 +308,7 @@ def test_a_learner_that_goes_on_is_no_other() -> None:
     toy = Toy()
     first, second = (Learner(Parameters(), load_encoder()) for _ in range(2))
     second.continue_from(7)
+    second.continue_from(3)
     models = []
     for learner in (first, second):
         learner.observe_target(*target(toy))
