@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -78,7 +79,7 @@ def translations(
         data = file.read()
     try:
         entries = _catalogue(data, encoding)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, IndexError, struct.error) as error:
         raise DataError(f"{path} is no gettext catalogue: {error}") from None
     return (sides for entry in entries for sides in _sides(entry))
 

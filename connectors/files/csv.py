@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from connectors.files.base import FileSink, FileSource
 from connectors.files.fields import decoded, split_options, text_options
 from connectors.files.lines import LineReader
-from connectors.files.open import open_text
+from connectors.files.open import closed_on_error, open_text
 from connectors.files.table import OPTIONS, Columns, RowFields
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
@@ -36,13 +36,18 @@ class CsvSource(FileSource):
     def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, (*OPTIONS, "delimiter"))
         self._lines = LineReader(open_text(self._path, *text_options(self._path, options)))
+        with closed_on_error(self._lines):
+            self._begin(path, options, fields)
+
+    def _begin(self, path: str, options: dict[str, str], fields: RecordSettings) -> None:
+        """Find the delimiter and the sides in the first row."""
         _, first = self._row()
         named = {"tab": "\t", "\\t": "\t"}.get(options.get("delimiter", ""), options.get("delimiter"))
         if named is not None and len(named) != 1:
             raise ConfigurationError(f'{path}: the delimiter "{named}" is not one character')
         self._delimiter = named or _delimiter(first)
-        head = self._cells(first) or []
-        self._columns = Columns.found(path, [cell.encode() for cell in head], options, fields)
+        head = [cell.encode("utf-8", "surrogateescape") for cell in self._cells(first) or []]
+        self._columns = Columns.found(path, head, options, fields)
         if not self._columns.header and first:
             self._lines.unread(first.split(b"\n"))
 

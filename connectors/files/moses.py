@@ -17,7 +17,7 @@ from connectors.files.base import FileSink, FileSource
 from connectors.files.compression import ENDINGS, members
 from connectors.files.fields import LANGUAGES, as_text, decoded, one_line, split_options, text_options
 from connectors.files.lines import LineReader
-from connectors.files.open import OutputFile, open_text
+from connectors.files.open import OutputFile, closed_on_error, open_text
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.language_tags import agree, parse_tag
 from craft_stream.ports.messages import Message
@@ -57,11 +57,8 @@ class MosesSource(FileSource):
         tags = [_language(member or name) for name, member in (source, target)]
         self._told = dict(zip(LANGUAGES, tags, strict=True)) if all(tags) else {}
         self._source = LineReader(open_text(*source, encoding))
-        try:
+        with closed_on_error(self._source):
             self._target = LineReader(open_text(*target, encoding))
-        except DataError:
-            self._source.close()
-            raise
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs of lines; empty at the end of both files."""

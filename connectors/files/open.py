@@ -13,7 +13,7 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import IO, Self, cast
+from typing import IO, Protocol, Self, cast
 
 import zstandard
 
@@ -48,6 +48,13 @@ def open_input(path: str, member: str | None = None) -> io.BufferedReader:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 
 
+class Closing(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
 class _Standard(io.RawIOBase):
     """Standard input, which is not ours to close."""
 
@@ -71,7 +78,7 @@ def open_text(path: str, member: str | None = None, declared: str | None = None)
 
 
 @contextlib.contextmanager
-def closed_on_error(file: IO[bytes]) -> Iterator[None]:
+def closed_on_error(file: Closing) -> Iterator[None]:
     """Close a file if what is done with it raises."""
     try:
         yield

@@ -64,6 +64,7 @@ class ParquetSource(FileSource):
                 file.close()
             else:
                 file = _seekable(file)
+                self._close = file.close
             parquet = pq.ParquetFile(self._path if plain else file, memory_map=False, pre_buffer=False)
             self._close = partial(_close_all, parquet, file)
             self._schema = parquet.schema_arrow

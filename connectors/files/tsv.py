@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from connectors.files.base import FileSink, FileSource
 from connectors.files.fields import decoded, one_line, split_options, text_options
 from connectors.files.lines import LineReader
-from connectors.files.open import open_text
+from connectors.files.open import closed_on_error, open_text
 from connectors.files.table import OPTIONS, Columns, RowFields
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
@@ -31,9 +31,10 @@ class TsvSource(FileSource):
     def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, OPTIONS)
         self._lines = LineReader(open_text(self._path, *text_options(self._path, options)))
-        first = self._lines.read(1)
-        head = first[0].rstrip(b"\r").split(b"\t") if first else []
-        self._columns = Columns.found(path, head, options, fields)
+        with closed_on_error(self._lines):
+            first = self._lines.read(1)
+            head = first[0].rstrip(b"\r").split(b"\t") if first else []
+            self._columns = Columns.found(path, head, options, fields)
         if not self._columns.header:
             self._lines.unread(first)
 
