@@ -79,25 +79,29 @@ class Report:
             *([counts[k] / max(counts.total(), 1) for k in clusters] for counts in (accepted, stream)),
         ]
         scale = max(max(values) for values in columns)
+        words = self._words()
+        overall = sum(words.values(), Counter[str]())
         for cluster in sorted(clusters, key=lambda k: -self.shares[k])[:_SHOWN_CLUSTERS]:
             bars = [
                 f"[{style}]{'█' * round(_BAR * values[cluster] / scale):{_BAR}}[/] {values[cluster]:5.1%}"
                 for style, values in zip(("cyan", "green", "dim"), columns, strict=True)
             ]
-            table.add_row(self._name(cluster), *bars)
+            table.add_row(_typical(words[cluster], overall), *bars)
         return table
 
-    def _name(self, cluster: int) -> str:
-        """The two source words that are most typical of a cluster."""
-        inside: Counter[str] = Counter()
-        overall: Counter[str] = Counter()
+    def _words(self) -> dict[int | None, Counter[str]]:
+        """By cluster, in how many of its pairs a source word stands."""
+        words: dict[int | None, Counter[str]] = defaultdict(Counter)
         for pair, decision in zip(self.catalogues.stream, self.decisions, strict=True):
-            words = {word for word in pair.source.lower().split() if word.isalpha() and len(word) > 3}
-            overall.update(words)
-            if decision["cluster"] == cluster:
-                inside.update(words)
-        best = sorted(inside, key=lambda word: (-(inside[word] ** 2) / overall[word], word))[:2]
-        return escape(" ".join(best))
+            found = {word for word in pair.source.lower().split() if word.isalpha() and len(word) > 3}
+            words[decision["cluster"]].update(found)
+        return words
+
+
+def _typical(inside: Counter[str], overall: Counter[str]) -> str:
+    """The two words that are most typical of a cluster."""
+    best = sorted(inside, key=lambda word: (-(inside[word] ** 2) / overall[word], word))[:2]
+    return escape(" ".join(best))
 
 
 def _quality(pairs: Sequence[Labelled]) -> dict[str, float]:

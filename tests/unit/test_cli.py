@@ -17,10 +17,13 @@ from typing import Any
 
 import orjson
 import pytest
+from rich.console import Console
 from typer import Context
 from typer.main import get_command
 
 from craft_stream.cli import COMMANDS, app, main
+from craft_stream.demo.catalogues import Catalogues
+from craft_stream.demo.report import Report
 from craft_stream.parameters import SelectionParameters
 from tests.unit.test_records import POISON
 from tests.unit.toy import Toy, stream
@@ -368,12 +371,13 @@ def test_demo(run: Run, tmp_path: Path) -> None:
         pytest.skip("the extra `demo` is not installed")
     code, out, err = run("demo", "--keep", tmp_path, "--json")
     assert code == 0, err
-    report = json.loads(out)
-    assert report["after"]["good"] > 5 * report["before"]["good"]
-    assert report["after"]["noise"] < report["before"]["noise"] / 5
+    figures = json.loads(out)
+    assert figures["after"]["good"] > 5 * figures["before"]["good"]
+    assert figures["after"]["noise"] < figures["before"]["noise"] / 5
     assert b"noise" not in (tmp_path / "stream.jsonl").read_bytes().splitlines()[0]
     accepted = (tmp_path / "accepted.jsonl").read_bytes().splitlines()
-    assert len(accepted) == report["accepted"]
-    code, out, err = run("demo")
-    assert code == 0, err
-    assert "in the domain and clean" in out
+    assert len(accepted) == figures["accepted"]
+    decisions = [orjson.loads(line) for line in (tmp_path / "decisions.jsonl").read_bytes().splitlines()]
+    console = Console(file=io.StringIO(), width=120)
+    Report(Catalogues.installed(), decisions, [0.5, 0.5], figures).print(console)
+    assert f"in the domain and clean    {figures['before']['good']:.1%}" in console.file.getvalue()
