@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test integration chaos neural translation-smoke deploy-check image lint format types demo settings lock ci
+.PHONY: help install test integration chaos neural mutants translation-smoke deploy-check image lint format types demo settings lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTS
 
 chaos:  ## The faults of docs/reliability.md in their long form; two hours, a line of chaos.report for each
 	CRAFT_TEST_CHAOS=long CRAFT_TEST_CHAOS_REPORT=chaos.report $(PYTHON) -m pytest tests/chaos
+
+mutants:  ## Changes made to the engine one at a time, which tests must notice; a night (SAMPLE=100: an hour or two)
+	$(PYTHON) -m pip install --quiet --editable '.[mutants]'
+	$(PYTHON) -m tests.mutants --sample $(or $(SAMPLE),0)
 
 neural:  ## Neural encoders with real weights, in an environment of its own: 6 GB of torch
 	python3 -m venv .venv-neural

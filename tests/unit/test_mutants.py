@@ -1,0 +1,43 @@
+"""What mutation tests leave out, and that what they name is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.mutants import ROOT, pointless, rooms, within
+
+CODE = """\
+@wrapped(cache=True)
+def f(a: int | None = 1) -> int | str:
+    b: int | None = a + 2
+    if b > 3:
+        raise ValueError("a" + "b")
+    return b
+"""
+
+
+def test_annotations_decorators_and_messages_are_left_out(tmp_path: Path) -> None:
+    """What is never evaluated, or is only read by people, is not mutated; defaults, conditions and sums are."""
+    path = tmp_path / "code.py"
+    path.write_text(CODE)
+    spans = list(pointless(path))
+    lines = CODE.splitlines()
+
+    def out(line: int, text: str) -> bool:
+        return within((line, lines[line - 1].index(text)), spans)
+
+    assert out(1, "True")
+    assert out(2, "int | None")
+    assert out(2, "int | str")
+    assert out(3, "int | None")
+    assert out(5, '"a"')
+    assert not out(2, "1")
+    assert not out(3, "2")
+    assert not out(4, "3")
+
+
+def test_rooms_name_code_and_tests_that_exist() -> None:
+    """`make mutants` would otherwise test nothing."""
+    named = [path for room in rooms().values() for path in (*room.code, *room.tests)]
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
