@@ -123,6 +123,20 @@ class Signals:
         return Columns(self.names, found)
 
 
+def signals_of(signals: Sequence[str | Signal]) -> Signals | None:
+    """Fields of a record by their names, and objects that compute; None of none.
+
+    Raises:
+        ConfigurationError: two columns have one name.
+    """
+    if isinstance(signals, str):
+        raise ConfigurationError(f'signals are a list, as in ["{signals}"]')
+    fields = [signal for signal in signals if isinstance(signal, str)]
+    made: list[tuple[str, Signal]] = [("", RecordFields(fields))] if fields else []
+    made += [("", signal) for signal in signals if not isinstance(signal, str)]
+    return Signals(made) if made else None
+
+
 def load_signals(fields: RecordSettings) -> Signals | None:
     """The signals that settings name; None where they name none. Made once in a process.
 

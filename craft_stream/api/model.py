@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.faults import faults, fitness
 from craft_stream.selection.methods import method_of
+from craft_stream.signals import Signal, signals_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +83,14 @@ class Model:
             partial.unlink(missing_ok=True)
             raise DataError(f"cannot write the model {place}: {error.strerror}") from None
 
-    def score(self, pairs: Iterable[Any], *, fields: Fields = FIELDS, **settings: Any) -> pa.Table:
+    def score(
+        self,
+        pairs: Iterable[Any],
+        *,
+        fields: Fields = FIELDS,
+        signals: Sequence[str | Signal] = (),
+        **settings: Any,
+    ) -> pa.Table:
         """Score pairs, each by itself: rows can be compared, whatever stands around them and whatever was accepted before.
 
         A stream's decision adds what depends on the stream: a gate, the help for clusters that are behind, a threshold, room in
@@ -91,6 +99,7 @@ class Model:
         Args:
             pairs: as the stream of `select`.
             fields: names of the two sides in mappings and frames.
+            signals: as for `select`; those that the Model weighs.
             **settings: of `SelectionParameters`: `method`, `domain_weight`, `quality_weight`, `quality_floor`.
 
         Returns:
@@ -107,7 +116,7 @@ class Model:
 
         Raises:
             ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or pyarrow is not installed.
-            IntegrityError: the Model tells languages by what is not installed here.
+            IntegrityError: the Model tells languages by what is not installed here, or weighs a signal that is not named.
 
         Example:
             >>> import craft_stream as cs
@@ -133,7 +142,7 @@ class Model:
         )
         batches = (
             pa.RecordBatch.from_pydict(_scores(chunk, scorer, selection), schema)
-            for chunk in read_chunks(pairs, fields)
+            for chunk in read_chunks(pairs, fields, signals_of(signals))
         )
         return pa.Table.from_batches(batches, schema)
 
@@ -145,6 +154,7 @@ def learn(
     fields: Fields = FIELDS,
     target_fields: Fields | None = None,
     encoder: str | Embedder = "hashing",
+    signals: Sequence[str | Signal] = (),
     **settings: Any,
 ) -> Model:
     """Learn a Model once, to score with or to decide by.
@@ -156,6 +166,7 @@ def learn(
         fields: names of the two sides in mappings and frames.
         target_fields: the same for the target; None: `fields`.
         encoder: a kind or an encoder, as for `select`.
+        signals: of the sample's pairs, as for `select`.
         **settings: of `LearningParameters`, by name: `seed`, `clusters`, ...
 
     Raises:
@@ -177,7 +188,7 @@ def learn(
     learner = Learner(Parameters.of(embedder.digest, **settings), embedder, SerialExecutor("beside"))
     for names, batch in read_target(target, target_fields or fields):
         learner.observe_target(names, batch)
-    for chunk in read_chunks(sample, fields):
+    for chunk in read_chunks(sample, fields, signals_of(signals)):
         learner.observe(chunk.pairs.batch)
     return Model(learner.publish(), embedder)
 

@@ -16,6 +16,7 @@ from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.ledger import EPOCH
+from craft_stream.signals import Signals
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -59,8 +60,8 @@ class ItemChunk(Generic[T]):
         return len(self.pairs.batch.source.buffer) + len(self.pairs.batch.target.buffer)
 
 
-def read_chunks(data: Iterable[T], fields: Fields) -> Iterator[ItemChunk[T]]:
-    """The items of an iterable, or the rows of a frame as dicts, an epoch in each chunk.
+def read_chunks(data: Iterable[T], fields: Fields, signals: Signals | None = None) -> Iterator[ItemChunk[T]]:
+    """The items of an iterable, or the rows of a frame as dicts, an epoch in each chunk; with the signals of their pairs.
 
     Raises:
         ConfigurationError: a frame has no such columns.
@@ -72,7 +73,11 @@ def read_chunks(data: Iterable[T], fields: Fields) -> Iterator[ItemChunk[T]]:
         rows = [row for row, found in enumerate(sides) if isinstance(found, tuple)]
         refused = [(row, found) for row, found in enumerate(sides) if isinstance(found, DecodeReason)]
         found = [side for side in sides if isinstance(side, tuple)]
-        batch = PairBatch.pack([a for a, _ in found], [b for _, b in found], start + np.array(rows, np.int64))
+        sources, targets, columns = [a for a, _ in found], [b for _, b in found], None
+        if signals is not None:
+            records = [item if isinstance(item := run[row], Mapping) else {} for row in rows]
+            columns = signals.columns(sources, targets, records)
+        batch = PairBatch.pack(sources, targets, start + np.array(rows, np.int64), columns)
         start += len(run)
         yield ItemChunk(run, np.array(rows, np.int64), refused, TokenizedPairs.of(batch), start)
 

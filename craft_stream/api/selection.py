@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -16,6 +16,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.session import SelectionSession
+from craft_stream.signals import Signal, signals_of
 
 T = TypeVar("T")
 
@@ -103,6 +104,7 @@ def select(
     target_fields: Fields | None = ...,
     encoder: str | Embedder = ...,
     exclude: Iterable[Any] | None = ...,
+    signals: Sequence[str | Signal] = ...,
     **settings: Any,
 ) -> Selection[dict[str, Any]]: ...
 
@@ -118,6 +120,7 @@ def select(
     target_fields: Fields | None = ...,
     encoder: str | Embedder = ...,
     exclude: Iterable[Any] | None = ...,
+    signals: Sequence[str | Signal] = ...,
     **settings: Any,
 ) -> Selection[T]: ...
 
@@ -132,6 +135,7 @@ def select(
     target_fields: Fields | None = None,
     encoder: str | Embedder = "hashing",
     exclude: Iterable[Any] | None = None,
+    signals: Sequence[str | Signal] = (),
     **settings: Any,
 ) -> Selection[Any]:
     """Decide of every item of a stream, in order, whether it is training data for the domain of a target.
@@ -152,6 +156,8 @@ def select(
         encoder: a kind ("hashing", "sentence-transformers", an entry point) or an encoder; not used beside a `model`.
         exclude: pairs that must not be accepted, such as a test set, in any form and with the fields of the stream: no whole
             side of them, nor 13 words in a row of one. What holds such is rejected as "listed".
+        signals: what else is known of a pair: names of numbers in mappings and frames, such as "bicleaner", and objects that
+            compute some (`craft_stream.signals.Signal`). What they are worth is learned (docs/connectors.md).
         **settings: parameters by name, of `LearningParameters` or `SelectionParameters`: `method`, `seed`, `prime_pairs`, ...
 
     Returns:
@@ -161,7 +167,7 @@ def select(
     Raises:
         ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or there is neither target nor model.
         TargetError: the target holds no pair.
-        IntegrityError: the model is of another encoder.
+        IntegrityError: the model is of another encoder, or weighs a signal that is not named.
         TypeError: the data cannot be iterated over.
 
     Example:
@@ -194,7 +200,7 @@ def select(
     if target is not None:
         for names, batch in read_target(target, target_fields or fields):
             session.observe_target(names, batch)
-    return Selection(read_chunks(stream, fields), session, encoder)
+    return Selection(read_chunks(stream, fields, signals_of(signals)), session, encoder)
 
 
 def _decided(chunk: ItemChunk[T], decisions: Decisions) -> Iterator[tuple[T, Decision]]:

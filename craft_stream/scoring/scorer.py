@@ -92,7 +92,7 @@ class Scorer(TranslationScorer):
         if missing := [name for name in wanted if name not in columns.names]:
             raise IntegrityError(
                 f"model {self.model.version} weighs the signals {', '.join(missing)}, which these pairs do not have: set "
-                "record.signals and record.computed_signals as they were, or learn a new model"
+                "record.signals and record.computed_signals (in Python: signals) as they were, or learn a new model"
             )
         return np.concatenate([features, columns.named(wanted)[rows]], axis=1)
 

@@ -37,7 +37,7 @@ TABLE = {
     "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
     "session": "concurrency learning parameters scoring selection text | numpy",
     "api": (
-        "concurrency encoders errors learning parameters reading.records scoring selection session text"
+        "concurrency encoders errors learning parameters reading.records scoring selection session signals text"
         " | narwhals numpy pyarrow"
     ),
     "estimators": "encoders parameters selection.ledger session text | numpy river",

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import Toy, stream, target
 
+import craft_stream as cs
 from craft_stream import signals
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, IntegrityError
@@ -277,3 +278,32 @@ def test_explain_shows_signals_and_asks_with_them(model: Model) -> None:
     assert [np.isnan(parts["features"]["telling"]) for parts in found] == [True, False, False]
     assert list(found[0]["features"])[-3:] == list(NAMES)
     assert found[1]["quality"] < found[0]["quality"] < found[2]["quality"]
+
+
+def test_signals_in_python(model: Model, crawl: PairBatch) -> None:
+    """Fields of dicts by name, and objects, are learned and decided with; a Model asks for them by name; a text is no list."""
+    wanted = target(Toy())[1]
+    domain = list(zip(wanted.source.texts(), wanted.target.texts(), strict=True))
+    texts = zip(crawl.source.texts(), crawl.target.texts(), crawl.columns.values.tolist(), strict=True)
+    items = [{"src": a, "tgt": b, "telling": values[0]} for a, b, values in texts]
+    made = cs.learn(domain, items, signals=["telling", Lengths()])
+    assert made.scoring.signals.names == ("telling", "source", "target")
+    assert made.scoring.signals.weights[0, 1] > 0
+    one = items[0]
+    table = made.score(
+        [
+            one | {"telling": -2.0},
+            {"src": one["src"], "tgt": one["tgt"]},
+            (one["src"], one["tgt"]),
+            one | {"telling": 2.0},
+        ],
+        signals=["telling", Lengths()],
+    )
+    quality = table["quality"].to_pylist()
+    assert quality[0] < quality[1] == quality[2] < quality[3]
+    with pytest.raises(IntegrityError, match="telling, source, target"):
+        made.score([one])
+    decided = list(cs.select(items[:50], model=made, rate=0.2, signals=["telling", Lengths()]))
+    assert len(decided) == 50
+    with pytest.raises(ConfigurationError, match="list"):
+        made.score([one], signals="telling")
