@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
-from connectors.files.fields import decoded, split_options, text_options
+from connectors.files.fields import decoded, side_names, split_options, text_options
 from connectors.files.lines import LineReader
 from connectors.files.open import closed_on_error, open_text
 from connectors.files.table import OPTIONS, Columns, RowFields
@@ -121,10 +121,10 @@ class CsvSink(FileSink):
     """
 
     def __init__(self, path: str) -> None:
-        path, options = split_options(path, ("columns",))
+        path, options = split_options(path, OPTIONS)
         super().__init__(path)
         columns = options.get("columns", "*")
-        self._fields = RowFields(columns, self._path)
+        self._fields = RowFields(columns, side_names(options), self._path)
         self._buffer = io.StringIO()
         self._writer = csv.writer(self._buffer)
         if columns != "*":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -134,15 +134,18 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def text_fields(values: Iterable[bytes], names: tuple[str, ...], path: str) -> Iterable[tuple[str, ...]]:
-    """The named fields of JSON records, as text on one line each; what is missing is empty.
+def side_names(options: dict[str, str]) -> tuple[str, str]:
+    """Fields of a record to be written that are its sides: as the options `src` and `tgt` say, else the usual ones."""
+    default = RecordSettings()
+    return options.get("src", default.source_field), options.get("tgt", default.target_field)
 
-    Raises:
-        DataError: a record is no JSON object.
-    """
-    for value in values:
-        record = decoded(value, path)
-        yield tuple(one_line(as_text(field)) for field in map(record.get, names))
+
+def no_sides(path: str, names: tuple[str, str], record: dict[str, object]) -> DataError:
+    """What is wrong with a record to be written that has not both sides."""
+    held = ", ".join(record)[:200] or "no fields"
+    return DataError(
+        f"{path}: a record has no {' or no '.join(names)}, but {held}: add ?src=NAME&tgt=NAME to the output"
+    )
 
 
 def as_text(field: object) -> str:

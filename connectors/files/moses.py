@@ -15,7 +15,16 @@ import orjson
 
 from connectors.files.base import FileSink, FileSource
 from connectors.files.compression import ENDINGS, members
-from connectors.files.fields import LANGUAGES, as_text, decoded, one_line, split_options, text_options
+from connectors.files.fields import (
+    LANGUAGES,
+    as_text,
+    decoded,
+    no_sides,
+    one_line,
+    side_names,
+    split_options,
+    text_options,
+)
 from connectors.files.lines import LineReader
 from connectors.files.open import OutputFile, closed_on_error, open_text
 from craft_stream.errors import ConfigurationError, DataError
@@ -156,7 +165,7 @@ def written_sides(path: str) -> list[str]:
     Raises:
         ConfigurationError: it tells no two languages.
     """
-    path, options = split_options(path, (OTHER,))
+    path, options = split_options(path, (OTHER, "src", "tgt"))
     if OTHER in options:
         return [path, options[OTHER]]
     ending = PurePath(path).suffix if PurePath(path).suffix in ENDINGS else ""
@@ -174,8 +183,7 @@ class MosesSink(FileSink):
         names = written_sides(path)
         super().__init__(names[0])
         self._other = OutputFile(names[1])
-        default = RecordSettings()
-        self._names = (default.source_field, default.target_field)
+        self._names = side_names(split_options(path, (OTHER, "src", "tgt"))[1])
         self.left_out: Collection[str] = set()
 
     def write(self, values: Iterable[bytes]) -> None:
@@ -189,7 +197,7 @@ class MosesSink(FileSink):
             self.left_out = {*self.left_out, *(record.keys() - {*self._names, *LANGUAGES})}
             sides = [one_line(as_text(record.get(name))) for name in self._names]
             if not all(sides):
-                raise DataError(f"{self._path}: a record has no {' or no '.join(self._names)}")
+                raise no_sides(self._path, self._names, record)
             for file, text in zip((self._file, self._other), sides, strict=True):
                 file.write(text.encode("utf-8", "replace") + b"\n")
 

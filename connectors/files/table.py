@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from connectors.files.fields import as_text, free_name, sides
-from craft_stream.errors import ConfigurationError, DataError
+from connectors.files.fields import as_text, free_name, no_sides, sides
+from craft_stream.errors import ConfigurationError
 from craft_stream.settings import RecordSettings
 
 OPTIONS = ("src", "tgt", "columns")
@@ -120,15 +120,15 @@ class RowFields:
 
     Args:
         columns: fields by commas, `*`: all that the first record has, with a header; None: source and target.
+        sides: names of the two that every record must have.
         path: for messages.
 
     Attributes:
         left_out: names of fields that records had and the rows have not.
     """
 
-    def __init__(self, columns: str | None, path: str) -> None:
-        default = RecordSettings()
-        self._sides = (default.source_field, default.target_field)
+    def __init__(self, columns: str | None, sides: tuple[str, str], path: str) -> None:
+        self._sides = sides
         self._all = columns == "*"
         chosen = ",".join(self._sides) if columns is None else columns
         self._names = [] if self._all else [name.strip() for name in chosen.split(",")]
@@ -153,7 +153,9 @@ class RowFields:
         else:
             self.left_out |= record.keys() - set(self._names)
             row = [as_text(record.get(name)) for name in self._names]
-        required = self._sides if self._all else self._names[:2]
+        required = (
+            self._sides if self._all else (self._names[0], self._names[-1 if len(self._names) < 2 else 1])
+        )
         if not all(row[:2]):
-            raise DataError(f"{self._path}: a record has no {' or no '.join(required)}")
+            raise no_sides(self._path, required, record)
         yield row

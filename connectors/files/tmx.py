@@ -24,7 +24,9 @@ from connectors.files.fields import (
     as_text,
     decoded,
     is_encoding,
+    no_sides,
     one_line,
+    side_names,
     split_options,
     text_options,
 )
@@ -374,13 +376,12 @@ class TmxSink(FileSink):
     """
 
     def __init__(self, path: str) -> None:
-        path, options = split_options(path, ("langs",))
+        path, options = split_options(path, ("langs", "src", "tgt"))
         super().__init__(path)
         self._languages = _asked(path, options["langs"]) if "langs" in options else None
         self._begun = False
-        default = RecordSettings()
-        self._sides = (default.source_field, default.target_field)
-        self._id = default.id_field
+        self._sides = side_names(options)
+        self._id = RecordSettings().id_field
 
     def _begin(self, language: str) -> None:
         self._begun = True
@@ -395,6 +396,8 @@ class TmxSink(FileSink):
         for value in values:
             record = decoded(value, self._path)
             texts = [as_text(record.pop(name, None)) for name in self._sides]
+            if not all(texts):
+                raise no_sides(self._path, self._sides, decoded(value, self._path))
             identifier = as_text(record.pop(self._id, None))
             own = [as_text(record.pop(name, None)) for name in LANGUAGES]
             languages = self._languages or [one or other for one, other in zip(own, _PRIVATE, strict=True)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
-from connectors.files.fields import decoded, one_line, split_options, text_options
+from connectors.files.fields import decoded, one_line, side_names, split_options, text_options
 from connectors.files.lines import LineReader
 from connectors.files.open import closed_on_error, open_text
 from connectors.files.table import OPTIONS, Columns, RowFields
@@ -70,9 +70,9 @@ class TsvSink(FileSink):
     """
 
     def __init__(self, path: str) -> None:
-        path, options = split_options(path, ("columns",))
+        path, options = split_options(path, OPTIONS)
         super().__init__(path)
-        self._row = RowFields(options.get("columns"), self._path)
+        self._row = RowFields(options.get("columns"), side_names(options), self._path)
 
     def write(self, values: Iterable[bytes]) -> None:
         """Append records, each as a line."""

@@ -64,6 +64,10 @@ class Outputs:
             lines = decision_lines(chunk, decisions, np.arange(len(decisions)), self._parameters)
             self._decisions.write(b"\n".join([*lines, b""]))
 
+    def left_out(self) -> list[str]:
+        """Names of fields of accepted records that the output's format has no room for."""
+        return sorted(getattr(self._accepted, "left_out", ()))
+
     def save(self, model: Model | None) -> None:
         """Keep the version that decided last, where that was asked for."""
         if self._model and model:

@@ -153,6 +153,11 @@ def select(
     outputs = Outputs(session.ledger.parameters.digest, accepted, rejected, decisions, save_model)
     lighten()
     summary = _decide(session, stream, settings, outputs)
+    if lost := outputs.left_out():
+        typer.echo(
+            f"craft-stream: {accepted} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format",
+            err=True,
+        )
     summary.print(as_json, to_stderr=STANDARD in (accepted.partition("?")[0], rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 

@@ -408,6 +408,18 @@ def test_what_a_format_leaves_out_is_known(tmp_path: Path, left_out: set[str]) -
         assert set(sink.left_out) == left_out  # type: ignore[attr-defined]
 
 
+def test_sides_by_other_names_are_written(tmp_path: Path) -> None:
+    """`?src=en&tgt=fr` on an output; without it a record without the usual names is an error, never an empty side."""
+    for name in ("x.tsv", "x.csv", "x.tmx", "x.en-fr"):
+        path = str(tmp_path / name)
+        with open_sink(f"{path}?src=en&tgt=fr") as sink:  # type: ignore[attr-defined]
+            sink.write([b'{"en": "a", "fr": "b"}'])
+        options = "?src=en&tgt=fr" if name == "x.csv" else ""
+        assert pairs_of(read_path(path + options)) == [("a", "b")]
+        with pytest.raises(CraftError, match="en, fr"), open_sink(path) as sink:  # type: ignore[attr-defined]
+            sink.write([b'{"en": "a", "fr": "b"}'])
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing() -> None:
     """`/dev/full` says what a full disk says: an error of ours."""
     for name in ("/dev/full", "/dev/full?format=tsv", "/dev/full?format=parquet"):
