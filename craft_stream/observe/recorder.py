@@ -134,6 +134,7 @@ class Recorder(Tabulated):
     def state(self) -> dict[str, Any]:
         """The present state, ready for JSON: worker, partitions, model, target, learner, certificate."""
         told = {event: self._last.get(event, {}) for event in _SHOWN}
+        model = told["model"]
         with self._lock:
             return {
                 "worker": told["started"] | {"version": __version__, "started": self._begun},
@@ -142,7 +143,7 @@ class Recorder(Tabulated):
                     | self._match.partition(p)
                     for p, state in sorted(self._states.items())
                 ],
-                "model": told["model"],
+                "model": {**model["header"], "bytes": model["size"]} if model else {},
                 "target": told["target"],
                 "learner": told["learner"] | {"published": told["published"], "primed": told["primed"]},
                 "certificate": self._match.certificate(),

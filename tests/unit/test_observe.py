@@ -340,6 +340,7 @@ def test_endpoints(recorder: Recorder, server: Server) -> None:
     recorder.started("craft", "crawl.pairs", "abcd", 0.05)
     recorder.partition_state(0, PartitionState.ACTIVE)
     recorder.ledger(0, summary([5, 5, 5]))
+    recorder.model({"version": 4, "target_version": "a1b2"}, 10)
     recorder.model_in_force(0, 4)
     status, kind, body = get(server, "/metrics")
     assert status == 200
@@ -355,6 +356,7 @@ def test_endpoints(recorder: Recorder, server: Server) -> None:
     partition = state["partitions"][0]
     assert (partition["partition"], partition["state"], partition["accepted"]) == (0, "active", 15)
     assert state["worker"]["group"] == "craft"
+    assert state["model"] == {"version": 4, "target_version": "a1b2", "bytes": 10}
     assert state["certificate"]["accepted_by_cluster"] == [5, 5, 5]
 
 
