@@ -71,7 +71,7 @@ class Judgement:
         self.cluster = self.domain.cluster.copy()
         self.gate_scores = self.scores = self.domain.domain
         self.quality = np.full(len(pairs), np.nan, np.float32)
-        self.reason = np.full(len(pairs), Reason.ACCEPTED, np.uint8)
+        self.reason = np.full(len(pairs), int(Reason.ACCEPTED), np.uint8)
         self.margin = np.full(len(pairs), np.inf, np.float32)
 
     def hold(self, rows: Rows, left: Left, reason: Reason | NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -107,10 +107,11 @@ def judge(
     pairs: TokenizedPairs, blocked: NDArray[np.bool_], scorer: Scorer, ledger: Ledger, admit: Admit
 ) -> Judgement:
     """Judge a run; for arguments and result see `Judgement`."""
-    judgement, rows = Judgement(pairs, blocked, scorer, ledger, admit), np.arange(len(pairs))
+    run, rows = Judgement(pairs, blocked, scorer, ledger, admit), np.arange(len(pairs))
     for step in _STEPS[type(ledger.method)]:
-        rows = step(judgement, rows)
-    return judgement
+        if len(rows):
+            rows = step(run, rows)
+    return run
 
 
 # Steps: each holds the pairs that are left against a bar, and leaves those that pass.
