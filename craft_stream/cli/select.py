@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
+from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import read_lists
@@ -153,6 +154,8 @@ def select(
     outputs = Outputs(session.ledger.parameters.digest, accepted, rejected, decisions, save_model)
     lighten()
     summary = _decide(session, stream, settings, outputs)
+    for line in summary.faults.lines():
+        typer.echo(f"craft-stream: {line}", err=True)
     if lost := outputs.left_out():
         typer.echo(
             f"craft-stream: {accepted} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format",
@@ -221,12 +224,13 @@ def _read_target(session: SelectionSession[Chunk], paths: list[str], fields: Rec
     Raises:
         TargetError: they hold no pair.
     """
-    pairs = 0
+    pairs, faults = 0, Faults()
     for chunk in read_chunks(paths, fields):
-        for row, (reason, text) in chunk.refused:
-            typer.echo(f"craft-stream: target {chunk.messages[row].location}: {reason}: {text}", err=True)
+        faults.add(chunk)
         session.observe_target(chunk.identifiers(), chunk.pairs.batch)
         pairs += len(chunk.pairs)
+    for line in faults.lines():
+        typer.echo(f"craft-stream: target, {line}", err=True)
     if not pairs:
         raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
     if pairs == 1:

@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from craft_stream.cli.faults import Faults
 from craft_stream.errors import DataError
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.domain import TAIL_QUANTILE
@@ -25,6 +26,7 @@ class Summary:
     Attributes:
         read: records.
         undecidable: records by why they could not be decoded.
+        faults: the same in words, with places.
         reasons: decisions by `Reason`, int64 [reasons].
         embedded: pairs whose embedding counted.
         unknown: pairs of which a signal was not known, by its name.
@@ -33,6 +35,7 @@ class Summary:
     def __init__(self) -> None:
         self.read = 0
         self.undecidable: Counter[str] = Counter()
+        self.faults = Faults()
         self.reasons = np.zeros(len(Reason), np.int64)
         self.embedded = 0
         self.unknown: Counter[str] = Counter()
@@ -47,6 +50,7 @@ class Summary:
         """Count one chunk."""
         self.read += len(chunk.messages)
         self.undecidable.update(str(refusal.reason) for _, refusal in chunk.refused)
+        self.faults.add(chunk)
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.embedded += decisions.embedded
         self.unknown.update(chunk.pairs.batch.columns.unknown())

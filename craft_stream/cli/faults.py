@@ -1,0 +1,47 @@
+"""Records that are no pairs, told together: a line for each kind of fault, with three places."""
+
+from __future__ import annotations
+
+import re
+
+from craft_stream.reading.chunk import Chunk
+from craft_stream.reading.records import DecodeReason
+
+_SHOWN = 3
+_MOST_KINDS = 20  # told one by one; more are counted together
+_NUMBER = re.compile(r"\d+")
+
+_HINT = ": name the sides by FILE?src=NAME&tgt=NAME, or by record.source_field and record.target_field"
+
+
+class Faults:
+    """Why records are no pairs, counted by kind: what is said of them, numbers apart."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, tuple[str, list[str]]] = {}
+        self._others = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Count what a chunk refuses."""
+        for row, refusal in chunk.refused:
+            kind = _NUMBER.sub("0", refusal.text)
+            if kind not in self._examples and len(self._examples) >= _MOST_KINDS:
+                self._others += 1
+                continue
+            told = refusal.text + (_HINT if refusal.reason is DecodeReason.MISSING_SIDE else "")
+            places = self._examples.setdefault(kind, (told, []))[1]
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            if len(places) < _SHOWN:
+                places.append(chunk.messages[row].location)
+
+    def lines(self) -> list[str]:
+        """What to tell, the most frequent first."""
+        told = []
+        for kind, (text, places) in sorted(self._examples.items(), key=lambda item: -self._counts[item[0]]):
+            count = self._counts[kind]
+            more = ", ..." if count > len(places) else ""
+            told.append(
+                f"{count:,} {'record' if count == 1 else 'records'}: {text} ({', '.join(places)}{more})"
+            )
+        return [*told, f"{self._others:,} records: for other reasons"] if self._others else told
