@@ -73,7 +73,7 @@ class SelectionSession(Generic[C]):
     """Learner, selector and ledger of one stream.
 
     Decisions follow from the stream, the target and the parameters: not from the executor, nor from how the stream is cut.
-    The pairs of an epoch (1,024 positions) are learned from together; a version waits for all lessons before it and takes
+    The pairs of an epoch (1,024 positions) are learned from together; a version waits for all minibatches before it and takes
     force at an epoch's start.
 
     Args:
@@ -81,8 +81,8 @@ class SelectionSession(Generic[C]):
         encoder: that turns texts into vectors.
         model: a pinned version; None: learn while deciding.
         matches: which pairs of a chunk are on lists and must not be accepted, bool [pairs]; None: none is.
-        lessons: does what is learned, one lesson at a time.
-        beside: another one, which the learner shares its work with; see `Learner`.
+        training: learns, one minibatch after the other.
+        helper: another one, which the learner shares its work with; see `Learner`.
 
     Attributes:
         model: the version in force; None before the first.
@@ -97,25 +97,25 @@ class SelectionSession(Generic[C]):
         encoder: Embedder,
         model: Model | None = None,
         matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
-        lessons: Executor = IN_TURN,
-        beside: Executor = IN_TURN,
+        training: Executor = IN_TURN,
+        helper: Executor = IN_TURN,
     ) -> None:
         self.model = model
         self.versions = 0
         self.end = 0
         self._matches = matches
-        self._executor = lessons
+        self._executor = training
         self._selector = Selector(parameters, encoder)
         self.ledger = Ledger(self._selector.parameters)
-        self._learner = Learner(parameters, encoder, beside) if model is None else None
+        self._learner = Learner(parameters, encoder, helper) if model is None else None
         self._prime_pairs = parameters.learning.prime_pairs
         self._priming = model is None and self._prime_pairs > 0
         self._undecided: deque[tuple[C, bool]] = deque()  # and whether each is to be learned from
         self._undecided_bytes = 0
-        self._fresh: list[PairBatch] = []  # of the lesson under way
+        self._fresh: list[PairBatch] = []  # of the minibatch under way
         self._accepted: list[PairBatch] = []
-        self._lessons: deque[Future[None]] = deque()  # in hand
-        self._taught = 0  # pairs that the learner has seen when its lessons are over
+        self._training: deque[Future[None]] = deque()  # in hand
+        self._trained = 0  # pairs that the learner has seen when it has caught up
 
     @classmethod
     def threaded(
@@ -126,8 +126,8 @@ class SelectionSession(Generic[C]):
         matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
     ) -> Self:
         """A session that learns in threads of its own, beside the one that decides; its decisions are the same."""
-        lessons, beside = SerialExecutor("learn"), SerialExecutor("beside")
-        return cls(parameters, encoder, model, matches, lessons, beside)
+        training, helper = SerialExecutor("learn"), SerialExecutor("helper")
+        return cls(parameters, encoder, model, matches, training, helper)
 
     def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
         """Add or replace pairs of the target; without effect where a version is pinned."""
@@ -166,7 +166,7 @@ class SelectionSession(Generic[C]):
             self._undecided_bytes += chunk.size
             self._fresh.append(chunk.pairs.batch)
             if self.end % EPOCH == 0 or self.end == self._prime_pairs:
-                self._teach()
+                self._train()
                 self._priming = not self._primed
         yield from self._decide()
 
@@ -177,16 +177,16 @@ class SelectionSession(Generic[C]):
             TargetError: as for `decide`.
         """
         if self._priming:
-            self._teach()
+            self._train()
             self._priming = False
         if self.model is None:
             self.publish()
         yield from self._decide()
-        self._teach()
+        self._train()
         self._wait()
 
     def publish(self) -> None:
-        """Make a version of all lessons so far; it takes force with the next epoch.
+        """Make a version of all that was learned so far; it takes force with the next epoch.
 
         Raises:
             TargetError: the target is empty.
@@ -210,7 +210,7 @@ class SelectionSession(Generic[C]):
     @property
     def _primed(self) -> bool:
         assert self._learner is not None  # noqa: S101  # else there is no priming
-        enough = self._taught >= self._prime_pairs and self._learner.target_size > 0
+        enough = self._trained >= self._prime_pairs and self._learner.target_size > 0
         return enough or self._undecided_bytes >= _PRIMING_BYTES
 
     def _decide(self) -> Iterator[tuple[C, Decisions]]:
@@ -226,31 +226,31 @@ class SelectionSession(Generic[C]):
                 if fresh:
                     self._fresh.append(batch)
                 if chunk.end % EPOCH == 0:
-                    self._teach()
+                    self._train()
             yield chunk, decisions
 
     def _current(self) -> Model:
         """The version to put in force at the next epoch's start: a new one where one is due."""
-        if self._learner is not None and self._taught >= self._learner.next_version:
+        if self._learner is not None and self._trained >= self._learner.next_version:
             self.publish()
         assert self.model is not None  # noqa: S101  # pinned, or just published
         return self.model
 
-    def _teach(self) -> None:
-        """Give the learner what has come since the last lesson."""
+    def _train(self) -> None:
+        """Give the learner what has come since the last minibatch."""
         if self._learner is None or not (self._accepted or self._fresh):
             return
         accepted, fresh = PairBatch.concatenate(self._accepted), PairBatch.concatenate(self._fresh)
         self._accepted, self._fresh = [], []
-        self._taught += len(fresh)
-        self._lessons.append(self._executor.submit(partial(_learn, self._learner, accepted, fresh)))
-        while self._lessons and self._lessons[0].done():
-            self._lessons.popleft().result()
+        self._trained += len(fresh)
+        self._training.append(self._executor.submit(partial(_learn, self._learner, accepted, fresh)))
+        while self._training and self._training[0].done():
+            self._training.popleft().result()
 
     def _wait(self) -> None:
-        """Let all lessons end: what a version knows must not depend on how fast they are."""
-        while self._lessons:
-            self._lessons.popleft().result()
+        """Let all minibatches end: what a version knows must not depend on how fast they are."""
+        while self._training:
+            self._training.popleft().result()
 
 
 def _learn(learner: Learner, accepted: PairBatch, fresh: PairBatch) -> None:

@@ -185,7 +185,7 @@ def learn(
     """
     check_names(settings, LearningParameters)
     embedder = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    learner = Learner(Parameters.of(embedder.digest, **settings), embedder, SerialExecutor("beside"))
+    learner = Learner(Parameters.of(embedder.digest, **settings), embedder, SerialExecutor("helper"))
     for names, batch in read_target(target, target_fields or fields):
         learner.observe_target(names, batch)
     for chunk in read_chunks(sample, fields, signals_of(signals)):

@@ -112,15 +112,15 @@ def test_every_pair_is_decided_once_and_in_order(crawl: PairBatch, whole: tuple[
     assert 0.7 * 0.1 * SIZE < decisions.accepted.sum() <= 0.1 * SIZE + 50
 
 
-def test_a_version_waits_for_its_lessons(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
-    """Lessons that are learned as late as possible, or in a thread, leave the decisions of one thread."""
-    for lessons in (
-        session(lessons=Late()),
+def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
+    """Minibatches learned as late as possible, or in a thread, leave the decisions of one thread."""
+    for one in (
+        session(training=Late()),
         SelectionSession.threaded(Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder()),
     ):
-        lessons.observe_target(*target(Toy()))
-        decisions = decided(lessons, chunks(crawl))
-        assert lessons.ledger.digest() == whole[1]
+        one.observe_target(*target(Toy()))
+        decisions = decided(one, chunks(crawl))
+        assert one.ledger.digest() == whole[1]
         assert np.array_equal(decisions.score, whole[0].score)
         assert np.array_equal(decisions.model_version, whole[0].model_version)
 
@@ -196,9 +196,9 @@ def swapped(by: SelectionSession[Any], data: Stream) -> tuple[Decisions, Decisio
 
 
 def test_a_target_that_is_swapped_decides_from_the_next_epoch_on() -> None:
-    """After withdrawal and a version of the new target's, the other domain is accepted; however late lessons are learned."""
+    """After withdrawal and a version of the new target the other domain is accepted, however late minibatches are learned."""
     data = stream(Toy(), SIZE, noise=0.0, seed=5)
-    one, late = session(), session(lessons=Late())
+    one, late = session(), session(training=Late())
     first, second = swapped(one, data)
     assert second.model_version[0] == first.model_version[-1] + 1
     assert data.in_domain[first.positions[first.accepted]].mean() > 0.9
