@@ -120,7 +120,8 @@ class TmxSource(FileSource):
 
     def _advance(self) -> None:
         """Take in a block, and make messages of the whole units that there are."""
-        block = self._file.read(_BLOCK)
+        # as much again as is held without an end, so that a long unit is not searched over and over
+        block = self._file.read(max(_BLOCK, len(self._held)))
         self._finished = not block
         if self._lost is not None:
             self._pass_over(block)

@@ -247,3 +247,17 @@ def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
     assert (bad.value, bad.problem) == (b"\xff\xfe", "byte 0 of a column is not valid UTF-8")
     assert [orjson.loads(message.value or b"")["tgt"] for message in (first, last)] == ["a", "c"]
     assert [message.offset for message in (first, bad, last)] == [0, 1, 2]
+
+
+def test_a_unit_that_is_too_large_costs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is passed over in bounded memory, its beginning kept; the units around it are read."""
+    monkeypatch.setattr("connectors.files.tmx._LARGEST_UNIT", 1 << 17)
+    unit = '<tu><tuv xml:lang="en"><seg>{0}</seg></tuv><tuv xml:lang="fr"><seg>t</seg></tuv></tu>'
+    path = tmp_path / "x.tmx"
+    units = [unit.format(text) for text in ("a", "x" * (1 << 20), "b")]
+    path.write_text(f'<tmx><header srclang="en"/><body>{"".join(units)}</body></tmx>')
+    first, large, last = read(path)
+    assert "more than 131072 bytes" in (large.problem or "")
+    assert (large.value or b"").startswith(b"<tu><tuv")
+    assert len(large.value or b"") < 1 << 13
+    assert [orjson.loads(message.value or b"")["src"] for message in (first, last)] == ["a", "b"]
