@@ -182,6 +182,9 @@ def test_a_model_brings_its_sample_of_the_stream(model: Model) -> None:
     ledger.gate_mass = 90_000.0
     ledger.begin_epoch(2, replace(model, version=2))
     assert ledger.gate_mass == ledger.score_mass == pytest.approx(90_000 * 0.75)
+    assert ledger.gate_histogram.sum() == pytest.approx(ledger.gate_mass, rel=0.01), (
+        "nothing of before is left"
+    )
 
 
 def test_the_share_like_the_target_waits_for_a_calibrated_model(model: Model) -> None:
