@@ -120,11 +120,9 @@ class Corpus:
     def _ids(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         path = self.cache / "ids.npz"
         if not path.exists():
-            names = [
-                str(record.get("id", "")).removesuffix("-d") for record in _records(self.folder / _STREAM)
-            ]
-            copies = [str(r.get("id", "")).endswith("-d") for r in _records(self.folder / _STREAM)]
-            numbers = [name.rpartition("-")[2] for name in names]
+            names = [str(record.get("id", "")) for record in _records(self.folder / _STREAM)]
+            copies = [name.endswith("-d") for name in names]
+            numbers = [name.removesuffix("-d").rpartition("-")[2] for name in names]
             places = [int(text) if text.isdigit() else row for row, text in enumerate(numbers)]
             np.savez(path, places=np.array(places, np.int64), copies=np.array(copies, np.bool_))
         with np.load(path) as stored:
