@@ -59,7 +59,7 @@ class ShardedExport:
         targets: digests of the targets by Model version; asked when a shard is written.
 
     Raises:
-        ConfigurationError: the folder holds an export of another topic or plan.
+        ConfigurationError: the folder holds an export of another topic or plan, or shards without a manifest.
         IntegrityError: the manifest cannot be read.
     """
 
@@ -76,9 +76,16 @@ class ShardedExport:
         folder.mkdir(parents=True, exist_ok=True)
         self.manifest = self._load()
         named = {shard["file"] for shard in self.manifest["shards"]}
-        for path in folder.glob("shard-*"):
-            if path.name not in named:
-                path.unlink()
+        strays = [
+            path for path in folder.glob(f"shard-{'[0-9]' * 6}.{plan.layout}") if path.name not in named
+        ]
+        if strays and not (folder / MANIFEST).exists():
+            raise ConfigurationError(
+                f"{strays[0]} is no shard of an export: {folder} has no {MANIFEST}; take another folder"
+            )
+        self._save()  # so that shards which it does not name are known to be ours
+        for path in strays:
+            path.unlink()
 
     def _load(self) -> dict[str, Any]:
         fresh = {
@@ -203,9 +210,12 @@ def verify(folder: Path) -> int:
     """Compare every shard with the manifest; the number of records.
 
     Raises:
-        DataError: a shard is missing or differs.
+        DataError: a shard is missing or differs, or there is no manifest.
     """
-    manifest = orjson.loads((folder / MANIFEST).read_bytes())
+    try:
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DataError(f"cannot read {folder / MANIFEST}: {error}") from None
     for shard in manifest["shards"]:
         path = folder / shard["file"]
         if not path.is_file() or _sha256(path) != shard["sha256"]:

@@ -106,3 +106,13 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
         return found.language
     matches = get_close_matches(text.lower(), codes, 1, 0.5)
     return matches[0] if matches else None
+
+
+def split_pair(text: str) -> tuple[str, str] | None:
+    """The two languages that `en-fr`, `pt_BR-en`, `en-US-fr-FR` or `en,fr` names, as they are spelt; None if it names none."""
+    parts = text.split("," if "," in text else "-")
+    for cut in range(1, len(parts)):
+        one, other = ("-".join(side).strip() for side in (parts[:cut], parts[cut:]))
+        if parse_tag(one) and parse_tag(other) and not agree(one, other):
+            return one, other
+    return None

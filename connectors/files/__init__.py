@@ -15,9 +15,9 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from connectors.files.compression import ENDINGS, members
-from connectors.files.moses import OTHER, languages_of, twins_in
+from connectors.files.moses import OTHER, twins_in
 from craft_stream.errors import ConfigurationError
-from craft_stream.language_tags import parse_tag
+from craft_stream.language_tags import parse_tag, split_pair
 from craft_stream.ports.files import Sink, Source
 from craft_stream.settings import RecordSettings
 
@@ -71,7 +71,7 @@ def ending(path: str) -> str:
     if bare.suffix.lower() in ENDINGS:
         bare = bare.with_suffix("")
     suffix = bare.suffix.removeprefix(".")
-    if languages_of(suffix):
+    if split_pair(suffix):
         return "moses"
     return suffix.lower() or JSON_LINES
 

@@ -28,7 +28,7 @@ from connectors.files.fields import (
 from connectors.files.lines import LineReader
 from connectors.files.open import OutputFile, closed_on_error, open_text
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import agree, parse_tag
+from craft_stream.language_tags import parse_tag, split_pair
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
@@ -38,16 +38,6 @@ OTHER = "with"  # the option that names the other file
 def pair_of(source: str, target: str) -> str:
     """The path of two files that belong together."""
     return f"{source}?{OTHER}={quote(target, safe='/')}"
-
-
-def languages_of(name: str) -> tuple[str, str] | None:
-    """The two languages that a name's last part tells, such as `en-fr`, `pt_BR-en` or `en-US-fr-FR`; None if it tells none."""
-    parts = name.split("-")
-    for cut in range(1, len(parts)):
-        one, other = "-".join(parts[:cut]), "-".join(parts[cut:])
-        if parse_tag(one) and parse_tag(other) and not agree(one, other):
-            return one, other
-    return None
 
 
 class MosesSource(FileSource):
@@ -128,7 +118,7 @@ def sides_of(path: str) -> tuple[tuple[str, str | None], tuple[str, str | None]]
     bare = Path(path)
     stem = path.removesuffix(bare.suffix) if bare.suffix in ENDINGS else path
     prefix, _, name = stem.rpartition(".")
-    languages = languages_of(name)
+    languages = split_pair(name)
     if languages is None:
         raise DataError(f"{path}: a name that ends in two languages was expected, such as corpus.en-fr")
     for base in (stem, prefix):
@@ -153,7 +143,7 @@ def twins_in(archive: str) -> tuple[str, str] | None:
         return None
     one, other = found[0]
     stem = PurePath(one).stem
-    order = languages_of(stem.rpartition(".")[2])
+    order = split_pair(stem.rpartition(".")[2])
     if order and _language(other) == order[0]:
         one, other = other, one
     return one, other
@@ -170,7 +160,7 @@ def written_sides(path: str) -> list[str]:
         return [path, options[OTHER]]
     ending = PurePath(path).suffix if PurePath(path).suffix in ENDINGS else ""
     stem = path.removesuffix(ending)
-    languages = languages_of(stem.rpartition(".")[2])
+    languages = split_pair(stem.rpartition(".")[2])
     if languages is None:
         raise ConfigurationError(f"{path}: a name that ends in two languages was expected, such as out.en-fr")
     return [f"{stem}.{language}{ending}" for language in languages]

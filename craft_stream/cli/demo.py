@@ -12,21 +12,25 @@ import orjson
 import typer
 from rich.console import Console
 
+from connectors.files.open import OutputFile
 from craft_stream.cli.engine import load_model
 from craft_stream.cli.options import Json
 from craft_stream.cli.select import select
 from craft_stream.demo.catalogues import Catalogues
 from craft_stream.demo.report import Report
+from craft_stream.errors import ConfigurationError
 
 app = typer.Typer(add_completion=False)
 
 RATE = 0.05
+FILES = ("stream.jsonl", "target.jsonl", "accepted.jsonl", "rejected.tsv", "decisions.jsonl", "model.bin")
 
 
 @app.command(epilog="Example: craft-stream demo --keep demo/")
 def demo(
     keep: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Leave stream, target and outputs there.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Leave stream, target and outputs there; other files stay."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the noise and the engine.")] = 0,
     as_json: Json = False,
@@ -53,17 +57,26 @@ def demo(
 
 def _select(catalogues: Catalogues, folder: Path, seed: int) -> Report:
     """Run the command as a user would, over files."""
-    stream, target, decisions, model = (
-        folder / name for name in ("stream.jsonl", "target.jsonl", "decisions.jsonl", "model.bin")
-    )
-    for path, pairs in ((stream, catalogues.stream), (target, catalogues.target)):
-        path.write_bytes(b"".join(pair.record() + b"\n" for pair in pairs))
+    stream, target, accepted, rejected, decisions, model = (folder / name for name in FILES)
+    texts = {
+        path: b"".join(pair.record() + b"\n" for pair in pairs)
+        for path, pairs in ((stream, catalogues.stream), (target, catalogues.target))
+    }
+    if not all(path.is_file() and path.read_bytes() == text for path, text in texts.items()):
+        for name in FILES:
+            if (folder / name).exists():
+                raise ConfigurationError(
+                    f"{folder / name} is there, and not of this demo: name another folder"
+                )
+    for path, text in texts.items():
+        with OutputFile(str(path)) as file:
+            file.write(text)
     with redirect_stdout(io.StringIO()) as summary:
         select(
             inputs=[str(stream)],
             target=[str(target)],
-            output=str(folder / "accepted.jsonl"),
-            rejected=str(folder / "rejected.tsv"),
+            output=str(accepted),
+            rejected=str(rejected),
             decisions=str(decisions),
             save_model=str(model),
             budget_rate=RATE,

@@ -11,6 +11,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -90,7 +91,8 @@ def save(
     protect_inputs([str(file)], [], settings, config)
     with _store(settings) as store:
         _known(store, version)
-        file.write_bytes(store.load(version).encode())
+        with OutputFile(str(file)) as output:
+            output.write(store.load(version).encode())
     print(f"wrote model {version} to {file}")
 
 

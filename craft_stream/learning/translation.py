@@ -38,8 +38,8 @@ class TranslationLearner:
         self._learning = learning
         self._encoder = encoder
         self._identifier = load_identifier(learning.identifier)
-        if self._identifier and learning.languages:
-            self._identifier.check(learning.languages)
+        languages = learning.languages
+        self._told = self._identifier.pair(languages) if self._identifier and languages else ""
         self._centroids = Centroids(encoder.dimensions, learning.clusters, learning.seed)
         self._lexicon = Lexicon.empty()
         self._characters = CharacterCounts()
@@ -150,4 +150,4 @@ class TranslationLearner:
         if self._identifier is None:
             return ""
         sides = (target.batch.source, target.batch.target)
-        return self._learning.languages or "-".join(self._identifier.majority(side) for side in sides)
+        return self._told or "-".join(self._identifier.majority(side) for side in sides)

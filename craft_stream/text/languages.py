@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.language_tags import parse_tag, split_pair
 from craft_stream.text.batch import TextBatch
 
 LIMIT = 0.1
@@ -47,21 +48,28 @@ class Identifier:
             ) from error
         eldc.init()
         self.name = f"eldc-{version('eldc')}"
-        self._languages = frozenset(eldc.LANGUAGES)
+        # its own names, such as `no` and `tl`, by what they are called here
+        self._names = {tag.language: name for name in eldc.LANGUAGES if (tag := parse_tag(name))}
         self._eldc: Any = (
             eldc.instance()
         )  # settings of its own, whatever else the process does with the package
         self._eldc.set_scores(_SCORES)
 
-    def check(self, languages: str) -> None:
-        """Raise ConfigurationError unless this is two known languages, as in "en-fr"."""
-        sides = languages.split("-")
-        unknown = [side for side in sides if side not in self._languages]
-        if len(sides) != 2 or unknown:
+    def pair(self, languages: str) -> str:
+        """Source and target, in any spelling (`en-fr`, `en-US,nb_NO`), as the package calls them: `en-no`.
+
+        Raises:
+            ConfigurationError: these are not two languages that it tells.
+        """
+        sides = split_pair(languages)
+        tags = [parse_tag(side) for side in sides or ()]
+        names = [self._names.get(tag.language, "") if tag else "" for tag in tags]
+        if not names or not all(names):
             raise ConfigurationError(
                 f'learner.languages is "{languages}": it must be source and target, as in "en-fr", of '
-                f"{', '.join(sorted(self._languages))}"
+                f"{', '.join(sorted(self._names.values()))}"
             )
+        return "-".join(names)
 
     def majority(self, texts: TextBatch) -> str:
         """The language that most of these texts are in, weighed by their lengths; "und" if there is none."""

@@ -371,6 +371,9 @@ def test_demo(run: Run, tmp_path: Path) -> None:
         pytest.skip("the extra `demo` is not installed")
     code, out, err = run("demo", "--keep", tmp_path, "--json")
     assert code == 0, err
+    code, _, err = run("demo", "--keep", tmp_path, "--seed", 1)
+    assert code == 2
+    assert "stream.jsonl is there" in err
     figures = json.loads(out)
     assert figures["after"]["good"] > 5 * figures["before"]["good"]
     assert figures["after"]["noise"] < figures["before"]["noise"] / 5

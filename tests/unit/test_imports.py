@@ -26,7 +26,7 @@ TABLE = {
     "ports": "",
     "language_tags": " | langcodes",
     "text": " | numba numpy",
-    "text.languages": "errors text | eldc numpy",
+    "text.languages": "errors language_tags text | eldc numpy",
     "signals": "errors settings text.columns | numpy",
     "reading": "errors ports settings signals text | numba numpy orjson",
     "scoring": "codec errors parameters text | numba numpy",

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from connectors.shards import MANIFEST, ShardedExport, ShardPlan, verify
-from craft_stream.errors import ConfigurationError, IntegrityError, LogTruncatedError, UnavailableError
+from craft_stream.errors import (
+    ConfigurationError,
+    DataError,
+    IntegrityError,
+    LogTruncatedError,
+    UnavailableError,
+)
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import KafkaSettings
@@ -81,6 +87,16 @@ def test_what_cannot_go_on(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(IntegrityError, match="damaged"):
         ShardedExport(Topic(5), "t", tmp_path, ShardPlan())
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    """A folder that holds shards and no manifest is not ours: nothing in it is removed or written over."""
+    (tmp_path / "shard-000000.tsv").write_text("of another\n")
+    with pytest.raises(ConfigurationError, match="no manifest"):
+        ShardedExport(Topic(5), "t", tmp_path, ShardPlan())
+    assert (tmp_path / "shard-000000.tsv").read_text() == "of another\n"
+    with pytest.raises(DataError, match="cannot read"):
+        verify(tmp_path)
 
 
 class Broker:
