@@ -15,6 +15,7 @@ import orjson
 from connectors.crawl.alignment import align
 from connectors.crawl.pages import Page, SkippedError, read_page
 from connectors.crawl.publish import Publisher
+from connectors.crawl.sitemaps import read_sitemap
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical
@@ -172,6 +173,11 @@ class Crawl:
         if self._takedown.covers(canonical(response.url)):
             self.counts["taken_down"] += 1
             return []
+        told = read_sitemap(response, self._languages, self._max_bytes)
+        if told is not None:
+            self.counts["sitemaps"] += 1
+            met = self._store.partners.tell(told, response.date)
+            return [record for pages in met for record in self._of_two(*pages)]
         try:
             page = read_page(response, self._languages)
         except SkippedError as reason:
@@ -181,10 +187,12 @@ class Crawl:
             self.counts["failed"] += 1
             self._failed(response.url, error)
             return []
-        partner = self._store.take(page)
-        if partner is None:
-            return []
-        if self._takedown.covers(partner.url):
+        partner = self._store.partners.take(page)
+        return [] if partner is None else self._of_two(page, partner)
+
+    def _of_two(self, page: Page, partner: Page) -> list[bytes]:
+        """Records of two pages that have met."""
+        if self._takedown.covers(page.url) or self._takedown.covers(partner.url):
             self.counts["taken_down"] += 1
             return []
         source, target = (page, partner) if page.language == self._languages[0] else (partner, page)

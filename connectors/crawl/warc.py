@@ -328,12 +328,10 @@ def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response 
 
 
 def _resource(record: WarcRecord, block: bytes, date: int) -> Response | None:
-    """A page that was not fetched by HTTP (warcit, files): the record's block itself; None when it is no page."""
+    """A page, or sitemap, that was not fetched by HTTP (warcit, files): the record's block itself; None when it is neither."""
     kind, charset = media_type(record.headers.get("Content-Type") or "")
     url = _target(record)
-    if not kind.endswith(("html", "html+xml", "xhtml+xml")) or not url.lower().startswith(
-        ("http:", "https:")
-    ):
+    if not kind.endswith(("html", "html+xml", "/xml")) or not url.lower().startswith(("http:", "https:")):
         return None
     digest = (
         record.headers.get("WARC-Payload-Digest") or record.headers.get("WARC-Block-Digest") or _digest(block)

@@ -119,7 +119,7 @@ def crawl(
 
             def stepped() -> None:
                 report.step()
-                watched.step(opened.counts, opened.waiting)
+                watched.step(opened.counts, opened.partners.waiting)
 
             job.run(stop.is_set, stepped)
             if not opened.counts["responses"]:
@@ -174,7 +174,7 @@ class _Report:
             counts = self._counts()
             typer.echo(
                 f"craft-stream: {counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
-                f"{self._store.waiting} pages wait",
+                f"{self._store.partners.waiting} pages wait",
                 err=True,
             )
 
@@ -191,7 +191,7 @@ class _Report:
         counts = self._counts()
         summary = {
             **counts,
-            "waiting": self._store.waiting,
+            "waiting": self._store.partners.waiting,
             "seconds": round(seconds, 2),
             "cpu_seconds": round(cpu, 2),
         }

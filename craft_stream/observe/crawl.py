@@ -2,7 +2,7 @@
 
 watched = CrawlRecorder(store.counts)
 server = Server(watched, settings.observe.host, settings.observe.port)
-watched.step(store.counts, store.waiting)      # after every step, and now and then while it waits
+watched.step(store.counts, store.partners.waiting)      # after every step, and now and then while it waits
 """
 
 from __future__ import annotations

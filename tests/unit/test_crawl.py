@@ -50,7 +50,7 @@ def crawl(
     with Store(folder / store, LANGUAGES, wait=wait) as opened:
         with closing(FilePublisher(folder / f"{store}.jsonl", opened.identity)) as publisher:
             Crawl([folder], LANGUAGES, opened, publisher, takedown=Takedown(takedown)).run()
-        counts = dict(opened.counts, waiting=opened.waiting)
+        counts = dict(opened.counts, waiting=opened.partners.waiting)
     lines = (folder / f"{store}.jsonl").read_bytes().splitlines()
     return [orjson.loads(line) for line in lines], counts
 
@@ -302,13 +302,13 @@ def test_store_is_bounded(tmp_path: Path) -> None:
         for number in range(6):
             path = f"/en/plant-{number}.html"
             body = (made.page(path) or "").encode()
-            store.take(
+            store.partners.take(
                 read_page(
                     Response(f"http://s{path}", number, 200, "text/html", None, (), False, (), "", body),
                     LANGUAGES,
                 )
             )
-        assert store.waiting == 3
+        assert store.partners.waiting == 3
         assert store.counts["crowded_out"] == 3
 
 
@@ -320,7 +320,7 @@ def test_paired_pages_are_forgotten_at_last(tmp_path: Path) -> None:
             read_page(response, LANGUAGES) for response in WarcFile(tmp_path / "a.warc.gz").responses()
         ):
             store.begin()
-            store.take(page)
+            store.partners.take(page)
             store.commit({}, [])
     import sqlite3
 

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -25,6 +26,7 @@ from connectors.crawl.languages import is_surely, shares, two_languages
 from connectors.crawl.pages import Page, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
+from connectors.crawl.sitemaps import Told
 from connectors.crawl.store import Store
 from connectors.crawl.urls import address, neutral, site_key
 from connectors.crawl.warc import Response, WarcFile, WarcStream
@@ -85,7 +87,7 @@ def crawled_inputs(
     with Store(folder / "store", LANGUAGES) as store:
         with closing(FilePublisher(folder / "pairs.jsonl", store.identity)) as publisher:
             Crawl(inputs, LANGUAGES, store, publisher).run()
-        counts = dict(store.counts, waiting=store.waiting)
+        counts = dict(store.counts, waiting=store.partners.waiting)
     return [orjson.loads(line) for line in (folder / "pairs.jsonl").read_bytes().splitlines()], counts
 
 
@@ -369,17 +371,88 @@ def page(url: str, language: str) -> Page:
     return read_page(Response(url, 1_770_000_000, 200, "text/html", None, (), False, (), "", body), LANGUAGES)
 
 
+def sitemap(*entries: tuple[str, dict[str, str]]) -> str:
+    """A sitemap with the links of each URL by language."""
+    urls = "".join(
+        f"<url><loc> {url} </loc>"
+        + "".join(
+            f'<xhtml:link rel="alternate" hreflang="{code}" href="{href}"/>' for code, href in links.items()
+        )
+        + "</url>"
+        for url, links in entries
+    )
+    return (
+        '<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" '
+        f'xmlns:xhtml="http://www.w3.org/1999/xhtml">{urls}</urlset>'
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("entries", "kind", "pack"),
+    [
+        ((("http://s/about", {"en": "http://s/about", "fr-FR": "http://s/propos"}),), "text/xml", bytes),
+        ((("http://s/about", {"fr": "/propos", "x-default": "/"}),), "application/xml", bytes),
+        ((("https://www.s/propos/", {"en_US": "https://s/About"}),), "application/x-gzip", gzip.compress),
+    ],
+)
+def test_sitemaps_name_translations(
+    tmp_path: Path,
+    place: int,
+    entries: tuple[tuple[str, dict[str, str]], ...],
+    kind: str,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    """Before the pages, between them or behind them; packed, and with either side left out or spelt otherwise."""
+    pages = [warc("http://s/about", html("en")), warc("http://s/propos", html("fr"))]
+    block = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode() + pack(sitemap(*entries).encode())
+    pages.insert(place, warc("http://s/sitemap.xml", b"", block=block))
+    pairs, counts = crawled(tmp_path, *pages)
+    assert len(pairs) == 3
+    assert (counts["paired"], counts["sitemaps"], counts["waiting"]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        sitemap(("http://other/about", {"en": "http://s/about", "fr": "http://s/propos"})),
+        sitemap(("http://s/about", {"en": "http://s/about", "de": "http://s/propos"})),
+        sitemap(("http://s/about", {"fr": "http://s/propos"})).replace("<urlset", "<sitemapindex"),
+        "<urlset><url><loc>http://s/about</loc><<<",
+    ],
+)
+def test_sitemaps_that_say_nothing(tmp_path: Path, body: str) -> None:
+    """Of another site, for other languages, an index, or damaged: the pages wait."""
+    pages = [warc("http://s/about", html("en")), warc("http://s/propos", html("fr"))]
+    block = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + body.encode()
+    pairs, counts = crawled(tmp_path, warc("http://s/sitemap.xml", b"", block=block), *pages)
+    assert (pairs, counts["waiting"]) == ([], 2)
+
+
+def test_what_sitemaps_say_is_bounded(tmp_path: Path) -> None:
+    """Ten times as much as pages may wait is kept, and nothing beyond the time that pages wait."""
+    with Store(tmp_path / "s", LANGUAGES, most_waiting=2, wait=100) as store:
+        store.begin()
+        for day in range(3):
+            told = [Told(f"http://s/{day}/{n}", "fr", f"http://s/{day}/{n}.fr") for n in range(15)]
+            assert list(store.partners.tell(told, 1_000 + 200 * day)) == []
+        assert store.partners.take(replace(page("http://s/2/3.fr", "fr"), key="x", date=1_400)) is None
+        assert store.partners.take(replace(page("http://s/2/3", "en"), date=1_400)) is not None
+        (kept,) = store._db.execute("SELECT count(*) FROM told").fetchone()
+    assert kept <= 20
+
+
 def test_a_paired_page_is_not_paired_again(tmp_path: Path) -> None:
     """A third page with the same key waits: what has its translation is no translation of another."""
     with Store(tmp_path / "s", LANGUAGES) as store:
         store.begin()
-        assert store.take(page("http://s/fr/a", "fr")) is None
-        partner = store.take(page("http://s/en/a", "en"))
+        assert store.partners.take(page("http://s/fr/a", "fr")) is None
+        partner = store.partners.take(page("http://s/en/a", "en"))
         assert partner is not None
         assert partner.url == "http://s/fr/a"
-        assert store.take(page("http://s/a.fr.html", "fr")) is None
-        assert store.take(page("http://fr.s/a/", "fr")) is None
-        assert store.waiting == 2
+        assert store.partners.take(page("http://s/a.fr.html", "fr")) is None
+        assert store.partners.take(page("http://fr.s/a/", "fr")) is None
+        assert store.partners.waiting == 2
         assert store.counts["paired"] == 2
 
 

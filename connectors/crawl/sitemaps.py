@@ -1,0 +1,113 @@
+"""Sitemaps: which pages of a site are translations of one another, where its sitemap says so and its pages do not."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
+from xml.parsers import expat
+
+from connectors.crawl.urls import canonical, host
+from connectors.crawl.warc import Response
+from craft_stream.language_tags import agree
+
+_HEAD = 2_048
+_MOST = 50  # links of one page
+_GZIP = b"\x1f\x8b"
+
+
+class Told(NamedTuple):
+    """What a sitemap says of one page.
+
+    Attributes:
+        url: canonical.
+        language: of the other page, one of the crawl's two; "" where the sitemap does not say it.
+        alternate: canonical URL of the other page.
+    """
+
+    url: str
+    language: str
+    alternate: str
+
+
+def read_sitemap(response: Response, languages: tuple[str, str], limit: int) -> list[Told] | None:
+    """Pages that a sitemap calls translations of one another; None where the response is no sitemap.
+
+    Only entries for pages of its own host count. What follows damage is not read.
+
+    Args:
+        response: what a server answered, a `.xml.gz` unpacked or not.
+        languages: the two of the crawl.
+        limit: bytes, beyond which nothing is unpacked.
+    """
+    body = response.body
+    if response.status != 200 or not (body.startswith(_GZIP) or "xml" in response.content_type):
+        return None
+    if body.startswith(_GZIP):
+        try:
+            body = zlib.decompressobj(31).decompress(body, limit)
+        except zlib.error:
+            return None
+    if b"<urlset" not in body[:_HEAD] and b":urlset" not in body[:_HEAD]:
+        return None
+    found: dict[Told, None] = {}
+    site = _site(canonical(response.url))
+    for place, links in _entries(body):
+        url = canonical(place)
+        if url and _site(url) == site:
+            found.update(dict.fromkeys(_told(url, links, languages)))
+    return list(found)
+
+
+def _site(url: str) -> str:
+    return host(url).removeprefix("www.")
+
+
+def _told(url: str, links: Iterable[tuple[str, str]], languages: tuple[str, str]) -> list[Told]:
+    """Each page of the one language with each of the other; the entry's own, where no link names it, with all."""
+    sides: tuple[list[str], list[str]] = ([], [])
+    for code, href in list(links)[:_MOST]:
+        for side, language in zip(sides, languages, strict=True):
+            if agree(code.strip(), language) and (found := canonical(href, url)) and found not in side:
+                side.append(found)
+    told = []
+    for one, other in ((0, 1), (1, 0)):
+        told += [Told(page, languages[other], alternate) for page in sides[one] for alternate in sides[other]]
+        if url not in sides[0] and url not in sides[1]:
+            told += [Told(url, languages[other], alternate) for alternate in sides[other]]
+            told += [Told(page, "", url) for page in sides[one]]
+    return told
+
+
+def _entries(body: bytes) -> list[tuple[str, list[tuple[str, str]]]]:
+    """URL of each entry, and language and URL of its links."""
+    entries: list[tuple[str, list[tuple[str, str]]]] = []
+    links: list[tuple[str, str]] = []
+    text: list[str] = []
+    place = ""
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal place
+        kind = name.rpartition(":")[2]
+        if kind == "url":
+            links.clear()
+            place = ""
+        elif kind == "loc":
+            text.clear()
+        elif kind == "link" and "hreflang" in attributes and "href" in attributes:
+            links.append((attributes["hreflang"], attributes["href"]))
+
+    def end(name: str) -> None:
+        nonlocal place
+        if name == "loc" or name.endswith(":loc"):
+            place = place or "".join(text)  # later ones are of pictures and films
+        elif name == "url" or name.endswith(":url"):
+            entries.append((place, links[:]))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = text.append
+    with suppress(expat.ExpatError):  # what came before it counts
+        parser.Parse(body.lstrip(), True)
+    return entries
