@@ -11,8 +11,8 @@ import galechurch
 from icu4py.breakers import SentenceBreaker
 
 from connectors.crawl.blocks import Block
-from connectors.crawl.languages import is_surely
 from connectors.crawl.structure import SHORT, VARIANCE, align_blocks
+from craft_stream.language_identification import is_surely
 
 LONGEST_SENTENCE = 2_000
 _NO_LETTER = re.compile(r"[\W\d_]+")

@@ -84,6 +84,17 @@ def sides(columns: Sequence[str], fields: RecordSettings) -> tuple[int, int] | N
     return None
 
 
+def likely_sides(record: dict[str, Any]) -> tuple[str, str] | None:
+    """Names of the fields of a record that are its sides, by the names that tools use, or languages; None if none seem so."""
+    if found := sides(list(record), RecordSettings()):
+        names = list(record)
+        return names[found[0]], names[found[1]]
+    nested = record.get(TRANSLATION)
+    texts = nested if isinstance(nested, dict) else record
+    tags = [name for name, text in texts.items() if isinstance(text, str) and parse_tag(name)]
+    return (tags[0], tags[1]) if len(tags) == 2 else None
+
+
 def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettings) -> str | None:
     """Make the fields that `chosen` names, or their parts (`translation.en`), the sides of a record; or say what is missing."""
     found: list[Any] = []

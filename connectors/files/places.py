@@ -47,6 +47,12 @@ def refuse_overwriting(written: Iterable[str | None], read: Iterable[str | None]
             outputs[identity] = name
 
 
+def same_file(path: str, other: str) -> bool:
+    """Whether two paths stand for a file that both read, by whatever names."""
+    one, two = ({_identity(name, sys.stdin) for name in read_files(name)} - {None} for name in (path, other))
+    return not one.isdisjoint(two)
+
+
 def read_files(path: str) -> list[str]:
     """The files that are read for a path: itself without options, or two files that belong together."""
     try:

@@ -74,10 +74,10 @@ def crawl(
     """
     try:
         from connectors.crawl.job import Crawl, warc_files
-        from connectors.crawl.languages import two_languages
         from connectors.crawl.store import Store
         from connectors.crawl.takedown import Takedown
         from connectors.crawl.warc import WarcStream
+        from craft_stream.language_identification import two_languages
     except ImportError as error:
         raise ConfigurationError(
             f"crawling needs a package: pip install 'craft-stream[crawl]' ({error})"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import orjson
+
+from connectors.files.fields import likely_sides
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason
 
@@ -11,7 +14,12 @@ _SHOWN = 3
 _MOST_KINDS = 20  # told one by one; more are counted together
 _NUMBER = re.compile(r"\d+")
 
-_HINT = ": name the sides by FILE?src=NAME&tgt=NAME, or by record.source_field and record.target_field"
+
+def _hint(value: bytes | None) -> str:
+    """What to type for a record that has not the two sides."""
+    source, target = likely_sides(orjson.loads(value or b"{}")) or ("NAME", "NAME")
+    path = f"name the sides by FILE?src={source}&tgt={target}"
+    return f": {path}, or by --set record.source_field={source} --set record.target_field={target}"
 
 
 class Faults:
@@ -29,8 +37,12 @@ class Faults:
             if kind not in self._examples and len(self._examples) >= _MOST_KINDS:
                 self._others += 1
                 continue
-            told = refusal.text + (_HINT if refusal.reason is DecodeReason.MISSING_SIDE else "")
-            places = self._examples.setdefault(kind, (told, []))[1]
+            if kind not in self._examples:
+                told = refusal.text
+                if refusal.reason is DecodeReason.MISSING_SIDE:
+                    told += _hint(chunk.messages[row].value)
+                self._examples[kind] = told, []
+            places = self._examples[kind][1]
             self._counts[kind] = self._counts.get(kind, 0) + 1
             if len(places) < _SHOWN:
                 places.append(chunk.messages[row].location)

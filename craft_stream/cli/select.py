@@ -19,6 +19,7 @@ from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages
+from craft_stream.cli.first_look import FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -147,13 +148,14 @@ def select(
     read = [*stream, *(target or ()), str(model) if model else None]
     protect_inputs([accepted, rejected, decisions, save_model], read, settings, config)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
+    look = FirstLook(settings, stream, target or ())
     keep_memory()
     session = _open_session(settings, load_model(model, settings.parameters().learning) if model else None)
     if model is None:
-        _read_target(session, target or [], settings.record)
+        _read_target(session, target or [], settings.record, look)
     outputs = Outputs(session.ledger.parameters.digest, accepted, rejected, decisions, save_model)
     lighten()
-    summary = _decide(session, stream, settings, outputs)
+    summary = _decide(session, stream, settings, outputs, look)
     for line in summary.faults.lines():
         typer.echo(f"craft-stream: {line}", err=True)
     if lost := outputs.left_out():
@@ -180,6 +182,7 @@ def _decide(
     inputs: Sequence[str],
     settings: Settings,
     outputs: Outputs,
+    look: FirstLook,
 ) -> Summary:
     """Decide all records of files and write the outputs.
 
@@ -188,11 +191,12 @@ def _decide(
         inputs: paths, read one after the other as one stream.
         settings: `record`, and `budget.count`, above which nothing is accepted.
         outputs: are finished.
+        look: sees what comes first.
     """
     summary = Summary()
     with outputs, Progress() as progress:
         began = time.perf_counter()
-        stream = prefetch(read_chunks(inputs, settings.record), attrgetter("size"), _AHEAD_BYTES)
+        stream = prefetch(look.over(read_chunks(inputs, settings.record)), attrgetter("size"), _AHEAD_BYTES)
         for chunk, decided in session.decide(stream):
             decided = _capped(decided, settings.budget.count, summary.accepted)
             outputs.write(chunk, decided)
@@ -214,11 +218,19 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
                 f"--budget-count on {pipe}, which can be read once only, needs --length or --budget-rate"
             )
         length = sum(len(run) for run in read_messages(inputs, settings.record))
+    if count >= length > 0:
+        typer.echo(
+            f"craft-stream: the budget of {count:,} pairs is no less than the stream's {length:,}: only what is no "
+            "translation, or comes twice, can be rejected",
+            err=True,
+        )
     budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
     return settings.model_copy(update={"budget": budget})
 
 
-def _read_target(session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings) -> None:
+def _read_target(
+    session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings, look: FirstLook
+) -> None:
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 
     Raises:
@@ -227,14 +239,13 @@ def _read_target(session: SelectionSession[Chunk], paths: list[str], fields: Rec
     pairs, faults = 0, Faults()
     for chunk in read_chunks(paths, fields):
         faults.add(chunk)
+        look.target(chunk)
         session.observe_target(chunk.identifiers(), chunk.pairs.batch)
         pairs += len(chunk.pairs)
     for line in faults.lines():
         typer.echo(f"craft-stream: target, {line}", err=True)
     if not pairs:
         raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
-    if pairs == 1:
-        typer.echo("craft-stream: the target is one pair: it says next to nothing about a domain", err=True)
 
 
 def _capped(decisions: Decisions, count: int | None, before: int) -> Decisions:

@@ -22,7 +22,6 @@ pytest.importorskip("fastwarc")
 
 from connectors.crawl.http import parse_http
 from connectors.crawl.job import Crawl, warc_files
-from connectors.crawl.languages import is_surely, shares, two_languages
 from connectors.crawl.pages import Page, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
@@ -31,6 +30,7 @@ from connectors.crawl.store import Store
 from connectors.crawl.urls import address, neutral, site_key
 from connectors.crawl.warc import Response, WarcFile, WarcStream
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
+from craft_stream.language_identification import is_surely, shares, two_languages
 
 LANGUAGES = ("en", "fr")
 SENTENCES = {

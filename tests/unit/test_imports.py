@@ -25,6 +25,7 @@ TABLE = {
     "codec": "errors | numpy zstandard",
     "ports": "",
     "language_tags": " | langcodes",
+    "language_identification": "errors language_tags | py3langid",
     "text": " | numba numpy",
     "text.languages": "errors language_tags text | eldc numpy",
     "signals": "errors settings text.columns | numpy",
@@ -58,8 +59,8 @@ TABLE = {
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
     "connectors.kafka": "errors ports settings | kafka numba numpy",
     "connectors.crawl": (
-        "connectors.files connectors.kafka errors language_tags ports settings"
-        " | fastwarc galechurch icu4py numpy orjson py3langid selectolax zstandard"
+        "connectors.files connectors.kafka errors language_identification language_tags ports settings"
+        " | fastwarc galechurch icu4py numpy orjson selectolax zstandard"
     ),
 }
 
