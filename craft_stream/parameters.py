@@ -218,7 +218,7 @@ def _digest(values: dict[str, Any]) -> str:
 
 def hashing_digest(dimensions: int = 128) -> str:
     """Digest of the hashing encoder; its last number changes with the hash functions."""
-    return f"hashing-{dimensions}-1"
+    return f"hashing-{dimensions}-2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def test_the_engine_works_with_a_foreign_encoder() -> None:
         selector.decide(TokenizedPairs.of(crawl.batch), Ledger(hashing), model)
     with pytest.raises(IntegrityError, match="counting"):
         Selector(hashing, HashingEncoder()).decide(TokenizedPairs.of(crawl.batch), Ledger(hashing), model)
-    with pytest.raises(ConfigurationError, match="hashing-128-1, this is counting"):
+    with pytest.raises(ConfigurationError, match="hashing-128-2, this is counting"):
         Selector(hashing, encoder)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+import zlib
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.letters import character_table, compositions
 from craft_stream.text.mojibake import mojibake_signs
 from craft_stream.text.ngrams import NGRAM_BITS, word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
@@ -86,14 +89,120 @@ def test_kinds_of_tokens() -> None:
     assert tokens.offsets[2] - tokens.offsets[1] == 3
 
 
+def words(text: str) -> list[int]:
+    return tokenize(TextBatch.pack([text])).words.tolist()
+
+
+def test_the_table_of_characters_is_the_same_under_every_python() -> None:
+    """Forms and compositions do not move with the Unicode of the Python that runs: a Model learned under one is read by all."""
+    table = character_table()
+    keys, values = compositions(table)
+    assert (zlib.crc32(table.tobytes()), zlib.crc32(keys.tobytes() + values.tobytes())) == (
+        0x15F4A7A6,
+        0x5CD06220,
+    )
+
+
+@given(st.binary(max_size=80))
+def test_bytes_that_are_no_utf8_are_tokens_too(data: bytes) -> None:
+    """Whatever bytes come, there are no more tokens than bytes, and those of a text end where it does."""
+    batch = TextBatch(
+        np.frombuffer(data + b"\xe0\xb8\x81", np.uint8), np.array([0, len(data), len(data) + 3])
+    )
+    tokens = tokenize(batch)
+    assert np.diff(tokens.offsets)[0] <= len(data)
+    assert tokens.words[tokens.offsets[1] :].tolist() == words("ก")
+
+
+accented = st.text(
+    st.one_of(
+        st.characters(min_codepoint=0xC0, max_codepoint=0x24F, categories=("L",)),
+        st.characters(min_codepoint=0x1E00, max_codepoint=0x1EF9, categories=("L",)),
+        st.sampled_from("abcXYZ 12.άέήίόύώϊйїўガギパぽ"),
+    ),
+    max_size=20,
+)
+
+
+@given(accented)
+def test_an_accent_behind_its_letter_is_one_with_it(text: str) -> None:
+    """Composed and decomposed letters are the same words, in Latin, Greek, Cyrillic and kana."""
+    assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30))
+def test_widths_are_folded(text: str) -> None:
+    """Full-width forms, as of Chinese and Japanese keyboards, are the letters, digits and marks of ASCII."""
+    assert words("".join(chr(ord(c) + 0xFEE0) for c in text)) == words(text)
+
+
+@given(
+    st.text(st.sampled_from("0123456789"), min_size=1, max_size=9),
+    st.sampled_from("٠۰०০೦๐໐༠០၀߀"),
+)
+def test_digits_of_any_script_are_numbers(number: str, zero: str) -> None:
+    """A number is the same token in the digits of Arabic, Persian, Hindi, Thai and others."""
+    tokens = tokenize(TextBatch.pack([number, "".join(chr(ord(zero) + int(digit)) for digit in number)]))
+    assert tokens.words[0] == tokens.words[1]
+    assert tokens.kinds.tolist() == [NUMBER, NUMBER]
+
+
+@given(st.text(st.sampled_from("aé1ñ字ကก中ب"), min_size=1, max_size=8), st.data())
+def test_what_is_not_seen_is_not_there(text: str, data: st.DataObject) -> None:
+    """Soft hyphens, joiners and marks of direction change no token, wherever they stand."""
+    at = data.draw(st.integers(0, len(text)))
+    hidden = data.draw(st.sampled_from("\u00ad\u200c\u200d\u200e\u2060\ufeff"))
+    assert words(text[:at] + hidden + text[at:]) == words(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("acţiune şi Ţară Şi", "acțiune și țară și"),
+        ("İstanbul", "istanbul"),
+        ("ﬁn ﬃ", "fin ffi"),
+        ("ﾃｽﾄ ｶﾞ", "テスト ガ"),
+        ("مرحبا، ماذا؟ نعم؛", "مرحبا, ماذا? نعم;"),
+        ("مُحَمَّد مـحـمـد", "محمد محمد"),
+        ("日本語。中文，「话」", "日本語.中文,话"),
+        ("¿Qué? ¡Sí!", "Qué? Sí!"),
+        ("한글、", "한글,"),
+        ("㎏ ⑫ ﻼ", "kg 12 لا"),
+    ],
+)
+def test_one_text_in_two_forms(one: str, other: str) -> None:
+    """What means the same letter or mark is the same token."""
+    assert words(one) == words(other)
+
+
+@pytest.mark.parametrize(
+    "clusters",
+    ["เก็ บ ไฟ ล์ ที่", "ກ ຳ ລັ ງ ເຮັ ດ", "ក ម្ពុ ជា ខ្ញុំ", "မြ န် မာ ဗု ဒ္ဓ"],
+)
+def test_a_cluster_of_letters_is_a_word_where_no_spaces_are_written(clusters: str) -> None:
+    """In Thai, Lao, Khmer and Burmese a base is a token with its signs, the vowel written first, what is stacked below."""
+    text = clusters.replace(" ", "")
+    assert words(text) == words(clusters)
+    assert len(words(text)) == clusters.count(" ") + 1
+    assert words(f"x{text}5") == [*words("x"), *words(clusters), *words("5")]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("5€", 2), ("20°C", 3), ("a😀b", 3), ("Windows™", 2), ("𠮷野", 2)]
+)
+def test_signs_are_tokens_of_their_own(text: str, count: int) -> None:
+    """A sign of currency or a picture does not stick to a number or a word."""
+    assert len(words(text)) == count
+
+
 def test_a_danda_ends_a_sentence() -> None:
     """The full stop of Hindi is a mark, so that a word before it is the same word, with a space between or none."""
     tokens = tokenize(TextBatch.pack(["घर है।", "घर है ।", "घर है॥", "घर है."]))
-    words = tokens.words.reshape(4, 3)
+    found = tokens.words.reshape(4, 3)
     assert tokens.kinds.reshape(4, 3).tolist() == [[WORD, WORD, MARK]] * 4
-    assert (words[1:3] == words[0]).all()
-    assert words[3, :2].tolist() == words[0, :2].tolist()
-    assert words[3, 2] != words[0, 2]
+    assert (found[1:3] == found[0]).all()
+    assert found[3, :2].tolist() == found[0, :2].tolist()
+    assert found[3, 2] != found[0, 2]
 
 
 def test_stems_join_inflections() -> None:
