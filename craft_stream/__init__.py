@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from craft_stream.kernel_cache import choose_place
+
 if TYPE_CHECKING:
     from craft_stream.api.model import Model, learn, load_model
     from craft_stream.api.selection import Decision, Selection, select
@@ -28,6 +30,8 @@ __all__ = [
     "select",
 ]
 __version__ = "0.1.0"
+
+choose_place()
 
 _HOMES = {
     "craft_stream.api.model": ("Model", "learn", "load_model"),

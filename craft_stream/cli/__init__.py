@@ -34,6 +34,7 @@ COMMANDS = {
     "replay": "Decide a log again under other parameters and show the difference.",
     "explain": "Say why a pair is accepted or rejected.",
     "dlq": "List dead letters and send them again.",
+    "warm-up": "Compile what a machine compiles once, before it is waited for.",
     "doctor": "Check broker, topics, permissions and clock.",
     "config": "Show and check the settings in force.",
 }
@@ -45,8 +46,8 @@ class LazyGroup(typer.core.TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Replace the placeholder that was found by its name with the command itself."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name in self.commands:
-            module = importlib.import_module(f"{__name__}.{name}")
+        if name is not None and name in self.commands:
+            module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
             command = typer.main.get_command(module.app)
             command.name = name
         return name, command, rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from craft_stream.api.model import read_model
+from craft_stream.cli.kernels import announce_compiling
 from craft_stream.cli.lists import lists_digest
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
@@ -20,6 +21,7 @@ def load_engine(settings: Settings) -> tuple[Parameters, Embedder]:
     Raises:
         ConfigurationError: the encoder cannot be loaded, or a list cannot be read.
     """
+    announce_compiling()
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     return settings.parameters(encoder.digest, lists_digest(settings)), encoder
 

@@ -144,7 +144,7 @@ def test_every_module_with_an_app_is_a_command() -> None:
     """No command is forgotten in the list that `--help` prints, and none is listed that is not there."""
     folder = Path(sys.modules[main.__module__].__file__ or "").parent
     apps = {path.stem for path in folder.glob("*.py") if "\napp = typer.Typer(" in path.read_text()}
-    assert apps - {"__init__"} == set(COMMANDS)
+    assert {name.replace("_", "-") for name in apps - {"__init__"}} == set(COMMANDS)
 
 
 def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None:

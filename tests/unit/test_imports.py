@@ -24,6 +24,7 @@ TABLE = {
     "settings": "errors parameters | pydantic pydantic_settings",
     "codec": "errors | numpy zstandard",
     "ports": "",
+    "kernel_cache": " | numba",
     "language_tags": " | langcodes",
     "language_identification": "errors language_tags | py3langid",
     "text": " | numba numpy",
