@@ -80,6 +80,10 @@ def translations(
     try:
         entries = _catalogue(data, encoding)
     except (OSError, ValueError, IndexError, struct.error) as error:
+        if (
+            isinstance(error, OSError) and error.errno
+        ):  # of the copy that polib reads; its own errors have no number
+            raise DataError(f"cannot read {path}: {error}") from None
         raise DataError(f"{path} is no gettext catalogue: {error}") from None
     return (sides for entry in entries for sides in _sides(entry))
 

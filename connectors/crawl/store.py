@@ -64,9 +64,8 @@ class Store:
                 self._db.close()
                 raise
         except sqlite3.OperationalError as error:
-            raise ConfigurationError(
-                f"cannot use the store {path}: {error}; is another crawl using it?"
-            ) from None
+            busy = "; is another crawl using it?" if "locked" in str(error) else ""
+            raise ConfigurationError(f"cannot use the store {path}: {error}{busy}") from None
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{path} is no store of a crawl: {error}") from None
 

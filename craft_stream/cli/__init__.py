@@ -6,9 +6,14 @@ command breaks no other.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import importlib
+import io
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +43,9 @@ COMMANDS = {
     "doctor": "Check broker, topics, permissions and clock.",
     "config": "Show and check the settings in force.",
 }
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EROFS, errno.EIO)
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -83,6 +91,15 @@ def _terminate(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _print_everything() -> None:
+    """Let standard output take any character: in the locale C, which has ASCII only, as UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if codecs.lookup(sys.stdout.encoding).name == "ascii":
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        elif sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr and the exit code that they carry.
 
@@ -91,11 +108,22 @@ def main() -> None:
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, _terminate)
+    _print_everything()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CraftError as error:
         print(f"craft-stream: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        with suppress(OSError, ValueError):  # what is buffered cannot be written at the process's end either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"craft-stream: cannot write: {error.strerror}", file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import shlex
 import signal
@@ -384,3 +385,36 @@ def test_demo(run: Run, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=120)
     Report(Catalogues.installed(), decisions, [0.5, 0.5], figures).print(console)
     assert f"in the domain and clean    {figures['before']['good']:.1%}" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("command", [("config", "show"), ("--help",), ("config", "table")])
+def test_standard_output_is_full(command: tuple[str, ...]) -> None:
+    """One line, exit code 1, and nothing of a traceback, also at the process's end."""
+    code = "from craft_stream.cli import main; main()"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "craft-stream: cannot write: No space left on device\n"
+
+
+@pytest.mark.parametrize("locale", ["C", "ISO-8859-1"])
+def test_locales_without_unicode(tmp_path: Path, locale: str) -> None:
+    """What is no character of the locale is printed all the same, and JSON stays JSON."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    if locale != "C":
+        environment["PYTHONIOENCODING"] = locale
+    (tmp_path / "craft.toml").write_text('[record]\nsource_field = "\u2192 caf\u00e9"\n', encoding="utf-8")
+    code = "from craft_stream.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "config", "show", "--json", "--config", tmp_path / "craft.toml"],
+        capture_output=True, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout.decode("utf-8" if locale == "C" else locale))
+    assert shown["record"]["source_field"] == "\u2192 caf\u00e9"
