@@ -11,6 +11,7 @@ import numpy as np
 from bench.corpus import Corpus
 from bench.scenarios import Scenario
 from bench.selection import Selection
+from bench.targets import target_pairs
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.selection.ledger import EPOCH
@@ -25,7 +26,7 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
     pairs = replace(corpus.pairs.take(scenario.order), positions=np.arange(len(scenario.order)))
     result = Selection()
     with result.stage("target"):
-        _observe_target(session, corpus, scenario.domain)
+        _observe_target(session, corpus, scenario.domain, scenario.target)
     chosen = []
     with result.stage("stream"):
         for start in range(0, len(pairs), EPOCH):
@@ -41,6 +42,7 @@ def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> 
     assert session.model is not None  # noqa: S101  # published at the end of the stream at the latest
     result.notes = {
         "versions": session.versions,
+        "target": {"pairs": session.model.target_pairs, **session.model.target_left_out},
         "model_bytes": len(session.model.encode()),
         "summary": summary,
         "own": summary["kl"],
@@ -52,5 +54,8 @@ def _identifiers(corpus: Corpus, domain: str) -> list[str]:
     return [f"{domain}-{index}" for index in range(len(corpus.target(domain).sources))]
 
 
-def _observe_target(session: SelectionSession[PairChunk], corpus: Corpus, domain: str) -> None:
-    session.observe_target(_identifiers(corpus, domain), corpus.target(domain).pairs())
+def _observe_target(
+    session: SelectionSession[PairChunk], corpus: Corpus, domain: str, how: str = "whole"
+) -> None:
+    pairs = target_pairs(corpus, domain, how)
+    session.observe_target(_identifiers(corpus, domain)[: len(pairs)], pairs)

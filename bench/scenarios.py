@@ -1,4 +1,4 @@
-"""Streams made from a corpus: whole, thinned, without the domain, target swapped, mix shifted, short."""
+"""Streams made from a corpus: whole, thinned, without the domain, target swapped or spoilt, mix shifted, short."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Scenario:
         budget: pairs asked for.
         segments: name and [start, stop) of parts of the stream that are reported one by one.
         swap: from which position on the target is another domain's, and that domain.
+        target: how the target is made; see `bench.targets`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scenario:
     budget: int
     segments: tuple[tuple[str, int, int], ...] = field(default=())
     swap: tuple[int, str] | None = None
+    target: str = "whole"
 
     @property
     def rate(self) -> float:
@@ -52,7 +54,7 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
     `plain`; `thin:P` (the domain's records are a share P of the stream, the budget as ever a part of them);
     `scarce:P` (the same, but the budget of the plain stream is asked for); `absent` (`scarce:0`);
     `swap:DOMAIN` (from the middle on the target is DOMAIN's; the rate is the mean of the two budgets');
-    `mix-shift`; `small` (the first 39,000 records).
+    `mix-shift`; `small` (the first 39,000 records); `target:HOW` (the plain stream, another target; see `bench.targets`).
 
     Args:
         corpus: the corpus.
@@ -87,8 +89,10 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
         return Scenario(name, domain, order, plain, segments)
     if kind == "small":
         return Scenario(name, domain, everything[:SMALL], int(inside[:SMALL].sum() * share))
+    if kind == "target":
+        return Scenario(name, domain, everything, plain, target=argument)
     raise ValueError(
-        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small"
+        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small, target:HOW"
     )
 
 

@@ -128,7 +128,7 @@ class PairSelector(base.MiniBatchClassifier):
     def summary(self) -> dict[str, Any]:
         """What the ledger says: seen, accepted, by reason, divergence; empty before the first pair."""
         session = self._decide()
-        return {} if session is None else session.ledger.summary()
+        return {} if session is None else session.summary()
 
     def decided(self, x: Record) -> bool | None:
         """Whether x was accepted, if it is the pair of the stream that was learned last; else None, also while it waits."""

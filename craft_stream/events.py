@@ -66,6 +66,8 @@ DAMAGE = ("fell_back", "refused", "rebuilt")
 # What can drift: the signals of `selection.monitor`, and the share of the budget that a ledger lets be spent.
 SPENDING = "spending"
 DRIFTS = ("domain", "clean", "accepted", SPENDING)
+# Why pairs of the target are not learned from: `learning.examination.Finding`.
+FINDINGS = ("copy", "duplicate", "other_language", "no_translation")
 
 
 class Observer:

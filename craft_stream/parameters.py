@@ -123,7 +123,7 @@ class SelectionRules:
         quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
         horizon: pairs over which a debt of the budget is paid back.
         window: pairs over which the distribution of scores is remembered.
-        duplicates: reject what has been accepted before.
+        duplicates: reject what has been accepted before, and what the target holds.
         near_duplicate: Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.

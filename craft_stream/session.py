@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,15 @@ class SelectionSession(Generic[C]):
             self._wait()
             self._learner.withdraw_target(identifiers)
 
+    def check_target(self) -> dict[str, int]:
+        """How many pairs of the target are left out as far as is known by now, by what was found of them.
+
+        Raises:
+            TargetError: it is empty, or nothing can be learned from it.
+        """
+        self._wait()
+        return {} if self._learner is None else self._learner.check_target()
+
     def decide(self, stream: Iterable[C]) -> Iterator[tuple[C, Decisions]]:
         """Decide every chunk, in order, with decisions aligned to its pairs.
 
@@ -158,8 +167,10 @@ class SelectionSession(Generic[C]):
         chunk ends at `prime_pairs` itself).
 
         Raises:
-            TargetError: 256 MiB were read and the target is still empty.
+            TargetError: 256 MiB were read and the target is still empty, or nothing can be learned from it.
         """
+        if not self.end and self._learner is not None and self._learner.target_size:
+            self.check_target()
         self.end = chunk.end
         self._undecided.append((chunk, not self._priming))
         if self._priming:
@@ -206,6 +217,16 @@ class SelectionSession(Generic[C]):
         """By how much a pair would pass if it came now; see `Selector.margin`. Minus infinity before the first version."""
         model = self.ledger.model
         return -np.inf if model is None else self._selector.margin(source, target, self.ledger, model)
+
+    def summary(self) -> dict[str, Any]:
+        """What the ledger says, and of the target what the model in force does: `target_pairs`, `target_left_out`."""
+        model = self.model
+        said = (
+            {}
+            if model is None
+            else {"target_pairs": model.target_pairs, "target_left_out": model.target_left_out}
+        )
+        return self.ledger.summary() | said
 
     @property
     def _primed(self) -> bool:

@@ -171,7 +171,7 @@ def learn(
 
     Raises:
         ConfigurationError: a setting is unknown or not allowed, or a frame lacks a column.
-        TargetError: the target holds no pair.
+        TargetError: the target holds no pair, or more than half of its pairs are copies of their sources.
 
     Example:
         >>> import craft_stream as cs

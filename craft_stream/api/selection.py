@@ -89,8 +89,12 @@ class Selection(Generic[T]):
         return None if found is None else Model(found, self._encoder)
 
     def summary(self) -> dict[str, Any]:
-        """What the ledger says of the pairs decided so far: seen, accepted, by reason, divergence from the target, ..."""
-        return self._session.ledger.summary()
+        """What the ledger says of the pairs decided so far: seen, accepted, by reason, divergence from the target, ...
+
+        And of the target, how many pairs of it were learned from (`target_pairs`), and how many were not, by what was found of
+        them (`target_left_out`): `copy`, `duplicate`, `other_language`, `no_translation`.
+        """
+        return self._session.summary()
 
 
 @overload
@@ -166,7 +170,7 @@ def select(
 
     Raises:
         ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or there is neither target nor model.
-        TargetError: the target holds no pair.
+        TargetError: the target holds no pair, or more than half of its pairs are copies of their sources.
         IntegrityError: the model is of another encoder, or weighs a signal that is not named.
         TypeError: the data cannot be iterated over.
 

@@ -234,7 +234,7 @@ def _read_target(
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 
     Raises:
-        TargetError: they hold no pair.
+        TargetError: they hold no pair, or nothing can be learned from them.
     """
     pairs, faults = 0, Faults()
     for chunk in read_chunks(paths, fields):
@@ -246,6 +246,8 @@ def _read_target(
         typer.echo(f"craft-stream: target, {line}", err=True)
     if not pairs:
         raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
+    for finding, count in session.check_target().items():
+        typer.echo(f"craft-stream: target, {count:,} of {pairs:,} pairs left out: {finding}", err=True)
 
 
 def _capped(decisions: Decisions, count: int | None, before: int) -> Decisions:

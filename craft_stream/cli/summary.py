@@ -63,6 +63,7 @@ class Summary:
             "like_target": _like_target(session.model),
             "domain_share": state["domain_share"],
             "unspendable": round(state["unspendable"]),
+            "target": _target(session.model),
             "rate": session.ledger.parameters.selection.rate,
             "model_version": state["model_version"],
             "model_digest": session.model.digest if session.model else None,
@@ -132,6 +133,9 @@ class Summary:
         table.add_row("embedded", f"{self.embedded:,}", _share(self.embedded, self.read))
         for name, count in self.unknown.items():
             table.add_row(f"without {name}", f"{count:,}", _share(count, self.read))
+        if target := values["target"]:
+            left_out = ", ".join(f"{count:,} {finding}" for finding, count in target["left_out"].items())
+            table.add_row("target", f"{target['pairs']:,}", left_out and f"left out: {left_out}")
         kl = values["kl"]
         table.add_row(
             "KL(target || accepted)", "-" if kl is None else f"{kl:.4f}", "nats over the target's clusters"
@@ -156,6 +160,11 @@ def _like_target(model: Model | None) -> int | None:
         return None
     # the inverse of how the learner makes `tail_share` of the count: (count + .5) / (pairs + 1) / .2
     return round(model.domain.tail_share * (1 - TAIL_QUANTILE) * (len(model.calibration.domain) + 1) - 0.5)
+
+
+def _target(model: Model | None) -> dict[str, Any] | None:
+    """Pairs of the target that were learned from, and those that were not, by what was found of them."""
+    return None if model is None else {"pairs": model.target_pairs, "left_out": model.target_left_out}
 
 
 def _share(count: int, whole: int) -> str:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from craft_stream.errors import TargetError
 from craft_stream.learning.calibration import calibrate
 from craft_stream.learning.domain import DomainLearner
+from craft_stream.learning.examination import Examination, examine
 from craft_stream.learning.executor import IN_TURN, Executor, both
 from craft_stream.learning.quality import QualityModel
 from craft_stream.learning.recent import RecentPairs
@@ -28,6 +29,8 @@ from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that the first quality model waits for; until then every pair is learned from alike.
 _FIRST_QUALITY_MODEL = 2048
+# Pairs learned that make P(clean) fit to examine the target.
+_FIRST_EXAMINER = 8192
 # Pairs that are learned from together: of a small sample each batch would cost 1 ms however few they are.
 _MINIBATCH = 256
 # Half of them calibrate a Model.
@@ -61,6 +64,8 @@ class Learner:
         self._recent = RecentPairs(_RECENT_PAIRS)
         self._waiting: list[PairBatch] = []
         self._learned = 0
+        self._examination: Examination | None = None
+        self._next_examination = _FIRST_EXAMINER
         self._training: TrainingSet | None = None
         self._quality: QualityModel | None = None
         self._next_quality_model = _FIRST_QUALITY_MODEL
@@ -92,6 +97,14 @@ class Learner:
         """Take target pairs back."""
         for identifier in identifiers:
             self._reservoir.delete(identifier)
+
+    def check_target(self) -> dict[str, int]:
+        """Examine the target as it is now; how many of its pairs are left out, by what was found of them.
+
+        Raises:
+            TargetError: it is empty, or nothing can be learned from it; see `examination`.
+        """
+        return self._examine().left_out
 
     def forget_target(self) -> None:
         """Begin the reservoir anew; the version in force and what the stream taught stay."""
@@ -126,7 +139,7 @@ class Learner:
         # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
-            training = self._training_set()
+            training, examined = self._training_set(), self._examine()
             quality, (domain, recent) = both(
                 self._executor,
                 partial(self._translation.quality_model, training, self._executor),
@@ -142,8 +155,10 @@ class Learner:
         return Model(
             version=self._version,
             learning=self._learning.lasting,
-            target_version=training.sample.version,
+            target_version=examined.sample.version,
             target_pairs=len(training.sample),
+            target_left_out=examined.left_out,
+            target_keys=np.unique(examined.keys),
             pairs_seen=self.pairs_seen,
             clustering=self._translation.clustering,
             translation=quality.scorer.translation,
@@ -187,13 +202,25 @@ class Learner:
         self._domain.counts.add_stream(pairs.ngrams)
         self._translation.learn_words(pairs, weights)
 
-    def _training_set(self) -> TrainingSet:
-        sample, before = self._reservoir.sample(), self._training
+    def _examine(self) -> Examination:
+        sample, before = self._reservoir.sample(), self._examination
         if not len(sample):
             raise TargetError(
                 "the target is empty: publish pairs of the domain that you want (craft-stream target publish FILE), "
                 "or name a file that holds some"
             )
+        due = self._learned >= self._next_examination
+        if before is None or before.sample.version != sample.version or due:
+            known = None
+            if self._learned >= _FIRST_EXAMINER and self._quality and self._training:
+                known = self._quality, self._training.corrupted
+            self._examination = before = examine(sample, known)
+            # As for quality models: four times as many pairs change what is found.
+            self._next_examination = 4 * self._learned if known else _FIRST_EXAMINER
+        return before
+
+    def _training_set(self) -> TrainingSet:
+        sample, before = self._examine().fit, self._training
         if before is None or before.sample.version != sample.version:
             if before is not None and not set(sample.pairs) & set(before.sample.pairs):
                 self._domain.counts.forget_selected()

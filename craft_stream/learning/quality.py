@@ -75,6 +75,9 @@ class QualityModel:
         scorer, rows = self.scorer, np.arange(len(pairs))
         if scorer.translation.cascade:
             return without_embedding(scorer.text_features(pairs, rows), self.classifier)[:, 0]
-        return self.of_features(
-            scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))
-        )
+        return self.of_features(self.features(pairs))
+
+    def features(self, pairs: TokenizedPairs) -> NDArray[np.float32]:
+        """All features of all pairs, float32 [n, F]."""
+        scorer, rows = self.scorer, np.arange(len(pairs))
+        return scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))

@@ -17,7 +17,15 @@ from typing import Final
 
 import numpy as np
 
-from craft_stream.events import DAMAGE, DRIFTS, PartitionState, RebalanceKind, Stage, TransactionResult
+from craft_stream.events import (
+    DAMAGE,
+    DRIFTS,
+    FINDINGS,
+    PartitionState,
+    RebalanceKind,
+    Stage,
+    TransactionResult,
+)
 from craft_stream.observe.families import Metric, every
 from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.decisions import Reason
@@ -141,6 +149,9 @@ WORKER: Final = (
            {"model": lambda header: _number(str(header.get("target_version", "")))}),
     Metric("craft_target_pairs", "Pairs in the target's reservoir.",
            {"model": lambda header: header.get("target_pairs", 0)}),
+    Metric("craft_target_left_out_pairs",
+           "Pairs in the reservoir that the newest model version loaded did not learn from, by what was found of them.",
+           labels=("finding",), series=every(FINDINGS)),
     Metric("craft_target_rereads_total",
            "Times that the target was read again, since withdrawals had left its reservoir incomplete.",
            {"target_reread": 1}),

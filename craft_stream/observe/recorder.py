@@ -14,7 +14,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from craft_stream import __version__
-from craft_stream.events import SPENDING, Observer, PartitionState
+from craft_stream.events import FINDINGS, SPENDING, Observer, PartitionState
 from craft_stream.observe.families import Change, Families, Metric
 from craft_stream.observe.match import Match
 from craft_stream.observe.metrics import DELTA, HELD_STATES, SNAPSHOT, WORKER, outcome
@@ -197,6 +197,13 @@ class Recorder(Tabulated):
             reason = Reason(code)
             count = int(np.count_nonzero(decisions.reason == code))
             self._families.record("craft_decisions_total", count, outcome(reason), reason.label)
+
+    def model(self, header: Mapping[str, Any], size: int, /) -> None:
+        """Count what was left out of the target."""
+        super().model(header, size)
+        left_out = header.get("target_left_out", {})
+        for finding in FINDINGS:
+            self._families.record("craft_target_left_out_pairs", left_out.get(finding, 0), finding)
 
     def breaker(self, open_: bool, share: float, /) -> None:
         """An open breaker takes readiness away."""

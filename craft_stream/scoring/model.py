@@ -33,7 +33,9 @@ class Model:
         version: 1, 2, ...
         learning: what it was learned under, as far as that is in it; see `LearningParameters.lasting`.
         target_version: digest of the reservoir.
-        target_pairs: pairs in the reservoir.
+        target_pairs: pairs in the reservoir that it is learned from.
+        target_left_out: pairs in the reservoir that are not, by what was found of them; see `learning.examination`.
+        target_keys: uint64 [keys], ascending; `text.keys.pair_keys` of all pairs in the reservoir.
         pairs_seen: pairs of the stream that the learner had seen.
         clustering: number of the clustering; cluster indices mean the same while it stays.
         translation, classifier, signals, domain, calibration: see their classes.
@@ -43,6 +45,8 @@ class Model:
     learning: LearningParameters
     target_version: str
     target_pairs: int
+    target_left_out: dict[str, int]
+    target_keys: NDArray[np.uint64]
     pairs_seen: int
     clustering: int
     translation: TranslationModel

@@ -12,6 +12,7 @@ from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES, TEXT_FEATURES, log_probability, without_embedding
 from craft_stream.scoring.translation import Embeddings, TranslationScorer
+from craft_stream.text.keys import pair_keys
 from craft_stream.text.tokenized import TokenizedPairs
 
 
@@ -51,6 +52,14 @@ class Scorer(TranslationScorer):
         """Score the domain, assign clusters: the part that every pair gets."""
         domain, ratio = self.model.domain.score(pairs.ngrams)
         return DomainScores(domain, ratio, self.clusters(pairs))
+
+    def in_target(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the pairs at `rows` the target holds, bool [rows]; of others one in 2^64 / keys."""
+        known, keys = self.model.target_keys, pair_keys(pairs, rows)
+        if not len(known):
+            return np.zeros(len(rows), np.bool_)
+        found: NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+        return found
 
     @property
     def feature_names(self) -> tuple[str, ...]:

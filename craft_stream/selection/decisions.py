@@ -14,6 +14,7 @@ class Reason(IntEnum):
 
     `UNFAMILIAR_TEXT`: its words or characters are not those of the target's languages (a part of P(clean)).
     `OTHER_LANGUAGE`: the identifier of languages says so.
+    `IN_TARGET`: the target holds the pair already.
     """
 
     ACCEPTED = 0
@@ -27,6 +28,7 @@ class Reason(IntEnum):
     OVER_BUDGET = 8
     LISTED = 9
     OTHER_LANGUAGE = 10
+    IN_TARGET = 11
 
     @property
     def label(self) -> str:

@@ -6,8 +6,8 @@ so a margin is at or above 0 exactly where a pair is accepted.
 
 `craft`: the pair is not on a list; its distance reaches the threshold; there is room in the budget.
 
-`craft-plus`: it is not on a list; its domain score passes the gate; both sides are of the languages; P(clean) reaches the
-floor; the score reaches the threshold; there is room; it has not been accepted before.
+`craft-plus`: it is not on a list; its domain score passes the gate; both sides are of the languages; the target
+does not hold it; P(clean) reaches the floor; the score reaches the threshold; there is room; it has not been accepted before.
 
 `craft-plus` with an expensive encoder asks in the order of what an answer costs, so that only what all else has not decided
 is embedded. P(clean) is a sum over features, of which those of prediction are bounded: a pair that no embedding could lift over
@@ -142,6 +142,12 @@ def _language(run: Judgement, rows: Rows) -> Rows:
     return rows[run.hold(rows, _unless(run.scorer.foreign(run.pairs, rows)), Reason.OTHER_LANGUAGE)]
 
 
+def _in_target(run: Judgement, rows: Rows) -> Rows:
+    if not run.ledger.selection.duplicates:
+        return rows
+    return rows[run.hold(rows, _unless(run.scorer.in_target(run.pairs, rows)), Reason.IN_TARGET)]
+
+
 def _quality(run: Judgement, rows: Rows) -> Rows:
     features = run.set_quality(rows)
     left = fitness(features, run.quality[rows], run.ledger.selection.quality_floor)
@@ -191,6 +197,6 @@ def _unless(missed: NDArray[np.bool_]) -> Left:
 
 _STEPS: dict[type, tuple[Callable[[Judgement, Rows], Rows], ...]] = {
     Craft: (_measure_distance, _lists, _threshold, _room),
-    CraftPlus: (_measure_domain, _lists, _gate, _language, _quality, _threshold, _room),
-    Cascade: (_measure_domain, _lists, _gate, _language, _cascade),
+    CraftPlus: (_measure_domain, _lists, _gate, _language, _in_target, _quality, _threshold, _room),
+    Cascade: (_measure_domain, _lists, _gate, _language, _in_target, _cascade),
 }

@@ -25,7 +25,7 @@ from craft_stream.selection.seen import SeenPairs, first_remembered
 from craft_stream.selection.segments import Segment
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 5
+FORMAT = 6
 # How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
 # from how the log was cut into transactions, so it is no part of the digest.
 _INTEGERS = 11

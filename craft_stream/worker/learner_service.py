@@ -136,11 +136,18 @@ class LearnerService:
                 published, changed = time.monotonic(), False
 
     def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
-        while not learner.target_size and not self._stop.is_set():
-            self.failure = (
-                f"the target topic {self._settings.kafka.target_topic} is empty: publish pairs of the domain that you "
-                "want with `craft-stream target publish FILE`"
-            )
+        topic = self._settings.kafka.target_topic
+        while not self._stop.is_set():
+            try:
+                if learner.target_size:
+                    learner.check_target()
+                    return
+                self.failure = (
+                    f"the target topic {topic} is empty: publish pairs of the domain that you want with `craft-stream "
+                    "target publish FILE`"
+                )
+            except TargetError as error:
+                self.failure = f"the target topic {topic}: {error}"
             log.warning("%s", self.failure)
             self._stop.wait(TARGET_SECONDS)
             target.refresh(learner)
@@ -180,6 +187,12 @@ class LearnerService:
         self._observer.published(model.version, time.monotonic() - began, manifest.size)
         self._observer.target(model.target_version, model.target_pairs)
         log.info("published model %d (%s), %d bytes", model.version, model.digest, manifest.size)
+        if model.target_left_out:
+            log.info(
+                "of the target %d pairs were learned from; left out: %s",
+                model.target_pairs,
+                model.target_left_out,
+            )
 
     def _prune(self, output: Output, reader: Reader, store: ModelStore) -> None:
         """Withdraw what nothing needs any more."""

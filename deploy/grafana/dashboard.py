@@ -305,8 +305,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("sum by (instance) (craft_learner_pairs{@})", "{{instance}}"),), "CraftModelStale", width=6,
         ),
         Panel(
-            "Target", "Pairs in the target's reservoir.", "short",
-            (("max by (group) (craft_target_pairs{@})", "{{group}}"),), width=6,
+            "Target", "Pairs of the target that are learned from, and those left out.", "short",
+            (
+                ("max by (group) (craft_target_pairs{@})", "{{group}}"),
+                ("max by (group, finding) (craft_target_left_out_pairs{@}) > 0", "{{group}}, left out: {{finding}}"),
+            ),
+            width=6,
         ),
         Panel(
             "Target read again", "Times in an hour, since withdrawals had left the reservoir incomplete.", "none",

@@ -208,7 +208,7 @@ def test_the_summary_says_when_the_stream_lacks_the_domain(
     summary = Summary()
     summary._end = {
         "kl": 0.1, "like_target": 5, "domain_share": share, "unspendable": 0, "rate": 0.05, "model_version": 1,
-        "model_digest": "x", "parameters": "y", "seconds": 1.0, "pairs_per_second": 1,
+        "model_digest": "x", "parameters": "y", "seconds": 1.0, "pairs_per_second": 1, "target": None,
     }  # fmt: skip
     summary.print(as_json=False, to_stderr=False)
     out = " ".join(capsys.readouterr().out.split())

@@ -95,7 +95,7 @@ def test_a_target_pair_is_nearest_to_itself(run: Run) -> None:
     assert found[0]["target_similarity"] == pytest.approx(1, abs=1e-5)
     code, out, err = run(*sides, "--target", "two.jsonl")
     assert code == 0, err
-    assert "accepted" in out
+    assert "in_target" in out
     assert out.count(sides[0]) == out.count(sides[1]) == 1
 
 
@@ -114,13 +114,15 @@ def test_a_list_of_files_leaves_the_sides(run: Run, order: tuple[str, ...]) -> N
 
 
 def test_reasons_are_those_that_the_selector_gives(run: Run, folder: Path) -> None:
-    """Accepted, off the domain, a copy, and a listed pair, each named; without the target it says how to give it."""
-    good = PAIRS.source.text(0), PAIRS.target.text(0)
+    """Accepted, off the domain, the target's own, a copy, a listed pair; without the target it says how to give it."""
+    own = PAIRS.source.text(0), PAIRS.target.text(0)
+    good = f"{own[0]} {PAIRS.source.text(1)}", f"{own[1]} {PAIRS.target.text(1)}"
     other = " ".join(TOY.other[:8]), " ".join(TOY.translation[word] for word in TOY.other[:8])
     (folder / "gone.txt").write_text(good[0] + "\n")
     for sides, more, reason in (
         (good, (), "accepted"),
         (other, (), "off_domain"),
+        (own, (), "in_target"),
         ((good[0], good[0]), (), "copy"),
         (good, ("--set", "selection.takedown=gone.txt"), "listed"),
     ):

@@ -1,0 +1,44 @@
+"""Targets as people have them: few pairs, with copies, misaligned or crawled pairs among them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.corpus import Corpus
+from craft_stream.text.batch import PairBatch
+
+KINDS = ("whole", "first", "copied", "misaligned", "crawled")
+
+
+def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
+    """The target of a domain.
+
+    Args:
+        corpus: with its targets.
+        domain: whose.
+        how: `whole`; `first:N` (N pairs of it, drawn); or with a share P of its pairs replaced by their sources
+            (`copied:P`), by targets of one another (`misaligned:P`), or by pairs of the stream (`crawled:P`).
+    """
+    kind, _, argument = how.partition(":")
+    texts = corpus.target(domain)
+    sources, targets = list(texts.sources), list(texts.targets)
+    rng = np.random.default_rng(2)
+    drawn = rng.permutation(len(sources)).tolist()
+    if kind == "first":
+        rows = sorted(drawn[: int(argument)])
+        return PairBatch.pack([sources[row] for row in rows], [targets[row] for row in rows])
+    spoilt = drawn[: round(len(sources) * float(argument or 0))]
+    if kind == "copied":
+        for row in spoilt:
+            targets[row] = sources[row]
+    elif kind == "misaligned":
+        others = [texts.targets[row] for row in np.roll(spoilt, 1)]
+        for row, other in zip(spoilt, others, strict=True):
+            targets[row] = other
+    elif kind == "crawled":
+        crawl = corpus.pairs.take(rng.choice(len(corpus.pairs), len(spoilt), replace=False))
+        for row, source, target in zip(spoilt, crawl.source.texts(), crawl.target.texts(), strict=True):
+            sources[row], targets[row] = source, target
+    elif kind != "whole":
+        raise ValueError(f"no target {how!r}; known: {', '.join(KINDS)}")
+    return PairBatch.pack(sources, targets)
