@@ -111,7 +111,7 @@ def test_a_metric_tells_what_was_left_out(spoilt: tuple[Learner, Model]) -> None
     assert tuple(finding.label for finding in Finding if finding) == FINDINGS
     recorder = Recorder()
     recorder.model(spoilt[1].header, 1)
-    value = recorder.registry.get_sample_value("craft_target_left_out_pairs", {"finding": "copy"})
+    value = recorder.registry.get_sample_value("craft_target_left_out_pairs", {"reason": "copy"})
     assert value == 20
 
 
