@@ -6,6 +6,8 @@ start looks for every name, and a test holds the table against the installed rel
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
@@ -38,7 +40,10 @@ USED: dict[type, tuple[str, ...]] = {
     KafkaProducer: (
         "_accumulator", "_closed", "_ensure_valid_record_size", "_sender", "_transaction_manager", "flush",
     ),
-    TransactionManager: ("is_transactional", "maybe_add_partition_to_transaction"),
+    TransactionManager: (
+        "_add_partitions_to_transaction_handler", "_enqueue_request", "_lock", "is_transactional",
+        "maybe_add_partition_to_transaction",
+    ),
     RecordAccumulator: ("_appends_in_progress", "_batches", "_incomplete", "_tp_lock", "config"),
     ProducerBatch: ("_record_futures", "max_record_size", "produce_future"),
     MemoryRecordsBuilder: ("_builder", "_next_offset"),
@@ -182,6 +187,24 @@ def append(
             accumulator._incomplete.add(batch)
     finally:
         accumulator._appends_in_progress.decrement()
+
+
+def add_partitions(producer: KafkaProducer, places: Iterable[TopicPartition]) -> None:
+    """Make partitions part of the transaction that was begun, though nothing is written to them.
+
+    Raises:
+        KafkaError: the broker refuses.
+    """
+    transactions = producer._transaction_manager
+    with (
+        transactions._lock
+    ):  # the client's thread would ask for them by itself, but tell nobody of the answer
+        for where in places:
+            transactions.maybe_add_partition_to_transaction(where)
+        request = transactions._add_partitions_to_transaction_handler()
+        transactions._enqueue_request(request)
+    wake(producer)
+    request.result.wait()
 
 
 def wake(producer: KafkaProducer) -> None:

@@ -9,6 +9,8 @@ from connectors.kafka.output import IdempotentOutput, TransactionalOutput
 from connectors.kafka.reader import KafkaReader
 from craft_stream.settings import KafkaSettings
 
+MODEL_WRITERS = ("learner", "admin")
+
 
 class KafkaTransport:
     """Makes groups, outputs and readers."""
@@ -23,10 +25,24 @@ class KafkaTransport:
 
     def output(self, name: str) -> TransactionalOutput | IdempotentOutput:
         """See `Transport.output`; "worker" is this worker's own, any other name is the group's."""
-        if self._settings.guarantee == "at_least_once" and name == "worker":
-            return IdempotentOutput(self._settings)
-        suffix = f"worker-{self._member}" if name == "worker" else name
-        return TransactionalOutput(self._settings, f"craft-{self._settings.group_id}-{suffix}")
+        kafka = self._settings
+        if name == "worker":
+            if kafka.guarantee == "at_least_once":
+                return IdempotentOutput(kafka)
+            topics = (
+                kafka.accepted_topic,
+                kafka.decisions_topic,
+                kafka.dead_letter_topic,
+                kafka.ledger_topic,
+            )
+            return TransactionalOutput(
+                kafka,
+                f"craft-{kafka.group_id}-worker-{self._member}",
+                (*topics, kafka.model_topic),
+                kafka.group_id,
+            )
+        topics = (kafka.model_topic,) if name in MODEL_WRITERS else ()
+        return TransactionalOutput(kafka, f"craft-{kafka.group_id}-{name}", topics)
 
     def reader(self) -> KafkaReader:
         """See `Transport.reader`."""

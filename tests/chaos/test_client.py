@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from connectors.kafka.group import KafkaGroup
 from connectors.kafka.transport import KafkaTransport
@@ -60,6 +62,44 @@ def test_offsets_of_an_aborted_transaction_stay_aborted(bootstrap: str, tmp_path
         group.leave()
         output.close()
         reader.close()
+
+
+@contextmanager
+def unverified(bootstrap: str) -> Iterator[None]:
+    """Brokers that take records of a transaction which its coordinator knows nothing of."""
+
+    def verify(value: bool) -> None:
+        configs = {"transaction.partition.verification.enable": str(value).lower()}
+        brokers = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
+        admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, name, configs) for name in brokers])
+        time.sleep(1)  # until the brokers have heard of it
+
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    try:
+        verify(False)
+        yield
+        verify(True)
+    finally:
+        admin.close()
+
+
+def test_what_a_broker_left_open_is_not_committed_with_what_follows(bootstrap: str, tmp_path: Path) -> None:
+    """Records whose transaction has ended without a mark in their partition, as after an outage, never count."""
+    run = Deployment(bootstrap, tmp_path, 1)
+    topic, transport = run.settings.kafka.decisions_topic, KafkaTransport(run.settings.kafka)
+    with unverified(bootstrap):
+        left = transport.output("worker")
+        left.begin()
+        left._producer._transaction_manager._partitions_in_transaction.add(TopicPartition(topic, 0))
+        left.send(topic, 0, b"{}", b"left open")
+        left.flush()
+        left.close()
+    output = transport.output("worker")
+    output.begin()
+    output.send(topic, 0, b"{}", b"committed")
+    output.commit({}, None)
+    output.close()
+    assert [message.key for message in run.read(topic)] == [b"committed"]
 
 
 def test_an_output_is_closed_with_records_that_are_not_written(proxied: Proxied, tmp_path: Path) -> None:
