@@ -26,23 +26,15 @@ class KafkaTransport:
     def output(self, name: str) -> TransactionalOutput | IdempotentOutput:
         """See `Transport.output`; "worker" is this worker's own, any other name is the group's."""
         kafka = self._settings
-        if name == "worker":
-            if kafka.guarantee == "at_least_once":
-                return IdempotentOutput(kafka)
-            topics = (
-                kafka.accepted_topic,
-                kafka.decisions_topic,
-                kafka.dead_letter_topic,
-                kafka.ledger_topic,
-            )
-            return TransactionalOutput(
-                kafka,
-                f"craft-{kafka.group_id}-worker-{self._member}",
-                (*topics, kafka.model_topic),
-                kafka.group_id,
-            )
-        topics = (kafka.model_topic,) if name in MODEL_WRITERS else ()
-        return TransactionalOutput(kafka, f"craft-{kafka.group_id}-{name}", topics)
+        if name != "worker":
+            topics = [kafka.model_topic] if name in MODEL_WRITERS else []
+            return TransactionalOutput(kafka, f"craft-{kafka.group_id}-{name}", topics)
+        if kafka.guarantee == "at_least_once":
+            return IdempotentOutput(kafka)
+        topics = [kafka.accepted_topic, kafka.decisions_topic, kafka.dead_letter_topic]
+        topics += [kafka.ledger_topic, kafka.model_topic]
+        identity = f"craft-{kafka.group_id}-worker-{self._member}"
+        return TransactionalOutput(kafka, identity, topics, kafka.group_id)
 
     def reader(self) -> KafkaReader:
         """See `Transport.reader`."""
