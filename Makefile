@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test integration chaos neural mutants translation-smoke deploy-check image lint format types demo settings lock ci
+.PHONY: help install test integration chaos neural mutants translation-smoke package deploy-check image lint format types demo settings lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ distributed:  ## docs/examples/ray on a cluster of two nodes on this machine, in
 	.venv-distributed/bin/python -m pip install --editable '.[parquet]' -r docs/examples/ray/requirements.txt \
 	  hypothesis pytest pytest-randomly pytest-timeout
 	.venv-distributed/bin/python -m pytest tests/distributed
+
+package:  ## Build a wheel and an sdist, and install each in an environment of its own
+	rm -rf dist .venv-package
+	.venv/bin/uv build --quiet
+	for built in dist/*.whl dist/*.tar.gz; do \
+	  rm -rf .venv-package && python3 -m venv .venv-package && .venv-package/bin/pip install --quiet $$built \
+	  && (cd / && $(CURDIR)/.venv-package/bin/craft-stream warm-up) || exit 1; \
+	done
 
 deploy-check:  ## What deploy/ holds, with a real Prometheus and Alertmanager: a minute
 	PYTHON=$(PYTHON) deploy/check

@@ -2,6 +2,7 @@
 
     CraftError
     ├── ConfigurationError      a setting or an argument is wrong; exit code 2
+    │   └── MissingExtraError   packages of an extra are not installed
     ├── RecordError             a record cannot be decided; it goes to the dead letters with its `reason`
     ├── DataError               too much of the input is bad, or it cannot be read; exit code 1
     ├── TargetError             the target is empty or unusable
@@ -25,6 +26,20 @@ class ConfigurationError(CraftError):
     """A setting, a flag or an argument is wrong."""
 
     exit_code = 2
+
+
+class MissingExtraError(ConfigurationError):
+    """What was asked for needs packages that an extra installs.
+
+    Args:
+        what: that needs them.
+        extra: of craft_stream.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the extra `{extra}`: pip install '.[{extra}]' in a clone of craft_stream"
+        )
 
 
 class RecordError(CraftError):

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from connectors.files.compression import ENDINGS, members
 from connectors.files.moses import OTHER, twins_in
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.language_tags import parse_tag, split_pair
 from craft_stream.ports.files import Sink, Source
 from craft_stream.settings import RecordSettings
@@ -118,6 +118,8 @@ def _load(group: str, known: dict[str, str], path: str) -> Any:
         for entry in entry_points(group=group, name=name):
             return entry.load()
     except ImportError as error:
+        if name in known:
+            raise MissingExtraError(f"{path}: the format {name}", "parquet") from None
         raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
     also = (
         "; for two files that belong together give --input-source A --input-target B"

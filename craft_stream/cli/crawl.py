@@ -16,7 +16,7 @@ from connectors.files.places import is_pipe
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
 from craft_stream.settings import Settings
@@ -78,10 +78,8 @@ def crawl(
         from connectors.crawl.takedown import Takedown
         from connectors.crawl.warc import WarcStream
         from craft_stream.language_identification import two_languages
-    except ImportError as error:
-        raise ConfigurationError(
-            f"crawling needs a package: pip install 'craft-stream[crawl]' ({error})"
-        ) from None
+    except ImportError:
+        raise MissingExtraError("craft-stream crawl", "crawl") from None
     settings = load_settings(config, overrides)
     languages = two_languages(langs)
     if (topic is None) == (output is None):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import MissingExtraError
 
 app = typer.Typer(add_completion=False)
 
@@ -33,10 +33,8 @@ def simulate(
     try:
         from craft_stream.demo.fetch import fetch
         from craft_stream.demo.site import Site, serve
-    except ImportError as error:
-        raise ConfigurationError(
-            f"this needs a package: pip install 'craft-stream[crawl]' ({error})"
-        ) from None
+    except ImportError:
+        raise MissingExtraError("craft-stream simulate", "crawl") from None
     folder.mkdir(parents=True, exist_ok=True)
     with serve(Site(pages), port) as url:
         typer.echo(f"craft-stream: the site is at {url}/", err=True)

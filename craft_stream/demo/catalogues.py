@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from connectors.gettext import translations
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import MissingExtraError
 
 # the distributions, and what the report calls them
 PACKAGES = {
@@ -101,9 +101,7 @@ def _files(package: str, languages: Sequence[str]) -> list[Path]:
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
-        raise ConfigurationError(
-            f"the demo reads the French catalogue of {package}, which is not installed: pip install 'craft-stream[demo]'"
-        ) from None
+        raise MissingExtraError(f"the demo reads the French catalogue of {package} and", "demo") from None
     return sorted(
         Path(str(file.locate()))
         for file in files

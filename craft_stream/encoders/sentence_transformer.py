@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.encoders.dense import DenseEncoder
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import ConfigurationError, MissingExtraError
 
 # Token counts that batches of more than one text are padded to.
 _LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -154,9 +154,7 @@ def load(
         import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise ConfigurationError(
-            "sentence-transformers is not installed: pip install 'craft-stream[sentence-transformers]'"
-        ) from error
+        raise MissingExtraError("this encoder", "sentence-transformers") from error
     torch.set_num_threads(threads)
     sha = hashlib.sha256(f"{precision} {max_tokens} {batch_size} {threads}".encode())
     sides = []

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.errors import ConfigurationError, IntegrityError, MissingExtraError
 from craft_stream.language_tags import parse_tag, split_pair
 from craft_stream.text.batch import TextBatch
 
@@ -36,16 +36,14 @@ class Identifier:
         name: package and version; answers may change with it.
 
     Raises:
-        ConfigurationError: the extra is not installed.
+        MissingExtraError: the extra is not installed.
     """
 
     def __init__(self) -> None:
         try:
             import eldc
         except ImportError as error:
-            raise ConfigurationError(
-                "learner.identifier is \"eldc\", which is not installed: pip install 'craft-stream[languages]'"
-            ) from error
+            raise MissingExtraError('learner.identifier = "eldc"', "languages") from error
         eldc.init()
         self.name = f"eldc-{version('eldc')}"
         # its own names, such as `no` and `tl`, by what they are called here

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+
+import pytest
 
 from craft_stream.cli import COMMANDS
 from tests import readme
@@ -49,3 +52,36 @@ def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", readme.PATH.read_text("utf-8"))
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert not missing
+
+
+def test_versions_agree() -> None:
+    """The package, its metadata and how to cite it name one version."""
+    named = {
+        re.search(pattern, (ROOT / name).read_text("utf-8"), re.MULTILINE)[1]  # type: ignore[index]
+        for name, pattern in (
+            ("craft_stream/__init__.py", r'^__version__ = "(.+)"$'),
+            ("pyproject.toml", r'^version = "(.+)"$'),
+            ("CITATION.cff", r"^version: (.+)$"),
+        )
+    }
+    assert len(named) == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("pyarrow", ["select", "--target", "x.parquet", "--input", "x", "--output", "o"], "parquet"),
+        ("fastwarc", ["crawl", "--warc", "x", "--langs", "en,fr", "--output", "o"], "crawl"),
+    ],
+)
+def test_extras_are_told_as_a_clone_installs_them(package: str, arguments: list[str], extra: str) -> None:
+    """No index has this project yet: what is typed works where the README's commands do."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv = ['craft-stream', *{arguments!r}]\n"
+        "from craft_stream.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT / "tests"
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"pip install '.[{extra}]' in a clone of craft_stream" in done.stderr
