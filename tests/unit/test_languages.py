@@ -139,7 +139,7 @@ def forgotten() -> Iterator[None]:
 def test_what_is_missing_is_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package the error names the extra; with another version a Model is refused."""
     monkeypatch.setitem(__import__("sys").modules, "eldc", None)
-    with pytest.raises(ConfigurationError, match=r"craft-stream\[languages\]"):
+    with pytest.raises(ConfigurationError, match=r"extra `languages`"):
         Scorer(model, load_encoder())
     monkeypatch.undo()
     with pytest.raises(IntegrityError, match=r"eldc-0\.0"):
