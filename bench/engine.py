@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.corpus import Corpus
+from bench.orders import contexts
 from bench.scenarios import Scenario
 from bench.selection import Selection
 from bench.targets import target_pairs
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
+from craft_stream.ranking.contexts import Contexts
+from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.session import PairChunk, SelectionSession
+from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
 
@@ -55,7 +62,71 @@ def _identifiers(corpus: Corpus, domain: str) -> list[str]:
 
 
 def _observe_target(
-    session: SelectionSession[PairChunk], corpus: Corpus, domain: str, how: str = "whole"
+    session: SelectionSession[PairChunk] | Ranking[_ContextChunk],
+    corpus: Corpus,
+    domain: str,
+    how: str = "whole",
 ) -> None:
     pairs = target_pairs(corpus, domain, how)
     session.observe_target(_identifiers(corpus, domain)[: len(pairs)], pairs)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive pairs of a corpus."""
+
+    pairs: PairBatch
+    contexts: Contexts
+
+    @property
+    def start(self) -> int:
+        return int(self.pairs.positions[0])
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self) -> _ContextChunk:
+        return _ContextChunk(TokenizedPairs.of(self.pairs), self.contexts)
+
+    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs:
+        return TokenizedPairs.of(self.pairs.take(positions - self.start))
+
+
+@dataclass(frozen=True, slots=True)
+class _ContextChunk(PairChunk):
+    """Pairs and where they come from."""
+
+    contexts: Contexts
+
+
+def select_twice(corpus: Corpus, scenario: Scenario, context: str, overrides: Mapping[str, Any]) -> Selection:
+    """Select from a scenario's stream in two passes, with contexts of `bench.orders.context`."""
+    parameters = Parameters.of(**{**_without(context), **overrides, "rate": scenario.rate})
+    options: Options[_ContextChunk] = Options(
+        contexts=attrgetter("contexts"), budget=lambda _: scenario.budget, jobs=os.cpu_count() or 1
+    )
+    ranking = Ranking(parameters, load_encoder(), options=options)
+    n = len(scenario.order)
+    pairs = replace(corpus.pairs.take(scenario.order), positions=np.arange(n))
+    page, host = contexts(corpus, context)
+    where = Contexts(page[scenario.order], host[scenario.order])
+
+    def runs() -> Iterator[_Run]:
+        for start in range(0, n, EPOCH):
+            part = slice(start, min(start + EPOCH, n))
+            yield _Run(pairs.slice(part.start, part.stop), Contexts(where.page[part], where.host[part]))
+
+    result = Selection()
+    with result.stage("target"):
+        _observe_target(ranking, corpus, scenario.domain, scenario.target)
+    with result.stage("stream"):
+        chosen = [decisions.positions[decisions.accepted] for _, decisions in ranking.decide(runs)]
+    result.chosen = np.concatenate(chosen)
+    result.notes = {"summary": ranking.ledger.summary(), "own": ranking.ledger.summary()["kl"]}
+    return result
+
+
+def _without(context: str) -> dict[str, float]:
+    if context == "neighbours":
+        return {}
+    return {f"{name}_weight": 0.0 for name in ("page", "host") if name not in context.split("+")}

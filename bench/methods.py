@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.corpus import Corpus
+from bench.orders import CONTEXTS
 from bench.scenarios import Scenario
 from bench.selection import Selection
 
@@ -75,6 +76,14 @@ def methods() -> dict[str, Method]:
 
         return run
 
+    def twice(context: str) -> Method:
+        def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+            from bench import engine as ours
+
+            return ours.select_twice(corpus, scenario, context, overrides)
+
+        return run
+
     return {
         "random": _random,
         "dsir-source": dsir(both=False),
@@ -83,5 +92,6 @@ def methods() -> dict[str, Method]:
         "craft-batch-regression": batch(regression=True),
         "craft": engine("craft"),
         "craft-plus": engine("craft-plus"),
+        **{f"two-passes@{context}": twice(context) for context in CONTEXTS},
         "ceiling": _ceiling,
     }

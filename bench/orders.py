@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bench.corpus import Corpus
 
 ORDERS = ("shuffled", "ids", "blocks", "blocks8")
+CONTEXTS = ("none", "neighbours", "page", "host", "page+host")
 # Records of one site in a row, log-uniform between these, and how many of an open site come at a time.
 _SITE = (2_000, 20_000)
 _TURN = 50
@@ -34,6 +35,26 @@ def arrange(corpus: Corpus, name: str, seed: int = 0) -> NDArray[np.int64]:
         sites = _sites(corpus.labels.domains, rng)
         return np.concatenate(sites if name == "blocks" else _in_turns(sites, 8, rng))
     raise ValueError(f"no order {name!r}; known: {', '.join(ORDERS)}")
+
+
+# Records of a page and of a host, by the places of the documents.
+_PAGE, _HOST = 16, 1000
+
+
+def contexts(corpus: Corpus, name: str, seed: int = 0) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Page and host of every record in the corpus's order, uint64 [n] each; 0 where it is not said.
+
+    Args:
+        corpus: the corpus.
+        name: `none`, `neighbours` (nothing is said), or `page`, `host`, `page+host`: 16 and 1,000 records that stand together.
+        seed: of the pages of copies from elsewhere.
+    """
+    n = len(corpus.places)
+    if name in ("none", "neighbours"):
+        return np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    places, copies = corpus.places.copy(), np.flatnonzero(corpus.copies)
+    places[copies] = np.random.default_rng(seed).permutation(places[copies])
+    return (places // _PAGE + 1).astype(np.uint64), (places // _HOST + 1).astype(np.uint64)
 
 
 def _sites(domains: NDArray[np.uint8], rng: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -23,7 +23,7 @@ import numpy as np
 from bench.corpus import Corpus
 from bench.methods import PARTS, methods
 from bench.metrics import quality, twins
-from bench.orders import ORDERS
+from bench.orders import CONTEXTS, ORDERS
 from bench.scenarios import Scenario, scenario
 
 DOMAINS = ("medical", "finance", "manpages", "gameui", "fiction", "cli", "web")
@@ -131,6 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--order", default="shuffled", help=f"of the plain scenario; comma-separated, of {', '.join(ORDERS)}"
     )
     parser.add_argument(
+        "--passes", default="1", help="comma-separated, 1 or 2; 2: craft-plus by `craft_stream.ranking`"
+    )
+    parser.add_argument(
+        "--context",
+        default="none",
+        help=f"that two passes are told of; comma-separated, of {', '.join(CONTEXTS)}",
+    )
+    parser.add_argument(
         "--budget", type=float, default=0.5, help="share of the domain's records of the stream"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE]", dest="settings")
@@ -156,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.domain.split(","),
         chosen.scenario.split(","),
         chosen.order.split(","),
-        chosen.method.split(","),
+        _methods(chosen.method, chosen.passes, chosen.context),
         variants,
     )
     for domain, name, order, method, (part, overrides) in runs:
@@ -172,6 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen.json:
         _means(rows)
     return 0
+
+
+def _methods(methods: str, passes: str, contexts: str) -> list[str]:
+    """Names of methods: those given for one pass, two passes with each context."""
+    names = methods.split(",") if "1" in passes.split(",") else []
+    return names + [f"two-passes@{context}" for context in contexts.split(",") if "2" in passes.split(",")]
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # Jobs that may wait; what they hold is in memory.
@@ -96,3 +99,21 @@ def prefetch(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterato
         with changed:
             left = True
             changed.notify()
+
+
+def mapped(function: Callable[[S], T], items: Iterable[S], jobs: int) -> Iterator[T]:
+    """What a function makes of items, in their order, made in so many threads at once.
+
+    Args:
+        function: what it raises is raised here, at its place.
+        items: taken as they are needed, in the thread that asks.
+        jobs: threads; twice as many results are in memory.
+    """
+    threads = [SerialExecutor(f"job-{number}") for number in range(jobs)]
+    waiting: deque[Future[T]] = deque()
+    for number, item in enumerate(items):
+        waiting.append(threads[number % jobs].submit(partial(function, item)))
+        if len(waiting) > 2 * jobs:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -128,6 +128,8 @@ class SelectionRules:
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
+        page_weight, host_weight: weight of what the other pairs of its page, and of its host, tell of a pair's domain, where a
+            stream is read twice; 0 turns it off.
     """
 
     method: Method = "craft-plus"
@@ -143,6 +145,8 @@ class SelectionRules:
     near_duplicate: float = 0.55
     seen_pairs: int = 65_536
     abstain: bool = True
+    page_weight: float = 1.0
+    host_weight: float = 1.0
 
     def __post_init__(self) -> None:
         _check(self.method in ("craft-plus", "craft"), 'selection.method must be "craft-plus" or "craft"')
@@ -156,6 +160,8 @@ class SelectionRules:
             self.horizon >= 1024 and self.window >= 1024,
             "selection.horizon and .window must be at least 1024",
         )
+        _check(self.page_weight >= 0, "selection.page_weight must not be negative")
+        _check(self.host_weight >= 0, "selection.host_weight must not be negative")
         _check(4096 <= self.seen_pairs <= 1 << 26, "selection.seen_pairs must be between 4096 and 67108864")
 
 
@@ -194,6 +200,8 @@ LEDGER_PARAMETERS = {
     "selection.near_duplicate": "which pairs are remembered",
     "selection.seen_pairs": "when they are forgotten",
     "selection.abstain": "the allowance",
+    "selection.page_weight": "scores of pairs whose page is known",
+    "selection.host_weight": "scores of pairs whose host is known",
 }
 
 

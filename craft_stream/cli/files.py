@@ -10,16 +10,21 @@ from connectors.files.moses import pair_of
 from connectors.files.places import refuse_overwriting
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.chunk import Chunk
+from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings, Settings
 
 
 def read_chunks(paths: Iterable[str], fields: RecordSettings) -> Iterator[Chunk]:
     """The records of files, one after the other: an epoch in each chunk, whatever file its records come from."""
+    return (run.read() for run in read_runs(paths, fields))
+
+
+def read_runs(paths: Iterable[str], fields: RecordSettings) -> Iterator[Run]:
+    """The same, not read yet."""
     start = 0
     for messages in read_messages(paths, fields):
-        yield Chunk.read(messages, fields, start)
+        yield Run(messages, start, fields)
         start += len(messages)
 
 

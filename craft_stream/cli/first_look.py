@@ -17,7 +17,7 @@ from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import Settings
 from craft_stream.text.batch import TextBatch
 
-_LOOKED = 4_096  # records of the stream, and pairs of the target
+LOOKED = 4_096  # records of the stream, and pairs of the target
 _FEW = 30  # pairs below which a target, or its languages, are a guess
 _OWN = 0.5  # share of the stream that may be the target's own
 # Cosine of two texts' profiles above which they are of one language. One language in two domains (law, subtitles, software,
@@ -56,7 +56,7 @@ class FirstLook:
 
     def target(self, chunk: Chunk) -> None:
         """Look at pairs of the target."""
-        if self._targets < _LOOKED:
+        if self._targets < LOOKED:
             self._target.append(chunk)
         self._targets += len(chunk.pairs)
 
@@ -75,7 +75,7 @@ class FirstLook:
             if not self._told:
                 head.append(chunk)
                 read += len(chunk.messages)
-                if read >= _LOOKED:
+                if read >= LOOKED:
                     self._look(head, ended=False)
                     head = []
             yield chunk

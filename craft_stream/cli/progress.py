@@ -7,8 +7,15 @@ from contextlib import AbstractContextManager
 from typing import Self
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -18,7 +25,10 @@ class Progress(AbstractContextManager["Progress"]):
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
             transient=True,
@@ -35,3 +45,7 @@ class Progress(AbstractContextManager["Progress"]):
     def show(self, read: int, accepted: int) -> None:
         """Records read and accepted so far."""
         self._bar.update(self._task, description=f"{read:,} read, {accepted:,} accepted")
+
+    def stage(self, name: str, done: int, total: int | None) -> None:
+        """What is being done with records, how many of them it was done with, of how many (None: not known)."""
+        self._bar.update(self._task, description=f"{done:,} {name}", completed=done, total=total)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +20,8 @@ from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.faults import Faults
-from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages
-from craft_stream.cli.first_look import FirstLook
+from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
+from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
@@ -28,9 +30,14 @@ from craft_stream.cli.progress import Progress
 from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError, TargetError
-from craft_stream.reading.chunk import Chunk
+from craft_stream.ports.messages import size as message_bytes
+from craft_stream.ranking.contexts import Contexts
+from craft_stream.ranking.ranking import Options, Ranking
+from craft_stream.reading.addresses import addresses
+from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.ledger import EPOCH
 from craft_stream.session import SelectionSession
 from craft_stream.settings import RecordSettings, Settings
 
@@ -123,12 +130,21 @@ def select(
     save_model: Annotated[
         str | None, typer.Option(metavar="FILE", help="Keep the last version that decided.")
     ] = None,
+    one_pass: Annotated[
+        bool, typer.Option("--one-pass", help="Decide each pair as it comes, as on a topic and from a pipe.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Threads that score; one for each processor unless said.")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
     seed: Annotated[int | None, typer.Option(help="Of every hash and random number.")] = None,
     as_json: Json = False,
 ) -> None:
     """Select from files into files.
+
+    Files are read twice (in truth four times, quickly): an even sample of them teaches, then every pair is scored and the
+    best are taken, so many as the budget says. A pipe can be read once only: it is decided as it comes.
 
     Formats are told by the files' names, compressed or not, or by --input-format: JSON lines (also where nothing
     tells a format), TSV, CSV, TMX, Parquet, Moses, and those of other packages. Exit codes: 0; 2 usage or
@@ -147,15 +163,27 @@ def select(
         raise ConfigurationError("give --output, or --output-source and --output-target, not both")
     read = [*stream, *(target or ()), str(model) if model else None]
     protect_inputs([accepted, rejected, decisions, save_model], read, settings, config)
+    pipe = next(filter(is_pipe, stream), None)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
     look = FirstLook(settings, stream, target or ())
     keep_memory()
-    session = _open_session(settings, load_model(model, settings.parameters().learning) if model else None)
+    pinned = load_model(model, settings.parameters().learning) if model else None
+    engine: SelectionSession[Chunk] | Ranking[Chunk]
+    if one_pass or pipe:
+        if pipe and model is None:
+            typer.echo(
+                f"craft-stream: {pipe} can be read once only: its head teaches, all is decided as it comes",
+                err=True,
+            )
+        engine = _open_session(settings, pinned)
+    else:
+        at_most = budget_rate is not None and length is None
+        engine = _open_ranking(settings, pinned, at_most, jobs or os.cpu_count() or 1)
     if model is None:
-        _read_target(session, target or [], settings.record, look)
-    outputs = Outputs(session.ledger.parameters.digest, accepted, rejected, decisions, save_model)
+        _read_target(engine, target or [], settings.record, look)
+    outputs = Outputs(engine.ledger.parameters.digest, accepted, rejected, decisions, save_model)
     lighten()
-    summary = _decide(session, stream, settings, outputs, look)
+    summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
         typer.echo(f"craft-stream: {line}", err=True)
     if lost := outputs.left_out():
@@ -167,18 +195,35 @@ def select(
     summary.check(settings.errors.dead_letter_limit)
 
 
-def _open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
-    """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
+def _matching(settings: Settings) -> Callable[[Chunk], NDArray[np.bool_] | None]:
+    """What says which pairs the settings' lists name."""
     listed = read_lists(settings)
 
     def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
         return None if listed is None else listed.matches(chunk.pairs, chunk.origins)
 
-    return SelectionSession.threaded(*load_engine(settings), model, matches)
+    return matches
+
+
+def _open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
+    """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
+    return SelectionSession.threaded(*load_engine(settings), model, _matching(settings))
+
+
+def _open_ranking(settings: Settings, model: Model | None, at_most: bool, jobs: int) -> Ranking[Chunk]:
+    """The same for what is read again; `at_most`: the rate says how many to accept, and `budget.count` is a limit."""
+    rate, count = settings.budget.rate, settings.budget.count
+
+    def budget(pairs: int) -> int:
+        spent = round(rate * pairs)
+        return spent if count is None else min(spent, count) if at_most else count
+
+    options = Options(_matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs)
+    return Ranking(*load_engine(settings), model, options)
 
 
 def _decide(
-    session: SelectionSession[Chunk],
+    engine: SelectionSession[Chunk] | Ranking[Chunk],
     inputs: Sequence[str],
     settings: Settings,
     outputs: Outputs,
@@ -187,7 +232,7 @@ def _decide(
     """Decide all records of files and write the outputs.
 
     Args:
-        session: with its target, or a pinned version.
+        engine: with its target, or a pinned version.
         inputs: paths, read one after the other as one stream.
         settings: `record`, and `budget.count`, above which nothing is accepted.
         outputs: are finished.
@@ -196,15 +241,34 @@ def _decide(
     summary = Summary()
     with outputs, Progress() as progress:
         began = time.perf_counter()
-        stream = prefetch(look.over(read_chunks(inputs, settings.record)), attrgetter("size"), _AHEAD_BYTES)
-        for chunk, decided in session.decide(stream):
-            decided = _capped(decided, settings.budget.count, summary.accepted)
-            outputs.write(chunk, decided)
-            summary.add(chunk, decided)
+        for chunk, decisions in _decided(engine, inputs, settings.record, look, progress):
+            decisions = _capped(decisions, settings.budget.count, summary.accepted)
+            outputs.write(chunk, decisions)
+            summary.add(chunk, decisions)
             progress.show(summary.read, summary.accepted)
-        outputs.save(session.model)
-        summary.finish(session, time.perf_counter() - began)
+        outputs.save(engine.model)
+        summary.finish(engine, time.perf_counter() - began)
     return summary
+
+
+def _decided(
+    engine: SelectionSession[Chunk] | Ranking[Chunk],
+    inputs: Sequence[str],
+    fields: RecordSettings,
+    look: FirstLook,
+    progress: Progress,
+) -> Iterator[tuple[Chunk, Decisions]]:
+    """The records of files with their decisions, in order."""
+    if isinstance(engine, SelectionSession):
+        chunks = look.over(read_chunks(inputs, fields))
+        return engine.decide(prefetch(chunks, attrgetter("size"), _AHEAD_BYTES))
+    for _ in look.over(islice(read_chunks(inputs, fields), LOOKED // EPOCH)):
+        pass
+    return engine.decide(lambda: prefetch(read_runs(inputs, fields), _bytes, _AHEAD_BYTES), progress.stage)
+
+
+def _bytes(run: Run) -> int:
+    return message_bytes(run.messages)
 
 
 def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given: bool) -> Settings:
@@ -229,7 +293,10 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
 
 
 def _read_target(
-    session: SelectionSession[Chunk], paths: list[str], fields: RecordSettings, look: FirstLook
+    session: SelectionSession[Chunk] | Ranking[Chunk],
+    paths: list[str],
+    fields: RecordSettings,
+    look: FirstLook,
 ) -> None:
     """Give the pairs of files to the learner; what is no pair is named on standard error.
 

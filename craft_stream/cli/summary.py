@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -17,7 +17,16 @@ from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.domain import TAIL_QUANTILE
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
-from craft_stream.session import SelectionSession
+from craft_stream.selection.ledger import Ledger
+
+
+class Engine(Protocol):
+    """What decided, see `SelectionSession` and `Ranking`."""
+
+    @property
+    def ledger(self) -> Ledger: ...  # noqa: D102
+    @property
+    def model(self) -> Model | None: ...  # noqa: D102
 
 
 class Summary:
@@ -55,7 +64,7 @@ class Summary:
         self.embedded += decisions.embedded
         self.unknown.update(chunk.pairs.batch.columns.unknown())
 
-    def finish(self, session: SelectionSession[Chunk], seconds: float) -> None:
+    def finish(self, session: Engine, seconds: float) -> None:
         """Note how the selection stands at its end, `seconds` after it began."""
         state = session.ledger.summary()
         self._end = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ class DomainLearner:
 
     def __init__(self, learning: LearningParameters) -> None:
         self._learning = learning
+        self._discriminant: NDArray[np.float32] | None = None  # as it is added to the weights
         self.counts = NGramCounts()
 
     def model(self, target: NGrams, taught: NGrams, recent: NGrams) -> DomainModel:
@@ -52,13 +55,26 @@ class DomainLearner:
             tail_share=float(above / (1 - TAIL_QUANTILE)),
         )
 
+    def corrected(self, domain: DomainModel) -> DomainModel:
+        """The same with its weights corrected for what was counted as selected since, on the same scale."""
+        weights = self.counts.weights(self._learning.balance)
+        if self._discriminant is not None:
+            weights[:, 1] += self._discriminant
+        return replace(domain, weights=_rounded(weights))
+
     def _weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
         learning = self._learning
         weights = self.counts.weights(learning.balance)
+        self._discriminant = None
         if learning.discriminant and len(taught):
             discriminant = learn_discriminant(target, taught, learning.seed)
             spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
             strength = learning.discriminant * min(1, len(target) / _FULL_DISCRIMINANT)
-            weights[:, 1] += strength * spread[0] / max(spread[1], 1e-6) * discriminant
-        # Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows.
-        return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)
+            self._discriminant = strength * spread[0] / max(spread[1], 1e-6) * discriminant
+            weights[:, 1] += self._discriminant
+        return _rounded(weights)
+
+
+def _rounded(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows."""
+    return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)

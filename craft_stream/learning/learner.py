@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +26,7 @@ from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import NGrams
 from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that the first quality model waits for; until then every pair is learned from alike.
@@ -167,6 +169,17 @@ class Learner:
             domain=domain,
             calibration=calibration,
         )
+
+    def corrected(self, model: Model, accepted: NGrams) -> Model:
+        """Count accepted pairs, and a new version that differs from the last in the correction for what was accepted alone.
+
+        Args:
+            model: what `publish` made last, or this.
+            accepted: their n-grams.
+        """
+        self._domain.counts.add_selected(accepted)
+        self._version += 1
+        return replace(model, version=self._version, domain=self._domain.corrected(model.domain))
 
     def continue_from(self, version: int) -> None:
         """Number the next version, and the next clustering, after those of `version` and before."""

@@ -93,6 +93,34 @@ class Chunk:
         return replace(self, rows=self.rows[kept], pairs=TokenizedPairs.of(self.pairs.batch.take(kept)))
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive messages of a log that are not read yet.
+
+    Attributes:
+        messages: as they came.
+        start: position of the first in the log.
+        fields: where the sides, the id and the URLs stand.
+    """
+
+    messages: Sequence[Message]
+    start: int
+    fields: RecordSettings
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def read(self) -> Chunk:
+        """All of them."""
+        return Chunk.read(self.messages, self.fields, self.start)
+
+    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs:
+        """Those at some positions, ascending, that hold pairs."""
+        chunk = Chunk.read([self.messages[at - self.start] for at in positions.tolist()], self.fields, 0)
+        batch = replace(chunk.pairs.batch, positions=positions[chunk.rows])
+        return replace(chunk.pairs, batch=batch)
+
+
 def _read_sides(
     messages: Sequence[Message], fields: RecordSettings
 ) -> tuple[TextBatch, TextBatch, NDArray[np.int64], list[tuple[int, Refusal]]]:

@@ -113,4 +113,6 @@ def known_to(selection: SelectionParameters) -> SelectionParameters:
         duplicates=False,
         near_duplicate=np.inf,
         abstain=False,
+        page_weight=0.0,
+        host_weight=0.0,
     )

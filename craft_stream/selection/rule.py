@@ -114,6 +114,13 @@ def judge(
     return run
 
 
+def measure(pairs: TokenizedPairs, scorer: Scorer, ledger: Ledger) -> Judgement:
+    """What the gate looks at, of a run that is held against no bar yet."""
+    run = Judgement(pairs, np.zeros(len(pairs), np.bool_), scorer, ledger, ledger.seen_pairs.ask)
+    _STEPS[type(ledger.method)][0](run, np.arange(len(pairs)))
+    return run
+
+
 # Steps: each holds the pairs that are left against a bar, and leaves those that pass.
 
 

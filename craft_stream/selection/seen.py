@@ -75,7 +75,11 @@ class SeenPairs:
         Returns:
             uint8 [n], `Reason`: accepted, duplicate, near duplicate, or over budget.
         """
-        source, target = _words(pairs)
+        return self.admit_words(_words(pairs), query)
+
+    def admit_words(self, sides: tuple[Words, Words], query: Query) -> NDArray[np.uint8]:
+        """The same of pairs of which nothing but the words of both sides is at hand."""
+        source, target = sides
         found = np.empty(len(query.rows), np.uint8)
         start = 0
         while start < len(found):

@@ -225,7 +225,7 @@ def test_decisions_do_not_depend_on_files_or_runs(run: Run, folder: Path, tmp_pa
 
 def test_a_pinned_model_decides_alike(run: Run, folder: Path, tmp_path: Path) -> None:
     """The saved version of a stream that was learned once decides it as the run that made it, from standard input too."""
-    first = select(run, folder, tmp_path, "--save-model", tmp_path / "model.bin")
+    first = select(run, folder, tmp_path, "--one-pass", "--save-model", tmp_path / "model.bin")
     before = decided(tmp_path)
     code, out, err = run(
         "select", "--model", tmp_path / "model.bin", "--input", "-", "--output", tmp_path / "again.jsonl",

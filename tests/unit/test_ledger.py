@@ -312,11 +312,11 @@ def test_scores_are_made_of_what_the_method_knows(model: Model) -> None:
 
 
 def test_the_paper_is_the_rest_turned_off(model: Model) -> None:
-    """Its parameters say that it knows no gate, floor, duplicates and abstaining, and that quotas are proportional."""
+    """Its parameters say that it knows no gate, floor, duplicates, abstaining, contexts; quotas are proportional."""
     paper = known_to(SelectionParameters(method="craft", burst=7))
     assert paper == SelectionParameters(
         method="craft", burst=7, relaxation=0.0, domain_weight=0.0, quality_floor=-np.inf, duplicates=False,
-        near_duplicate=np.inf, abstain=False,
+        near_duplicate=np.inf, abstain=False, page_weight=0.0, host_weight=0.0,
     )  # fmt: skip
     assert known_to(SelectionParameters()) == SelectionParameters()
     late = replace(model, translation=replace(model.translation, cascade=True))

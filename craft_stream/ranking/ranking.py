@@ -1,0 +1,369 @@
+"""Two passes, and what lies between: learn from an even sample, score every pair, judge the candidates, take the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.concurrency import SerialExecutor, mapped
+from craft_stream.learning.even_sample import EvenSample
+from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
+from craft_stream.ranking.candidates import Candidates
+from craft_stream.ranking.contexts import ContextMeans, Contexts, unknown
+from craft_stream.ranking.portions import Portions
+from craft_stream.ranking.spool import Spool
+from craft_stream.scoring.embedding import NO_CLUSTER, Embedder
+from craft_stream.scoring.model import Model
+from craft_stream.scoring.scorer import Scorer
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.generation import Query
+from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.selection.rule import Judgement, judge, measure
+from craft_stream.session import Chunk
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.tokenized import TokenizedPairs
+
+# Pairs that are learned from together.
+_MINIBATCH = 1024
+# Records that arrays are gone through at a time.
+_SLICE = 1 << 20
+# Candidates of a small budget beside `gate` times as many as are to be accepted: the correction brings up pairs that stood far
+# down (664 pairs of medicine: 8.66 bits out of 3 times as many, 8.58 out of 8 times).
+_MORE_CANDIDATES = 8192
+# A record that holds no pair.
+_NO_PAIR = np.uint8(255)
+
+C = TypeVar("C", bound=Chunk)
+G = TypeVar("G", bound=np.generic)
+C_co = TypeVar("C_co", bound=Chunk, covariant=True)
+
+
+class Run(Protocol[C_co]):
+    """Consecutive records of a stream, not read yet."""
+
+    @property
+    def start(self) -> int: ...  # noqa: D102  # position of the first record
+    def __len__(self) -> int: ...  # records
+    def read(self) -> C_co: ...  # noqa: D102  # all of them
+    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs: ...  # noqa: D102  # of some records, those that are pairs
+
+
+# Called on the way with what is done, how many records of it, and of how many (None: not known yet).
+Watch = Callable[[str, int, int | None], None]
+
+
+class _Scored(NamedTuple):
+    """A run, scored: by record, so that a position finds its values."""
+
+    reason: NDArray[np.uint8]
+    gate: NDArray[np.float32]
+    domain: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+    page: NDArray[np.uint32]
+    host: NDArray[np.uint32]
+    like_target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options(Generic[C]):
+    """What else a ranking is told.
+
+    Attributes:
+        matches: which pairs of a chunk are on lists and must not be accepted, bool [pairs]; None: none is.
+        contexts: page and host of a chunk's pairs; None: their neighbours stand for them.
+        budget: pairs to accept of a stream of so many, exactly where it holds enough; None: the rate's share.
+        jobs: threads that score.
+    """
+
+    matches: Callable[[C], NDArray[np.bool_] | None] | None = None
+    contexts: Callable[[C], Contexts] | None = None
+    budget: Callable[[int], int] | None = None
+    jobs: int = 1
+
+
+class Ranking(Generic[C]):
+    """Selects from a stream that can be read again. Decisions depend on neither the number of threads nor the cuts.
+
+    Args:
+        parameters: of both halves; `prime_pairs` is the size of the even sample.
+        encoder: that turns texts into vectors.
+        model: a pinned version; None: one is learned.
+        options: what else there is to be told.
+
+    Attributes:
+        model: the version in force; None before the first.
+        ledger: what was decided, as far as the last pass has come.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        encoder: Embedder,
+        model: Model | None = None,
+        options: Options[C] | None = None,
+    ) -> None:
+        self.model = model
+        self.ledger = Ledger(parameters)
+        self._parameters, self._encoder = parameters, encoder
+        self._options: Options[C] = options or Options()
+        self._learner = Learner(parameters, encoder, SerialExecutor("helper")) if model is None else None
+
+    def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
+        """Add or replace pairs of the target; without effect where a version is pinned."""
+        if self._learner is not None:
+            self._learner.observe_target(identifiers, batch)
+
+    def check_target(self) -> dict[str, int]:
+        """How many pairs of the target are left out as far as is known by now, by what was found of them.
+
+        Raises:
+            TargetError: it is empty, or nothing can be learned from it.
+        """
+        return {} if self._learner is None else self._learner.check_target()
+
+    def decide(
+        self, stream: Callable[[], Iterable[Run[C]]], watch: Watch = lambda *_: None
+    ) -> Iterator[tuple[C, Decisions]]:
+        """Decide every chunk, in order, with decisions aligned to its pairs.
+
+        Args:
+            stream: begins to read the stream; called four times, and more often where candidates turn out to be too few.
+            watch: is told how far it has come.
+
+        Raises:
+            TargetError: no version is pinned and the target is empty, or nothing can be learned from it.
+        """
+        if self._learner is not None:
+            self._learner.check_target()
+            self.model = self._learn(self._learner, stream, watch)
+        assert self.model is not None  # noqa: S101  # pinned, or just learned
+        self._bind(self.model)
+        columns = self._score(stream, watch)
+        self._select(columns, stream, watch)
+        yield from self._decisions(columns, stream, watch)
+
+    def _learn(self, learner: Learner, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Model:
+        sample = EvenSample(max(self._parameters.learning.prime_pairs, EPOCH))
+        for run in stream():
+            end = run.start + len(run)
+            if len(wanted := sample.wanted(run.start, end)):
+                sample.add(run.pairs_at(wanted).batch)
+            watch("sampled", end, None)
+        batch = sample.batch()
+        for start in range(0, len(batch), _MINIBATCH):
+            learner.observe(batch.slice(start, min(start + _MINIBATCH, len(batch))))
+        return learner.publish()
+
+    def _bind(self, model: Model) -> None:
+        """A ledger that has `model` in force and holds no pair back."""
+        self.ledger.begin_epoch(0, model)
+        self.ledger.duals[:] = 0
+        self.ledger.gate = self.ledger.threshold = -np.inf
+        self._scorer = Scorer(model, self._encoder)
+
+    def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> _Columns:
+        columns = _Columns()
+        for scored in mapped(self._scored, stream(), self._options.jobs):
+            columns.add(scored)
+            watch("scored", columns.records, None)
+        columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
+        return columns
+
+    def _scored(self, run: Run[C]) -> _Scored:
+        chunk, records = run.read(), len(run)
+        pairs, options = chunk.pairs, self._options
+        found = measure(pairs, self._scorer, self.ledger)
+        listed = None if options.matches is None else options.matches(chunk)
+        contexts = unknown(len(pairs)) if options.contexts is None else options.contexts(chunk)
+        page, host = contexts.places(pairs.batch.positions)
+        reason = np.full(len(pairs), Reason.OFF_DOMAIN, np.uint8)
+        if listed is not None:
+            reason[listed] = Reason.LISTED
+        rows, tail = pairs.batch.positions - run.start, self._scorer.model.domain.tail
+        return _Scored(
+            _spread(reason, rows, records, _NO_PAIR),
+            _spread(found.gate_scores, rows, records, np.float32(np.nan)),
+            _spread(found.domain.domain, rows, records, np.float32(np.nan)),
+            _spread(found.cluster, rows, records, np.int16(NO_CLUSTER)),
+            _spread(page, rows, records, np.uint32(0)),
+            _spread(host, rows, records, np.uint32(0)),
+            int((found.domain.ratio >= tail).sum()),
+        )
+
+    def _select(self, columns: _Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
+        """Judge candidates and take the best of them, more and more until the budget is met or none is left."""
+        model, selection = self.ledger.model, self.ledger.selection
+        assert model is not None  # noqa: S101  # bound
+        told = self._options.budget
+        budget = (
+            round(selection.rate * columns.pairs) if told is None else min(told(columns.pairs), columns.pairs)
+        )
+        candidates, portions = Candidates(), Portions(selection, model.shares, budget)
+        positions = np.zeros(0, np.int64)
+        asked = selection.gate * budget + _MORE_CANDIDATES
+        while portions.missing > 0 and len(best := columns.best(asked)):
+            self._judge(columns, best, candidates, stream, watch)
+            positions = candidates.positions
+            portions.take(candidates, self._correct(candidates))
+            asked *= 2
+        portions.fill(candidates)
+        columns.reason[positions] = portions.reasons
+        columns.score[positions] = portions.scores
+        self.threshold = float(portions.lowest)
+        self.unspent = portions.missing
+
+    def _judge(
+        self,
+        columns: _Columns,
+        best: NDArray[np.int64],
+        candidates: Candidates,
+        stream: Callable[[], Iterable[Run[C]]],
+        watch: Watch,
+    ) -> None:
+        done = 0
+        for found in mapped(self._judged, self._runs(best, stream), self._options.jobs):
+            pairs, reason = found.pairs, found.reason
+            at = pairs.batch.positions
+            done += len(at)
+            columns.reason[at], columns.quality[at], columns.cluster[at] = (
+                reason,
+                found.quality,
+                found.cluster,
+            )
+            columns.score[at] = found.scores + columns.context[at]
+            rows = np.flatnonzero(reason == Reason.ACCEPTED)
+            candidates.add(
+                pairs, rows, columns.score[at[rows]], found.domain.domain[rows], found.cluster[rows]
+            )
+            watch("judged", done, len(best))
+        candidates.seal()
+
+    def _runs(
+        self, best: NDArray[np.int64], stream: Callable[[], Iterable[Run[C]]]
+    ) -> Iterator[tuple[Run[C], NDArray[np.int64]]]:
+        for run in stream():
+            low, high = np.searchsorted(best, [run.start, run.start + len(run)])
+            if low < high:
+                yield run, best[low:high]
+
+    def _judged(self, wanted: tuple[Run[C], NDArray[np.int64]]) -> Judgement:
+        run, positions = wanted
+        pairs = run.pairs_at(positions)
+        return judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, self.ledger, _admit_all)
+
+    def _correct(self, candidates: Candidates) -> Callable[[NDArray[np.int64]], NDArray[np.float32]] | None:
+        if (
+            self._learner is None
+            or not self.ledger.selection.domain_weight
+            or not self._parameters.learning.balance
+        ):
+            return None
+        return partial(self._corrected, self._learner, candidates)
+
+    def _corrected(
+        self, learner: Learner, candidates: Candidates, taken: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        assert self.model is not None  # noqa: S101  # learned
+        if len(taken):
+            self.model = learner.corrected(self.model, candidates.ngrams(taken))
+        return candidates.domain_scores(self.model.domain)
+
+    def _decisions(
+        self, columns: _Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch
+    ) -> Iterator[tuple[C, Decisions]]:
+        version = 0 if self.ledger.model is None else self.ledger.model.version
+        like_target = columns.like_target
+        for run in stream():
+            chunk = run.read()
+            at, n = chunk.pairs.batch.positions, len(chunk.pairs)
+            decisions = Decisions(
+                positions=at,
+                reason=columns.reason[at],
+                score=columns.score[at],
+                threshold=np.full(n, self.threshold, np.float32),
+                cluster=columns.cluster[at],
+                domain=columns.domain[at],
+                quality=columns.quality[at],
+                dual=np.zeros(n, np.float32),
+                model_version=np.full(n, version, np.int64),
+            )
+            if n:
+                self.ledger.record(decisions, columns.gate[at], like_target)
+                like_target = 0
+            if self.ledger.next_offset < chunk.end:
+                self.ledger.skip(chunk.end - 1)
+            watch("written", chunk.end, columns.records)
+            yield chunk, decisions
+
+
+class _Columns:
+    """What is known of every record, in spools: 31 bytes each."""
+
+    def __init__(self) -> None:
+        self.records = self.pairs = self.like_target = 0
+        self._spools = {
+            "reason": Spool(np.uint8),
+            "gate": Spool(np.float32),
+            "domain": Spool(np.float32),
+            "cluster": Spool(np.int16),
+            "page": Spool(np.uint32),
+            "host": Spool(np.uint32),
+        }
+        self._context, self._quality, self._score = Spool(np.float32), Spool(np.float32), Spool(np.float32)
+        self._pages, self._hosts = ContextMeans(), ContextMeans()
+
+    def add(self, scored: _Scored) -> None:
+        for name, spool in self._spools.items():
+            spool.append(getattr(scored, name))
+        held = scored.reason != _NO_PAIR
+        self._pages.add(scored.page[held], scored.gate[held])
+        self._hosts.add(scored.host[held], scored.gate[held])
+        self.records += len(held)
+        self.pairs += int(held.sum())
+        self.like_target += scored.like_target
+
+    def seal(self, page_weight: float, host_weight: float) -> None:
+        """All records are known: what their contexts tell follows."""
+        self.reason, self.gate, self.domain, self.cluster, page, host = (
+            spool.values() for spool in self._spools.values()
+        )
+        self._pages.seal()
+        self._hosts.seal()
+        for start in range(0, self.records, _SLICE):
+            part = slice(start, start + _SLICE)
+            gate = self.gate[part]
+            context = np.float32(page_weight) * self._pages.others(page[part], gate)
+            context += np.float32(host_weight) * self._hosts.others(host[part], gate)
+            self._context.append(context)
+            self._score.append(gate + context)
+            self._quality.append(np.full(len(gate), np.nan, np.float32))
+        self.context, self.score = self._context.values(), self._score.values()
+        self.quality = self._quality.values()
+
+    def best(self, count: float) -> NDArray[np.int64]:
+        """Positions, ascending, of so many pairs with the best scores at the gate among those not judged yet."""
+        rows = np.flatnonzero(self.reason == Reason.OFF_DOMAIN)
+        most = int(np.ceil(count))
+        if len(rows) > most:
+            scores = self.score[rows]
+            least = np.partition(scores, len(rows) - most)[len(rows) - most]
+            rows = rows[scores >= least]
+        return rows
+
+
+def _spread(values: NDArray[G], rows: NDArray[np.int64], records: int, other: G) -> NDArray[G]:
+    """Values of pairs, by record."""
+    out = np.full(records, other, values.dtype)
+    out[rows] = values
+    return out
+
+
+def _admit_all(pairs: TokenizedPairs, query: Query) -> NDArray[np.uint8]:
+    """Duplicates are told when the best are taken."""
+    return np.full(len(query.rows), Reason.ACCEPTED, np.uint8)
