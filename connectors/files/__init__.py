@@ -46,7 +46,7 @@ SINKS = {
     "moses": "connectors.files.moses:MosesSink",
     "ndjson": "connectors.files.jsonl:JsonlSink",
     "parquet": "connectors.files.parquet:ParquetSink",
-    "tmx": "connectors.files.tmx:TmxSink",
+    "tmx": "connectors.files.tmx_sink:TmxSink",
     "tsv": "connectors.files.tsv:TsvSink",
 }
 

@@ -1,4 +1,4 @@
-"""TMX 1.4, read as a stream in constant memory, and written.
+"""TMX 1.4, read as a stream in constant memory.
 
 A file is cut into blocks of whole units, and each block is parsed by itself, by expat; where that fails, unit by unit. So
 damage costs the unit that it is in, and a document type, with the entities that it declares or points to, is never in force: a
@@ -9,28 +9,21 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
+from collections.abc import Sequence
 
 import orjson
 
-from connectors.files.base import FileSink, FileSource
+from connectors.files.base import FileSource
 from connectors.files.compression import first_bytes
 from connectors.files.encoding import as_utf8
 from connectors.files.fields import (
     LANGUAGES,
-    as_text,
-    decoded,
     is_encoding,
-    no_sides,
-    one_line,
-    side_names,
     split_options,
     text_options,
 )
 from connectors.files.open import closed_on_error, open_input
+from connectors.files.tmx_units import DamagedUnitError, Unit, bytes_of, parse_units, pieces
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.language_tags import agree, choose, parse_tag
 from craft_stream.ports.messages import Message
@@ -40,7 +33,6 @@ _BLOCK = 1 << 16
 _LARGEST_UNIT = 1 << 24  # bytes of one translation unit; what is larger is passed over
 _LARGEST_HEAD = 1 << 20
 _RAW = 1 << 12  # bytes that are kept of a unit that is too large
-_CODES = frozenset({"bpt", "ept", "ph", "it", "ut"})  # what they hold is another format's markup
 _DECLARED = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]{1,40})")
 _ENTITY = re.compile(rb"<!ENTITY\s+(?:%\s+)?([^\s>]{1,100})")
 _SOURCE = re.compile(rb"<header\b[^>]*?\ssrclang\s*=\s*[\"']\s*([^\"']*?)\s*[\"']")
@@ -53,26 +45,7 @@ _END = re.compile(rb"</tu\s*>")
 _BETWEEN = re.compile(
     rb"</body\s*>\s*</tmx\s*>(?:\s*(?:<\?xml.*?)?<tmx\b(?:(?!<tu[\s>]).)*?<body\b[^>]*>)?", re.DOTALL
 )
-_ROOT = b"<x>"
-_LANG = ("xml:lang", "lang")
 _SOURCE_TAG, _TARGET_TAG = LANGUAGES
-_PIECES = re.compile(rb"(?<=</tu>)|(?=<tu[\s/>])")
-
-
-class _Unit(NamedTuple):
-    """A translation unit.
-
-    Attributes:
-        identifier: its tuid.
-        sides: text by language, as the language is spelt.
-        fields: properties by language ("": of the unit) and name.
-        start: where it begins in the bytes that were parsed.
-    """
-
-    identifier: str | None
-    sides: dict[str, str]
-    fields: dict[tuple[str, str], str]
-    start: int
 
 
 class TmxSource(FileSource):
@@ -93,7 +66,7 @@ class TmxSource(FileSource):
         self._path, options = split_options(path, ("langs",))
         member, encoding = text_options(path, options)
         self._names = (fields.id_field, fields.source_field, fields.target_field)
-        self._languages = _asked(path, options["langs"]) if "langs" in options else None
+        self._languages = two_languages(path, options["langs"]) if "langs" in options else None
         self._source = ""  # the header's
         self._chosen: dict[tuple[str, ...], tuple[str, str] | None] = {}
         self._ready: deque[Message] = deque()
@@ -180,24 +153,23 @@ class TmxSource(FileSource):
         if b"</body" in whole:
             ended = ended or _BETWEEN.search(whole) is not None
             whole = _BETWEEN.sub(b"", whole)
-        try:
-            pieces: list[tuple[bytes, list[_Unit] | str]] = [(whole, _units(whole))]
-        except expat.ExpatError:
-            pieces = [_tried(piece.strip()) for piece in filter(bytes.strip, _PIECES.split(whole))]
+        runs = [_tried(whole)]
+        if isinstance(runs[0][1], DamagedUnitError):
+            runs = [_tried(piece) for piece in pieces(whole)]
         if self._languages is None:
-            found = [unit.sides for _, units in pieces if not isinstance(units, str) for unit in units]
+            found = [unit[1] for _, units in runs if isinstance(units, list) for unit in units]
             self._languages = _found(self._source, found)
-        for piece, units in pieces:
-            if isinstance(units, str):
-                self._problem(piece, units)
+        for run, units in runs:
+            if isinstance(units, DamagedUnitError):
+                self._problem(run, str(units))
                 continue
-            for unit in units:
-                self._pair(unit, piece)
+            for number, unit in enumerate(units):
+                self._pair(unit, run, number)
         if not ended:
             self._problem(b"", "the file ends without </body></tmx>: it is cut off, perhaps")
 
-    def _pair(self, unit: _Unit, block: bytes) -> None:
-        sides = unit.sides
+    def _pair(self, unit: Unit, run: bytes, number: int) -> None:
+        identifier, sides, fields = unit
         spelt = tuple(sides)
         if spelt not in self._chosen:
             if len(self._chosen) > _BLOCK:
@@ -207,9 +179,7 @@ class TmxSource(FileSource):
         if chosen is None:
             wanted = " and ".join(self._languages or ("two languages",))
             present = ", ".join(language or "no language" for language in spelt) or "no language"
-            end = _END.search(block, unit.start)
-            raw = block[unit.start : end.end() if end else len(block)]
-            self._problem(raw, f"a unit with {present} where {wanted} were expected")
+            self._problem(bytes_of(run, number), f"a unit with {present} where {wanted} were expected")
             return
         source, target = chosen
         id_field, source_field, target_field = self._names
@@ -219,9 +189,9 @@ class TmxSource(FileSource):
             _SOURCE_TAG: source,
             _TARGET_TAG: target,
         }
-        if unit.identifier is not None:
-            value = {id_field: unit.identifier, **value}
-        for (language, name), text in unit.fields.items() if unit.fields else ():
+        if identifier is not None:
+            value = {id_field: identifier, **value}
+        for (language, name), text in fields.items() if fields else ():
             if not language:
                 value.setdefault(name, text)
             elif language in chosen:
@@ -250,7 +220,12 @@ def _as_text(marked: re.Match[bytes]) -> bytes:
     return b"" if text is None else text.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
 
 
-def _asked(path: str, langs: str) -> tuple[str, str]:
+def two_languages(path: str, langs: str) -> tuple[str, str]:
+    """The languages that the option `langs` names.
+
+    Raises:
+        ConfigurationError: these are not two.
+    """
     tags = [tag.strip() for tag in langs.split(",")]
     if len(tags) != 2 or tags[0] == tags[1] or not all(tags):
         raise ConfigurationError(f'{path}: "langs={langs}" is not two languages, such as langs=en,fr')
@@ -269,166 +244,9 @@ def _found(source: str, units: Sequence[dict[str, str]]) -> tuple[str, str] | No
     return None
 
 
-def _tried(piece: bytes) -> tuple[bytes, list[_Unit] | str]:
-    """A piece with its units, or with what is wrong with it."""
+def _tried(run: bytes) -> tuple[bytes, list[Unit] | DamagedUnitError]:
+    """A run of units with them, or with what is wrong with it."""
     try:
-        return piece, _units(piece)
-    except expat.ExpatError as error:
-        return piece, f"not well-formed: {expat.ErrorString(error.code)}"
-
-
-def _units(block: bytes) -> list[_Unit]:
-    """The units in a run of whole ones.
-
-    Raises:
-        ExpatError: it is not well-formed.
-    """
-    units: list[_Unit] = []
-    handlers = _Handlers(units)
-    parser = expat.ParserCreate("utf-8")
-    handlers.parser = parser
-    parser.buffer_text = parser.ordered_attributes = True
-    parser.StartElementHandler = handlers.start
-    parser.EndElementHandler = handlers.end
-    parser.CharacterDataHandler = handlers.text
-    try:
-        parser.Parse(_ROOT)
-        parser.Parse(block)
-        parser.Parse(b"</x>", True)
-    finally:
-        del handlers.parser  # a circle, which would keep its block until the garbage is collected
-    return units
-
-
-class _Handlers:
-    """What expat calls; attributes come as a list of names and values in turn."""
-
-    parser: expat.XMLParserType
-
-    def __init__(self, units: list[_Unit]) -> None:
-        self._units = units
-        self._identifier: str | None = None
-        self._sides: dict[str, str] = {}
-        self._fields: dict[tuple[str, str], str] = {}
-        self._start = 0
-        self._language = ""
-        self._code = 0
-        self._property = ""
-        self._text: list[str] = []  # since the last tag that begins a text
-        self.text = self._text.append
-
-    def start(self, tag: str, attributes: list[str]) -> None:
-        if tag == "seg":
-            self._text.clear()
-        elif tag == "tuv":
-            if len(attributes) == 2 and attributes[0] == "xml:lang":
-                self._language = attributes[1]
-            else:
-                self._begin_side(dict(zip(attributes[::2], attributes[1::2], strict=True)))
-        elif tag == "tu":
-            self._sides, self._fields, self._language = {}, {}, ""
-            self._start = self.parser.CurrentByteIndex - len(_ROOT)
-            if attributes:
-                named = dict(zip(attributes[::2], attributes[1::2], strict=True))
-                self._identifier = named.pop("tuid", None)
-                self._fields = {("", name): text for name, text in named.items()} if named else {}
-            else:
-                self._identifier = None
-        elif tag in _CODES:
-            self._code += 1
-            self.parser.CharacterDataHandler = None
-        elif tag == "prop" or tag == "note":
-            named = dict(zip(attributes[::2], attributes[1::2], strict=True))
-            self._property = named.get("type", "") if tag == "prop" else "note"
-            self._text.clear()
-
-    def end(self, tag: str) -> None:
-        if tag == "seg":
-            self._sides.setdefault(self._language, "".join(self._text))
-        elif tag == "tuv":
-            pass
-        elif tag == "tu":
-            self._units.append(_Unit(self._identifier, self._sides, self._fields, self._start))
-        elif tag in _CODES:
-            self._code -= 1
-            if not self._code:
-                self.parser.CharacterDataHandler = self.text
-        elif (tag == "prop" or tag == "note") and self._property:
-            key, text = (self._language, self._property), "".join(self._text)
-            fields = self._fields
-            fields[key] = f"{fields[key]}\n{text}" if key in fields else text
-
-    def _begin_side(self, attributes: dict[str, str]) -> None:
-        self._language = language = (attributes.get("xml:lang") or attributes.get("lang") or "").strip()
-        for name, text in attributes.items():
-            if name not in _LANG:
-                self._fields[language, name] = text
-
-
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
-
-class TmxSink(FileSink):
-    """Writes records as translation units; `memory.tmx?langs=en,fr` names the languages.
-
-    Without it they are those of the first record's `src_lang` and `tgt_lang`, else `qaa` and `qab`, which ISO 639 keeps for
-    private use; a later record's own stand in its unit. Every other field is a property: of its side, where its name begins
-    with `src_` or `tgt_`, else of the unit.
-    """
-
-    def __init__(self, path: str) -> None:
-        path, options = split_options(path, ("langs", "src", "tgt"))
-        super().__init__(path)
-        self._languages = _asked(path, options["langs"]) if "langs" in options else None
-        self._begun = False
-        self._sides = side_names(options)
-        self._id = RecordSettings().id_field
-
-    def _begin(self, language: str) -> None:
-        self._begun = True
-        self._file.write(
-            '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4"><header creationtool="craft-stream" '
-            'creationtoolversion="1" segtype="sentence" o-tmf="none" adminlang="en" '
-            f'srclang={_attribute(language)} datatype="plaintext"/><body>\n'.encode()
-        )
-
-    def write(self, values: Iterable[bytes]) -> None:
-        """Append records, each as a unit."""
-        for value in values:
-            record = decoded(value, self._path)
-            texts = [as_text(record.pop(name, None)) for name in self._sides]
-            if not all(texts):
-                raise no_sides(self._path, self._sides, decoded(value, self._path))
-            identifier = as_text(record.pop(self._id, None))
-            own = [as_text(record.pop(name, None)) for name in LANGUAGES]
-            languages = self._languages or [one or other for one, other in zip(own, _PRIVATE, strict=True)]
-            if not self._begun:
-                self._begin(languages[0])
-            tuid = f" tuid={_attribute(identifier)}" if identifier else ""
-            unit = [f"<tu{tuid}>", *(_property(*item) for item in record.items() if item[0][:4] not in _OWN)]
-            for side, language, text in zip(_OWN, languages, texts, strict=True):
-                unit.append(f"<tuv xml:lang={_attribute(language)}>")
-                unit += [_property(name[4:], field) for name, field in record.items() if name[:4] == side]
-                unit.append(f"<seg>{_clean(text)}</seg></tuv>")
-            self._file.write(("".join(unit) + "</tu>\n").encode())
-
-    def _finish(self) -> None:
-        if not self._begun:
-            self._begin((self._languages or _PRIVATE)[0])
-        self._file.write(b"</body></tmx>\n")
-
-
-_OWN = ("src_", "tgt_")
-_PRIVATE = ("qaa", "qab")
-
-
-def _property(name: str, value: object) -> str:
-    return "" if value is None else f"<prop type={_attribute(name)}>{_clean(as_text(value))}</prop>"
-
-
-def _attribute(text: str) -> str:
-    return quoteattr(_NOT_XML.sub("", one_line(text)))
-
-
-def _clean(text: str) -> str:
-    return escape(_NOT_XML.sub("", one_line(text)))
+        return run, parse_units(run)
+    except DamagedUnitError as error:
+        return run, error
