@@ -1,4 +1,4 @@
-"""Lines of a file, cut at newlines and nowhere else."""
+"""Lines of a file, cut at newlines and nowhere else; at carriage returns where a file has no newline but several of these."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import IO
 LONGEST_LINE = 1 << 26
 _BATCH_BYTES = 1 << 26
 _BLOCK = 1 << 17
+_SEEN = 1 << 20  # bytes without a newline that tell that there is none
 _MARK = codecs.BOM_UTF8
 
 
@@ -26,6 +27,7 @@ class LineReader:
         self._next = 0  # of them
         self._begun: list[bytes] = []  # of the next line, in parts
         self._room = LONGEST_LINE  # bytes that it may still have
+        self._old: bool | None = None  # whether lines end by carriage returns
 
     def read(self, limit: int) -> list[bytes]:
         """At most `limit` next lines, and little more than 64 MiB of them; empty at the end."""
@@ -52,7 +54,7 @@ class LineReader:
         """Get lines ready; False at the end."""
         self._lines, self._next = [], 0
         while not self._lines:
-            block = self._file.read1(_BLOCK)  # type: ignore[attr-defined]  # of every buffered file
+            block = self._read()
             if not block:
                 if not self._begun:
                     return False
@@ -75,6 +77,15 @@ class LineReader:
             if rest:
                 self._begin_line(rest)
         return True
+
+    def _read(self) -> bytes:
+        """The next block, with newlines where an old file ends its lines by carriage returns alone."""
+        block: bytes = self._file.read1(_BLOCK)  # type: ignore[attr-defined]  # of every buffered file
+        if self._old is None and (b"\r" in block or b"\n" in block):
+            while b"\n" not in block and len(block) < _SEEN and (more := self._file.read1(_BLOCK)):  # type: ignore[attr-defined]
+                block += more
+            self._old = b"\n" not in block and block.count(b"\r") > 1
+        return block.replace(b"\r", b"\n") if self._old else block
 
     def _begin_line(self, part: bytes) -> None:
         self._begun.append(part[: self._room])

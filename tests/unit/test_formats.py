@@ -261,3 +261,19 @@ def test_a_unit_that_is_too_large_costs_itself(tmp_path: Path, monkeypatch: pyte
     assert (large.value or b"").startswith(b"<tu><tuv")
     assert len(large.value or b"") < 1 << 13
     assert [orjson.loads(message.value or b"")["src"] for message in (first, last)] == ["a", "b"]
+
+
+def test_tmx_of_other_elements(tmp_path: Path) -> None:
+    """What stands where a unit should, such as `<TU>`, is a problem, not nothing; units around it are read."""
+    unit = '<tu><tuv xml:lang="en"><seg>a</seg></tuv><tuv xml:lang="fr"><seg>b</seg></tuv></tu>'
+    other = unit.replace("tu", "TU")
+    path = tmp_path / "m.tmx"
+    for body, problems, pairs in (
+        (unit + other + unit, 1, 2),
+        (other * 3, 1, 0),
+    ):
+        path.write_text(f'<tmx version="1.4"><header srclang="en"/><body>{body}</body></tmx>')
+        with open_source(str(path), RecordSettings()) as source:  # type: ignore[attr-defined]
+            messages = list(source.read(100))
+        assert [message.problem is None for message in messages].count(True) == pairs
+        assert sum("where <tu> was expected" in (message.problem or "") for message in messages) == problems
