@@ -13,20 +13,22 @@ def solve_logistic(
     truth: NDArray[np.float64],
     importance: NDArray[np.float64],
     ridge: NDArray[np.float64],
+    prior: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:
-    """Weights, float64 [F], that maximise the likelihood of `truth` less ridge w^2 / 2.
+    """Weights, float64 [F], that maximise the likelihood of `truth` less ridge (w - prior)^2 / 2.
 
     Args:
         inputs: [n, F].
         truth: [n], probability of the class, 0 to 1.
         importance: [n], of each row.
         ridge: [F].
+        prior: [F], the weights that the ridge draws to; a number: of each.
     """
-    weights = np.zeros(inputs.shape[1])
+    weights = np.zeros(inputs.shape[1]) + prior
     for _ in range(_STEPS):
         probability = 1 / (1 + np.exp(-np.clip(inputs @ weights, -30, 30)))
         curvature = importance * (probability * (1 - probability) + 1e-6)
-        gradient = inputs.T @ (importance * (truth - probability)) - ridge * weights
+        gradient = inputs.T @ (importance * (truth - probability)) - ridge * (weights - prior)
         step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + np.diag(ridge), gradient)
         weights += step
         if np.abs(step).max() < 1e-4:

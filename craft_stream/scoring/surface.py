@@ -1,4 +1,4 @@
-"""Surface features of a pair: lengths, copies, numbers, marks, characters. What garbled, copied or cut text shows."""
+"""Surface features of a pair: lengths, copies, numbers, marks, capitals, characters. What garbled, copied or cut text shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.mojibake import mojibake_signs
 from craft_stream.text.ngrams import CHARACTER_BITS, CHARACTER_BYTES, character_ngram
-from craft_stream.text.tokens import MARK, NUMBER, WORD, Tokens
+from craft_stream.text.tokens import FORMS, MARK, NUMBER, WORD, Tokens
 
 FEATURES = (
     "length_ratio",
@@ -29,6 +29,11 @@ FEATURES = (
     "source_characters",
     "mojibake",
     "length",
+    "digit_mismatch",
+    "capitals",
+    "capitals_difference",
+    "source_language_ratio",
+    "source_worst_characters",
 )
 # Tokens of a side that are compared with the other side's: the comparison is quadratic.
 COMPARED_TOKENS = 128
@@ -57,6 +62,101 @@ class Characters:
         return cls(log_probability(source), log_probability(target))
 
 
+# Classes of characters: 0 to 9 a digit of any script, else one of these.
+_CAPITAL, _LETTER, _OTHER = 10, 11, 12
+
+
+def _character_classes() -> NDArray[np.uint8]:
+    """Class of each character of the Basic Multilingual Plane, uint8 [65536]."""
+    classes = np.full(0x10000, _LETTER, np.uint8)
+    classes[0x2000:0x3000] = _OTHER
+    for code in range(0x2000):
+        character = chr(code)
+        if not character.isalpha():
+            classes[code] = _OTHER
+        elif character.lower() != character:
+            classes[code] = _CAPITAL
+    forms = FORMS >> np.uint64(8)
+    digits = (forms >= ord("0")) & (forms <= ord("9"))
+    classes[digits] = forms[digits] - ord("0")
+    return classes
+
+
+_CLASSES = _character_classes()
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    buffer: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    classes: NDArray[np.uint8],
+    digits: NDArray[np.int64],
+    sign: int,
+) -> tuple[int, int, int, int, int]:
+    """Characters, those beyond ASCII, letters, capitals and digits of a text; each digit adds `sign` to its place."""
+    characters, other, letters, capitals, numerals = 0, 0, 0, 0, 0
+    for p in range(start, stop):
+        code = np.int64(buffer[p])
+        if code & 0xC0 == 0x80:
+            continue
+        characters += 1
+        if code >= 0xC0:
+            other += 1
+            if code < 0xE0 and p + 1 < stop:
+                code = (code & 31) << 6 | (np.int64(buffer[p + 1]) & 63)
+            elif code < 0xF0 and p + 2 < stop:
+                code = (
+                    (code & 15) << 12 | (np.int64(buffer[p + 1]) & 63) << 6 | (np.int64(buffer[p + 2]) & 63)
+                )
+        kind = classes[code]
+        if kind < _CAPITAL:
+            digits[kind] += sign
+            numerals += 1
+        elif kind < _OTHER:
+            letters += 1
+            capitals += kind == _CAPITAL
+    return characters, other, letters, capitals, numerals
+
+
+@numba.njit(cache=True, nogil=True)
+def _familiarity(
+    buffer: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    own: NDArray[np.float32],
+    other: NDArray[np.float32],
+) -> tuple[np.float32, np.float32, np.float32]:
+    """How much likelier a text's 4-grams are on its own side than on the other, and than uniform ones; the worst window.
+
+    Means over the first `CHARACTER_BYTES`; relative to a uniform 4-gram, so that numbers do not move with the table's size.
+    """
+    window = np.empty(_WINDOW, np.float64)
+    uniform = CHARACTER_BITS * np.log(2.0)
+    ratio = 0.0
+    total = 0.0
+    running = 0.0
+    worst = 0.0
+    count = 0
+    for p in range(start, min(stop - 3, start + CHARACTER_BYTES)):
+        g = np.int64(character_ngram(buffer, p))
+        x = np.float64(own[g])
+        ratio += max(-4.0, min(4.0, x - np.float64(other[g])))
+        x += uniform
+        total += x
+        slot = count % _WINDOW
+        if count >= _WINDOW:
+            running -= window[slot]
+        window[slot] = x
+        running += x
+        count += 1
+        if count == _WINDOW or (count > _WINDOW and running < worst):
+            worst = running
+    if count < _WINDOW:
+        worst = total * _WINDOW / max(count, 1)
+    return np.float32(ratio / (count + 3.0)), np.float32(total / (count + 3.0)), np.float32(worst / _WINDOW)
+
+
 @numba.njit(cache=True, nogil=True)
 def _surface(
     source_bytes: NDArray[np.uint8],
@@ -72,11 +172,10 @@ def _surface(
     rows: NDArray[np.int64],
     source_table: NDArray[np.float32],
     target_table: NDArray[np.float32],
+    classes: NDArray[np.uint8],
     out: NDArray[np.float32],
 ) -> None:
-    window = np.empty(_WINDOW, np.float64)
-    # Relative to a uniform 4-gram, so that the numbers do not move with the table's size.
-    uniform = CHARACTER_BITS * np.log(2.0)
+    digits = np.empty(10, np.int64)
     for n in range(len(rows)):
         row = rows[n]
         o = out[n]
@@ -84,14 +183,13 @@ def _surface(
         b = min(source_offsets[row + 1], a + COMPARED_TOKENS)
         c = target_offsets[row]
         d = min(target_offsets[row + 1], c + COMPARED_TOKENS)
-        source_characters = 0
-        for p in range(source_ends[row], source_ends[row + 1]):
-            source_characters += (source_bytes[p] & 0xC0) != 0x80
-        target_characters = 0
-        non_ascii = 0
-        for p in range(target_ends[row], target_ends[row + 1]):
-            target_characters += (target_bytes[p] & 0xC0) != 0x80
-            non_ascii += target_bytes[p] >= 0xC0
+        digits[:] = 0
+        source_characters, _, source_letters, source_capitals, source_digits = _count(
+            source_bytes, source_ends[row], source_ends[row + 1], classes, digits, 1
+        )
+        target_characters, non_ascii, target_letters, target_capitals, target_digits = _count(
+            target_bytes, target_ends[row], target_ends[row + 1], classes, digits, -1
+        )
         o[0] = np.float32(np.log((target_characters + 2.0) / (source_characters + 2.0)))
         o[1] = np.float32(np.log((d - c + 1.0) / (b - a + 1.0)))
         numbers = 0
@@ -147,43 +245,19 @@ def _surface(
             elif source_mark and source[b - 1] != target[d - 1]:
                 o[7] = 0.5
         o[8] = np.float32(non_ascii / (target_characters + 1.0))
-        start = target_ends[row]
-        stop = min(target_ends[row + 1] - 3, start + CHARACTER_BYTES)
-        ratio = 0.0
-        total = 0.0
-        running = 0.0
-        worst = 0.0
-        count = 0
-        for p in range(start, stop):
-            g = np.int64(character_ngram(target_bytes, p))
-            x = np.float64(target_table[g])
-            ratio += max(-4.0, min(4.0, x - np.float64(source_table[g])))
-            x += uniform
-            total += x
-            slot = count % _WINDOW
-            if count >= _WINDOW:
-                running -= window[slot]
-            window[slot] = x
-            running += x
-            count += 1
-            if count == _WINDOW or (count > _WINDOW and running < worst):
-                worst = running
-        if count < _WINDOW:
-            worst = total * _WINDOW / max(count, 1)
-        o[9] = np.float32(ratio / (count + 3.0))
-        o[10] = np.float32(total / (count + 3.0))
-        o[11] = np.float32(worst / _WINDOW)
-        start = source_ends[row]
-        stop = min(source_ends[row + 1] - 3, start + CHARACTER_BYTES)
-        total = 0.0
-        count = 0
-        for p in range(start, stop):
-            total += np.float64(source_table[np.int64(character_ngram(source_bytes, p))]) + uniform
-            count += 1
-        o[12] = np.float32(total / (count + 3.0))
+        o[9], o[10], o[11] = _familiarity(
+            target_bytes, target_ends[row], target_ends[row + 1], target_table, source_table
+        )
+        o[18], o[12], o[19] = _familiarity(
+            source_bytes, source_ends[row], source_ends[row + 1], source_table, target_table
+        )
         signs = mojibake_signs(target_bytes, target_ends[row], target_ends[row + 1])
         o[13] = np.float32(min(signs, 4))
         o[14] = np.float32(np.log(d - c + 1.0))
+        o[15] = np.float32(np.abs(digits).sum() / (source_digits + target_digits + 1.0))
+        capitals = source_capitals / (source_letters + 1.0)
+        o[16] = np.float32(capitals)
+        o[17] = np.float32(target_capitals / (target_letters + 1.0) - capitals)
 
 
 def surface_features(
@@ -194,7 +268,7 @@ def surface_features(
     rows: NDArray[np.int64],
     characters: Characters,
 ) -> NDArray[np.float32]:
-    """`FEATURES` of the pairs at `rows`, float32 [rows, 15]."""
+    """`FEATURES` of the pairs at `rows`, float32 [rows, 20]."""
     out = np.empty((len(rows), len(FEATURES)), np.float32)
     _surface(
         source.buffer,
@@ -210,6 +284,7 @@ def surface_features(
         rows,
         characters.source,
         characters.target,
+        _CLASSES,
         out,
     )
     return out

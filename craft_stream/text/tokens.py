@@ -38,9 +38,9 @@ MAX_TOKENS = 1000
 
 WORD, MARK, NUMBER = 0, 1, 2
 
-_FORMS = character_table()
+FORMS = character_table()
 _FNV_INVERSE = np.uint64(pow(int(FNV_PRIME), -1, 1 << 64))
-_COMPOSED, _COMPOSITIONS = compositions(_FORMS)
+_COMPOSED, _COMPOSITIONS = compositions(FORMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ def tokenize(texts: TextBatch) -> Tokens:
     kinds = np.empty(room, np.uint8)
     ends = np.zeros(len(texts) + 1, np.int64)
     count = _tokenize(
-        texts.buffer, texts.offsets, _FORMS, _COMPOSED, _COMPOSITIONS, words, stems, kinds, ends
+        texts.buffer, texts.offsets, FORMS, _COMPOSED, _COMPOSITIONS, words, stems, kinds, ends
     )
     # copied, as a part would keep all of the room, seven times as much
     return Tokens(words[:count].copy(), stems[:count].copy(), kinds[:count].copy(), ends)

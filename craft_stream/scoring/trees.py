@@ -1,0 +1,64 @@
+"""Boosted trees: a sum of small decision trees, as plain arrays that a kernel walks.
+
+Those that ship with the package, `human_judgement.npz`, hold what people have judged: log-odds that a pair is a translation,
+learned offline (`bench.judgement`) from crawled pairs of many languages that people have labelled, and from noise that was
+made. Every tree has the same depth, its nodes numbered as in a heap: the children of node k are 2 k + 1 and 2 k + 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class BoostedTrees:
+    """T trees of depth d.
+
+    Attributes:
+        features: int16 [T, 2^d - 1], the feature that each inner node looks at.
+        thresholds: float32 [T, 2^d - 1]; a value above goes to the second child, any other, NaN too, to the first.
+        leaves: float32 [T, 2^d], what each leaf adds.
+    """
+
+    features: NDArray[np.int16]
+    thresholds: NDArray[np.float32]
+    leaves: NDArray[np.float32]
+
+    def score(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sum of one leaf of every tree, float32 [n], of features [n, F]."""
+        out = np.empty(len(values), np.float32)
+        _score(values, self.features, self.thresholds, self.leaves, out)
+        return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _score(
+    values: NDArray[np.float32],
+    features: NDArray[np.int16],
+    thresholds: NDArray[np.float32],
+    leaves: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    inner = features.shape[1]
+    for n in range(len(values)):
+        total = 0.0
+        for t in range(len(features)):
+            k = 0
+            while k < inner:
+                k = 2 * k + (2 if values[n, features[t, k]] > thresholds[t, k] else 1)
+            total += np.float64(leaves[t, k - inner])
+        out[n] = np.float32(total)
+
+
+@lru_cache(1)
+def human_judgement() -> BoostedTrees:
+    """The trees that ship with the package, of `scoring.quality.JUDGED_FEATURES`."""
+    with files(__package__).joinpath("human_judgement.npz").open("rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        return BoostedTrees(arrays["features"], arrays["thresholds"], arrays["leaves"])
