@@ -25,6 +25,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
+from craft_stream.scoring.trees import BoostedTrees
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import NGrams
 from craft_stream.text.tokenized import TokenizedPairs
@@ -48,20 +49,27 @@ class Learner:
         parameters: `learning` is used.
         encoder: that turns texts into vectors.
         executor: does one of two jobs that touch nothing of one another; what is learned is the same in any.
+        judgement: what people have judged of translations; None: what ships with the package.
 
     Attributes:
         pairs_seen: pairs of the stream observed.
         next_version: `pairs_seen` at which a new version is due.
     """
 
-    def __init__(self, parameters: Parameters, encoder: Embedder, executor: Executor = IN_TURN) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        encoder: Embedder,
+        executor: Executor = IN_TURN,
+        judgement: BoostedTrees | None = None,
+    ) -> None:
         self.pairs_seen = 0
         self.next_version = 0
         self._executor = executor
         self._learning = parameters.learning
         self._expensive = encoder.expensive
         self._reservoir = Reservoir(self._learning.reservoir_size, self._learning.seed)
-        self._translation = TranslationLearner(self._learning, encoder)
+        self._translation = TranslationLearner(self._learning, encoder, judgement)
         self._domain = DomainLearner(self._learning)
         self._recent = RecentPairs(_RECENT_PAIRS)
         self._waiting: list[PairBatch] = []

@@ -21,6 +21,7 @@ from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.prediction import WideRegression, predict
 from craft_stream.scoring.translation import TranslationModel, TranslationScorer
+from craft_stream.scoring.trees import BoostedTrees, human_judgement
 from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
 from craft_stream.text.languages import load_identifier
 from craft_stream.text.tokenized import TokenizedPairs
@@ -32,10 +33,14 @@ class TranslationLearner:
     Args:
         learning: its parameters.
         encoder: that turns texts into vectors.
+        judgement: what people have judged; None: what ships with the package.
     """
 
-    def __init__(self, learning: LearningParameters, encoder: Embedder) -> None:
+    def __init__(
+        self, learning: LearningParameters, encoder: Embedder, judgement: BoostedTrees | None = None
+    ) -> None:
         self._learning = learning
+        self._judgement = human_judgement() if judgement is None else judgement
         self._encoder = encoder
         self._identifier = load_identifier(learning.identifier)
         languages = learning.languages
@@ -138,6 +143,7 @@ class TranslationLearner:
             backward=WideRegression.freeze(self._backward.rows),
             correction=fit.rounded,
             conditional=alone.rounded,
+            judgement=self._judgement,
         )
         return model, fit
 

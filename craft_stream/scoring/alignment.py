@@ -1,10 +1,10 @@
 """Links between the words of both sides: which word is the translation of which, one to one.
 
-A source word e and a target word f attract one another by (.1 + .9 t(f|e)/p(f)) (.1 + .9 t(e|f)/p(e)), each ratio 400 at most
-(see `scoring.lexicon`); equal words and equal stems by `_COPIED` at least, a number only an equal one, by `_NUMBER`. Two words are
-linked where either attracts the other most and by more than `_LEAST`: the intersection of both directions (Och and Ney 2003).
-A word of the lexicon's best translation may serve many words of the other side, a link serves one. So lists that share a part of their
-entries, which teach the lexicon every entry as a translation of every other, have few links.
+A source word e and a target word f attract one another by (.1 + .9 t(f|e)/p(f)) (.1 + .9 t(e|f)/p(e)), each ratio 400 at
+most (see `scoring.lexicon`); words of equal stems by `_COPIED` at least, a number only an equal one, by `_NUMBER`. Two words
+are linked where each attracts the other most, and by more than `_LEAST`: the intersection of both directions (Och and Ney
+2003). One word may be the lexicon's best translation of many, but has one link. So lists that share a part of their entries,
+which teach the lexicon that every entry translates every other, have few links.
 """
 
 from __future__ import annotations

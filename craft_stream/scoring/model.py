@@ -20,7 +20,7 @@ from craft_stream.scoring.signals import SignalModel
 from craft_stream.scoring.translation import TranslationModel
 
 MAGIC = b"CRAFTMDL"
-FORMAT = 4
+FORMAT = 5
 
 T = TypeVar("T")
 

@@ -12,11 +12,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring import lexicon, prediction, surface
+from craft_stream.scoring import prediction
+from craft_stream.scoring.translation import JUDGED_FEATURES
 
-FEATURES = (*lexicon.FEATURES, *surface.FEATURES, *prediction.FEATURES)
+# `human_judgement`: log-odds that people would call the pair a translation, from the features before it (`scoring.trees`).
+FEATURES = (*JUDGED_FEATURES, "human_judgement", *prediction.FEATURES)
 # Of those, how many need no embedding: they come first.
-TEXT_FEATURES = len(lexicon.FEATURES) + len(surface.FEATURES)
+TEXT_FEATURES = len(JUDGED_FEATURES) + 1
 _LIMIT = 4.0
 
 
@@ -77,7 +79,7 @@ def without_embedding(
     """Log P(clean) of pairs whose embeddings are not known, float32 [n, 2]: expected, and the greatest possible.
 
     Args:
-        text: `TranslationScorer.text_features`, float32 [n, 24].
+        text: `TranslationScorer.text_features`, float32 [n, 33].
         classifier: of all features.
         lift: added to the log-odds.
 

@@ -67,7 +67,7 @@ class Scorer(TranslationScorer):
         return *FEATURES, *self.model.signals.names
 
     def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Those that need no embedding, the signals among them, float32 [rows, 24 + S]."""
+        """Those that need no embedding, the signals among them, float32 [rows, 33 + S]."""
         return self._with_signals(super().text_features(pairs, rows), pairs, rows)
 
     def features(

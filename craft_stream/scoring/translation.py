@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.scoring import alignment, lexicon, surface
+from craft_stream.scoring.alignment import alignment_features
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
 from craft_stream.scoring.lexicon import Lexicon, lexicon_features
 from craft_stream.scoring.prediction import (
@@ -22,8 +24,12 @@ from craft_stream.scoring.prediction import (
     prediction_features,
 )
 from craft_stream.scoring.surface import Characters, surface_features
+from craft_stream.scoring.trees import BoostedTrees
 from craft_stream.text.languages import LIMIT, named_identifier
 from craft_stream.text.tokenized import TokenizedPairs
+
+# What the trees look at: features that need no embedding, and so are the same with every encoder.
+JUDGED_FEATURES = (*lexicon.FEATURES, *surface.FEATURES, *alignment.FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class TranslationModel:
         shares: float64 [K], of the target in each cluster.
         lexicon, characters, forward, backward, correction: see their classes.
         conditional: the paper's clustered regression, E[Y | x, c] by the reservoir alone.
+        judgement: what people have judged, of `JUDGED_FEATURES`.
     """
 
     encoder: str
@@ -56,6 +63,7 @@ class TranslationModel:
     backward: WideRegression
     correction: Correction
     conditional: Correction
+    judgement: BoostedTrees
 
 
 class Embeddings(NamedTuple):
@@ -107,12 +115,18 @@ class TranslationScorer:
         return found
 
     def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The features that need no embedding: lexicon and surface, float32 [rows, 24]."""
+        """The features that need no embedding, `human_judgement` the last, float32 [rows, 33]."""
+        judged = self.judged_features(pairs, rows)
+        return np.concatenate([judged, self.translation.judgement.score(judged)[:, None]], axis=1)
+
+    def judged_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`JUDGED_FEATURES`: lexicon, surface and alignment, float32 [rows, 32]."""
         source, target, batch, model = pairs.source, pairs.target, pairs.batch, self.translation
         return np.concatenate(
             [
                 lexicon_features(source, target, rows, model.lexicon),
                 surface_features(batch.source, source, batch.target, target, rows, model.characters),
+                alignment_features(source, target, rows, model.lexicon),
             ],
             axis=1,
         )

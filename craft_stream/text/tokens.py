@@ -288,8 +288,6 @@ def tokenize(texts: TextBatch) -> Tokens:
     words, stems = np.empty(room, np.uint64), np.empty(room, np.uint64)
     kinds = np.empty(room, np.uint8)
     ends = np.zeros(len(texts) + 1, np.int64)
-    count = _tokenize(
-        texts.buffer, texts.offsets, FORMS, _COMPOSED, _COMPOSITIONS, words, stems, kinds, ends
-    )
+    count = _tokenize(texts.buffer, texts.offsets, FORMS, _COMPOSED, _COMPOSITIONS, words, stems, kinds, ends)
     # copied, as a part would keep all of the room, seven times as much
     return Tokens(words[:count].copy(), stems[:count].copy(), kinds[:count].copy(), ends)

@@ -297,7 +297,7 @@ def test_an_expensive_encoder_is_spared() -> None:
 def test_no_evidence_is_one_half() -> None:
     """However many more corrupted pairs there are: both classes weigh alike."""
     rng = np.random.default_rng(0)
-    features = rng.normal(0, 1, (3000, 30)).astype(np.float32)
+    features = rng.normal(0, 1, (3000, len(FEATURES))).astype(np.float32)
     classifier = fit_classifier(features[:300], features[300:])
     assert np.median(np.exp(log_probability(features, classifier))) == pytest.approx(0.5, abs=0.05)
 
@@ -305,7 +305,7 @@ def test_no_evidence_is_one_half() -> None:
 def test_a_feature_may_be_wrong_at_both_ends() -> None:
     """What lies far on either side of the clean pairs is not clean."""
     rng = np.random.default_rng(1)
-    clean = rng.normal(0, 1, (800, 3)).astype(np.float32)
+    clean = rng.normal(0, 1, (800, len(FEATURES))).astype(np.float32)
     other = (clean + rng.choice([-4, 4], (800, 1))).astype(np.float32)
     classifier = fit_classifier(clean, other)
     assert (log_probability(clean, classifier) > np.log(0.5)).mean() > 0.9

@@ -27,7 +27,7 @@ from craft_stream.learning.reservoir import Reservoir
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.domain import LENGTH_POWER
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import QualityClassifier, log_probability
+from craft_stream.scoring.quality import FEATURES, QualityClassifier, log_probability
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import NGrams, word_ngrams
@@ -154,8 +154,8 @@ def test_corruptions_are_no_clean_pairs() -> None:
 def test_the_classifier_tells_the_classes_apart() -> None:
     """Fitted on two shifted normal classes, P(clean) is above a half for most of one and below for most of the other."""
     rng = np.random.default_rng(0)
-    clean = rng.normal(1, 1, (500, 28)).astype(np.float32)
-    bad = rng.normal(0, 1, (2000, 28)).astype(np.float32)
+    clean = rng.normal(1, 1, (500, len(FEATURES))).astype(np.float32)
+    bad = rng.normal(0, 1, (2000, len(FEATURES))).astype(np.float32)
     classifier = fit_classifier(clean, bad)
     assert (log_probability(clean, classifier) > np.log(0.5)).mean() > 0.95
     assert (log_probability(bad, classifier) < np.log(0.5)).mean() > 0.95
@@ -163,8 +163,9 @@ def test_the_classifier_tells_the_classes_apart() -> None:
 
 def test_one_constant_feature_and_one_pair_do_not_break_the_classifier() -> None:
     """A single clean pair and constant features give finite probabilities."""
-    classifier = fit_classifier(np.ones((1, 28), np.float32), np.zeros((3, 28), np.float32))
-    assert np.isfinite(log_probability(np.ones((2, 28), np.float32), classifier)).all()
+    count = len(FEATURES)
+    classifier = fit_classifier(np.ones((1, count), np.float32), np.zeros((3, count), np.float32))
+    assert np.isfinite(log_probability(np.ones((2, count), np.float32), classifier)).all()
 
 
 @pytest.fixture(scope="module")
