@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,11 +10,16 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_SIDES = 2
 _CONTROL = "[\x00-\x1f]"
 
 
 def records(names: Sequence[str], columns: Sequence[Any]) -> Iterator[tuple[bytes, str | None]] | list[bytes]:
     """Rows as JSON objects.
+
+    Args:
+        names: of the fields, those of the two sides first.
+        columns: as many.
 
     Returns:
         the objects; or, where the columns ask for a look at each row, pairs of an object and None, or of the row's text
@@ -63,9 +69,10 @@ def _dumped(names: Sequence[str], columns: Sequence[Any]) -> Iterator[tuple[byte
         (column.cast(pa.large_binary()) if unsound else column).to_pylist()
         for unsound, column in zip(bare, columns, strict=True)
     ]
+    numbers = range(len(cells))
     for row in zip(*cells, strict=True):
         try:
-            fields = zip(names, map(_decoded, bare, row) if any(bare) else row, strict=True)
+            fields = zip(names, map(_decoded, bare, row, numbers) if any(bare) else row, strict=True)
             yield orjson.dumps(dict(fields), _other, orjson.OPT_NON_STR_KEYS), None
         except (UnicodeDecodeError, orjson.JSONEncodeError) as error:
             text = b"\t".join(cell for cell in row if isinstance(cell, bytes)) or repr(row).encode(
@@ -78,13 +85,24 @@ def _dumped(names: Sequence[str], columns: Sequence[Any]) -> Iterator[tuple[byte
                 yield text, f"a column cannot be written as JSON: {error}"
 
 
-def _decoded(unsound: bool, cell: Any) -> Any:
-    return cell.decode() if unsound and cell is not None else cell
+def _decoded(unsound: bool, cell: Any, number: int) -> Any:
+    """A cell as it is, or its bytes as text: of the two sides, which stand first, whatever they hold."""
+    if not unsound or cell is None:
+        return cell
+    return cell.decode() if number < _SIDES else _as_text(cell)
+
+
+def _as_text(value: bytes) -> str:
+    """Bytes as the text that they are, else, as of pictures and digests, in base 64."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode("ascii")
 
 
 def _other(value: Any) -> Any:
-    """A value that JSON has no form for: bytes as the text that they are, dates and decimals as they are written."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """A value that JSON has no form for: bytes as text, dates and decimals as they are written."""
+    return _as_text(value) if isinstance(value, bytes) else str(value)
 
 
 def _is_text(column: Any) -> bool:

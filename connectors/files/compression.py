@@ -9,8 +9,9 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import IO, cast
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -43,16 +44,17 @@ def unpacked(path: str, raw: io.BufferedReader, member: str | None = None) -> io
     """
     raw, head = first_bytes(raw, 6)
     if head.startswith(b"PK\x03\x04"):
-        return io.BufferedReader(_Checked(path, _member(path, raw, member), raw), _BLOCK)
+        inside = io.BufferedReader(_Checked(path, _member(path, raw, member), raw), _BLOCK)
+        return unpacked(path, cast(io.BufferedReader, inside))
     if member is not None:
         raise ConfigurationError(f"{path}: only a zip archive has members")
     inner: io.RawIOBase
     if head.startswith(b"\x1f\x8b\x08"):
         inner = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
     elif head.startswith(_ZSTD):
-        inner = _ZstdReader(raw)
+        inner = _Frames(raw, _zstd_frame)
     elif head.startswith(b"\xfd7zXZ\0"):
-        inner = cast(io.RawIOBase, lzma.LZMAFile(raw))  # noqa: SIM115
+        inner = _Frames(raw, cast(Callable[[], _Frame], lzma.LZMADecompressor))
     elif head[:3] == b"BZh" and head[3:4].isdigit():
         inner = cast(io.RawIOBase, bz2.BZ2File(raw))
     else:
@@ -127,12 +129,25 @@ def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase
         raise DataError(f"cannot read {path}: {error}") from None
 
 
-class _ZstdReader(io.RawIOBase):
-    """Decompresses zstd frames and notices a last one that is cut off; zstandard's own reader does not."""
+class _Frame(Protocol):
+    """What unpacks one frame of zstd or stream of xz."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
-        self._frame = _frame()
+    eof: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What comes of more of it."""
+
+
+class _Frames(io.RawIOBase):
+    """Unpacks frames one behind the other, and the zeros that xz allows between them; notices a last one that is cut off.
+
+    zstandard's own reader does not notice that, and lzma's does not know the zeros.
+    """
+
+    def __init__(self, raw: IO[bytes], frame: Callable[[], _Frame]) -> None:
+        self._raw, self._new = raw, frame
+        self._frame = frame()
         self._begun = False
         self._ready = memoryview(b"")
 
@@ -144,7 +159,7 @@ class _ZstdReader(io.RawIOBase):
             block = self._raw.read(_ZSTD_BLOCK)
             if not block:
                 if self._begun and not self._frame.eof:
-                    raise EOFError("the last zstd frame is cut off")
+                    raise EOFError("the last frame is cut off")
                 return 0
             self._ready = memoryview(self._decompress(block))
         count = min(len(buffer), len(self._ready))
@@ -155,15 +170,18 @@ class _ZstdReader(io.RawIOBase):
         parts = []
         while block:
             if self._frame.eof:
-                self._frame = _frame()
+                block = block.lstrip(b"\0")
+                if not block:
+                    break
+                self._frame = self._new()
             self._begun = True
             parts.append(self._frame.decompress(block))
             block = self._frame.unused_data if self._frame.eof else b""
         return b"".join(parts)
 
 
-def _frame() -> zstandard.ZstdDecompressionObj:
-    return zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
+def _zstd_frame() -> _Frame:
+    return cast(_Frame, zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj())
 
 
 class _Checked(io.RawIOBase):
@@ -185,7 +203,8 @@ class _Checked(io.RawIOBase):
                 raise DataError(
                     f"{self._path} was compressed with a dictionary: zstd -dc -D DICTIONARY FILE | ... -"
                 ) from None
-            raise DataError(f"{self._path} is damaged or cut off: {error}") from None
+            hint = ", or was compressed with a dictionary" if "corruption" in str(error) else ""
+            raise DataError(f"{self._path} is damaged or cut off{hint}: {error}") from None
 
     def close(self) -> None:
         if not self.closed:

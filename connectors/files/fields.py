@@ -29,6 +29,9 @@ SIDES = (
 # fields that hold the languages of the sides, where a format tells them
 LANGUAGES = ("src_lang", "tgt_lang")
 TRANSLATION = "translation"  # the object, or struct, with a text for each language of Hugging Face's datasets
+_NO_LANGUAGES = frozenset(
+    {"id", "no", "url", "doc", "set", "tag"}
+)  # names of fields that are codes of languages too
 # of every format: which it is, a zip archive's member, a text's encoding
 COMMON = ("format", "member", "encoding")
 _BREAKS = re.compile("\r\n|[\t\r\n]")  # what would end a field or a line of TSV; other spaces are text
@@ -91,7 +94,11 @@ def likely_sides(record: dict[str, Any]) -> tuple[str, str] | None:
         return names[found[0]], names[found[1]]
     nested = record.get(TRANSLATION)
     texts = nested if isinstance(nested, dict) else record
-    tags = [name for name, text in texts.items() if isinstance(text, str) and parse_tag(name)]
+    tags = [
+        name
+        for name, text in texts.items()
+        if isinstance(text, str) and name.lower() not in _NO_LANGUAGES and parse_tag(name)
+    ]
     return (tags[0], tags[1]) if len(tags) == 2 else None
 
 

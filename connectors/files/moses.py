@@ -28,7 +28,7 @@ from connectors.files.fields import (
 from connectors.files.lines import LineReader
 from connectors.files.open import OutputFile, closed_on_error, open_text
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import parse_tag, split_pair
+from craft_stream.language_tags import agree, parse_tag, split_pair
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
@@ -138,15 +138,15 @@ def twins_in(archive: str) -> tuple[str, str] | None:
     for name in members(archive):
         if _language(name):
             by_stem.setdefault(name.removesuffix(PurePath(name).suffix), []).append(name)
-    found = [names for names in by_stem.values() if len(names) == 2]
-    if len(found) != 1:
-        return None
-    one, other = found[0]
-    stem = PurePath(one).stem
-    order = split_pair(stem.rpartition(".")[2])
-    if order and _language(other) == order[0]:
-        one, other = other, one
-    return one, other
+    found: list[tuple[str, str]] = []
+    for stem, names in by_stem.items():
+        order = split_pair(PurePath(stem).suffix.removeprefix("."))
+        if order:  # endings may be codes of languages by chance: xml is one
+            sides = [[name for name in names if agree(_language(name) or "", tag)] for tag in order]
+            names = [side[0] for side in sides if len(side) == 1]
+        if len(names) == 2:
+            found.append((names[0], names[1]))
+    return found[0] if len(found) == 1 else None
 
 
 def written_sides(path: str) -> list[str]:

@@ -18,7 +18,15 @@ import pyarrow.parquet as pq
 from connectors.files.base import FileSink, FileSource
 from connectors.files.columns import records
 from connectors.files.compression import first_bytes
-from connectors.files.fields import LANGUAGES, TRANSLATION, decoded, free_name, sides, split_options
+from connectors.files.fields import (
+    LANGUAGES,
+    TRANSLATION,
+    decoded,
+    free_name,
+    likely_sides,
+    sides,
+    split_options,
+)
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.language_tags import parse_tag
@@ -83,6 +91,8 @@ class ParquetSource(FileSource):
     def _chosen(self, options: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
         """Name of each field, and where its column is: names of a column and of parts within it; no names: its own value."""
         fields, names = self._fields, self._schema.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(f"{self._path}: several columns are called {', '.join(twice)}")
         own = (fields.source_field, fields.target_field)
         if options.keys() & {"src", "tgt"}:
             chosen = [
@@ -94,15 +104,20 @@ class ParquetSource(FileSource):
             languages = _languages(self._schema)
             chosen = [(TRANSLATION, language) for language in languages or ()]
         if len(chosen) != 2 or None in chosen or chosen[0] == chosen[1]:
-            inside = [f"{name}.{part}" for name in names for part in _parts(self._schema.field(name).type)]
+            parts = {name: _parts(self._schema.field(name).type) for name in names}
+            inside = [f"{name}.{part}" for name in names for part in parts[name]]
+            likely = likely_sides(
+                {name: dict.fromkeys(parts[name], "") if parts[name] else "" for name in names}
+            )
+            source, target = likely or ("NAME", "NAME")
             raise ConfigurationError(
-                f"{self._path}: its columns are {', '.join([*names, *inside])}; add ?src=NAME&tgt=NAME"
+                f"{self._path}: its columns are {', '.join([*names, *inside])}; add ?src={source}&tgt={target}"
             )
         places = [place for place in chosen if place]
         spent = {
             place[0]
             for place in places
-            if len(_parts(self._schema.field(place[0]).type)) <= 2 or len(place) == 1
+            if len(place) == 1 or 0 < len(_parts(self._schema.field(place[0]).type)) <= 2
         }
         columns = [(name, place) for name, place in zip(own, places, strict=True)]
         taken = {*own}
@@ -124,11 +139,13 @@ class ParquetSource(FileSource):
         if name in names:
             return (name,)
         outer, _, inner = name.partition(".")
-        if outer in names and inner in _parts(self._schema.field(outer).type):
+        if outer in names and (
+            inner in _parts(self._schema.field(outer).type) or pa.types.is_map(self._schema.field(outer).type)
+        ):
             return outer, inner
         if TRANSLATION in names:
             kind = self._schema.field(TRANSLATION).type
-            if name in _parts(kind) or _is_variable(kind):
+            if name in _parts(kind) or _is_variable(kind) or pa.types.is_map(kind):
                 return TRANSLATION, name
         return None
 
@@ -207,6 +224,8 @@ def _column(batch: Any, place: tuple[str, ...]) -> Any:
     column = batch.column(batch.schema.names.index(place[0]))
     if len(place) == 1:
         return column
+    if pa.types.is_map(column.type):
+        return pc.map_lookup(column, pa.scalar(place[1], column.type.key_type), "first")
     if not _is_variable(column.type):
         return pc.struct_field(column, place[1])
     found = [

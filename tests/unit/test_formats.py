@@ -1,6 +1,9 @@
 """TSV layouts, Moses, TMX and Parquet: what is found in them, and what is kept of what is malformed."""
 
+import gzip
+import lzma
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import orjson
@@ -277,3 +280,51 @@ def test_tmx_of_other_elements(tmp_path: Path) -> None:
             messages = list(source.read(100))
         assert [message.problem is None for message in messages].count(True) == pairs
         assert sum("where <tu> was expected" in (message.problem or "") for message in messages) == problems
+
+
+def sides_in(path: str) -> list[tuple[str, str]]:
+    with open_source(path, RECORD) as source:  # type: ignore[attr-defined]
+        rows = [orjson.loads(message.value) for message in source.read(100)]
+    return [(row["src"], row["tgt"]) for row in rows]
+
+
+def test_packed_in_ways_that_are_allowed(tmp_path: Path) -> None:
+    """Zeros between and behind streams of xz; a packed member of an archive; one of OPUS (xml is a language's code)."""
+    lines = b"a\tb\n"
+    path = tmp_path / "p.tsv.xz"
+    path.write_bytes(lzma.compress(lines) + bytes(4) + lzma.compress(lines) + bytes(8))
+    assert sides_in(str(path)) == [("a", "b")] * 2
+    archive = tmp_path / "p.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("p.tsv.gz", gzip.compress(lines))
+    assert sides_in(str(archive)) == [("a", "b")]
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, text in (("fr", "b"), ("en", "a"), ("xml", "<x/>"), ("ids", "1")):
+            opened.writestr(f"B.en-fr.{name}", f"{text}\n")
+    assert sides_in(str(archive)) == [("a", "b")]
+
+
+def test_columns_of_other_kinds(tmp_path: Path) -> None:
+    """Bytes beside the sides are kept in base 64; a map is asked by language; two columns of one name are refused by it."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "p.parquet"
+    digests = pa.array([b"\xff\xfe", b"text", None])
+    parquet.write_table(
+        pa.table({"src": ["a"] * 3, "tgt": ["b"] * 3, "digest": digests, "all": [[b"\xff"]] * 3}), path
+    )
+    with open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
+        rows = [orjson.loads(message.value) for message in source.read(9)]
+    assert [row["digest"] for row in rows] == ["//4=", "text", None]
+    assert rows[0]["all"] == ["/w=="]
+    kind = pa.map_(pa.string(), pa.string())
+    parquet.write_table(pa.table({"translation": pa.array([[("en", "a"), ("fr", "b")]], kind)}), path)
+    assert sides_in(f"{path}?src=en&tgt=fr") == [("a", "b")]
+    parquet.write_table(pa.table({"en": ["a"], "fr": ["b"], "id": ["x"]}), path)
+    with pytest.raises(ConfigurationError, match=r"add \?src=en&tgt=fr"):
+        open_source(str(path), RECORD)
+    columns = [pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
+    parquet.write_table(pa.Table.from_arrays(columns, ["src", "tgt", "tgt"]), path)
+    with pytest.raises(ConfigurationError, match="several columns are called tgt"):
+        open_source(str(path), RECORD)
