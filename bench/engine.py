@@ -68,7 +68,7 @@ def _observe_target(
     how: str = "whole",
 ) -> None:
     pairs = target_pairs(corpus, domain, how)
-    session.observe_target(_identifiers(corpus, domain)[: len(pairs)], pairs)
+    session.observe_target([f"{domain}-{index}" for index in range(len(pairs))], pairs)
 
 
 @dataclass(frozen=True)

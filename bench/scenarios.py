@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.corpus import Corpus
 from bench.orders import arrange
+from bench.targets import FIRST
 
 # The mixes of `mix-shift`: the target's domain and five others, then all the rest, then the first again.
 _MIXES = {
@@ -54,7 +55,8 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
     `plain`; `thin:P` (the domain's records are a share P of the stream, the budget as ever a part of them);
     `scarce:P` (the same, but the budget of the plain stream is asked for); `absent` (`scarce:0`);
     `swap:DOMAIN` (from the middle on the target is DOMAIN's; the rate is the mean of the two budgets');
-    `mix-shift`; `small` (the first 39,000 records); `target:HOW` (the plain stream, another target; see `bench.targets`).
+    `mix-shift`; `small` (the first 39,000 records); `target:HOW` (the plain stream, another target; see `bench.targets`);
+    `large` (the first third of the stream; the target is what the rest holds of the domain).
 
     Args:
         corpus: the corpus.
@@ -89,10 +91,13 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
         return Scenario(name, domain, order, plain, segments)
     if kind == "small":
         return Scenario(name, domain, everything[:SMALL], int(inside[:SMALL].sum() * share))
+    if kind == "large":
+        first = everything[: int(FIRST * len(everything))]
+        return Scenario(name, domain, first, int(inside[first].sum() * share), target="rest")
     if kind == "target":
         return Scenario(name, domain, everything, plain, target=argument)
     raise ValueError(
-        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small, target:HOW"
+        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small, target:HOW, large"
     )
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from bench.corpus import Corpus
 from craft_stream.text.batch import PairBatch
 
-KINDS = ("whole", "first", "copied", "misaligned", "crawled")
+KINDS = ("whole", "first", "copied", "misaligned", "crawled", "rest")
+# Of the stream, what `rest` leaves to select from.
+FIRST = 1 / 3
 
 
 def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
@@ -16,10 +18,14 @@ def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
     Args:
         corpus: with its targets.
         domain: whose.
-        how: `whole`; `first:N` (N pairs of it, drawn); or with a share P of its pairs replaced by their sources
+        how: `whole`; `first:N` (N pairs of it, drawn); `rest` (all clean pairs of the domain in the last two thirds of the
+            stream, which copies some of the first third); or with a share P of its pairs replaced by their sources
             (`copied:P`), by targets of one another (`misaligned:P`), or by pairs of the stream (`crawled:P`).
     """
     kind, _, argument = how.partition(":")
+    if kind == "rest":
+        rows = np.flatnonzero(corpus.labels.of(domain) & corpus.labels.sound)
+        return corpus.pairs.take(rows[rows >= int(FIRST * len(corpus.pairs))])
     texts = corpus.target(domain)
     sources, targets = list(texts.sources), list(texts.targets)
     rng = np.random.default_rng(2)

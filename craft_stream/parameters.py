@@ -29,7 +29,8 @@ class LearningParameters:
     """What the learner keeps and how often it publishes.
 
     Attributes:
-        reservoir_size: target pairs kept, a bottom-k sample by hash.
+        reservoir_size: target pairs kept, a bottom-k sample by hash; all of them teach the domain, 4,096 at most what a
+            translation is.
         clusters: most centroids; fewer while the reservoir is small (one for each 8 pairs).
         sample_rate: share of the stream that is learned from, after `full_until` pairs.
         full_until: pairs that are all learned from, at the start.
@@ -48,7 +49,7 @@ class LearningParameters:
         seed: of every hash and random number.
     """
 
-    reservoir_size: int = 4096
+    reservoir_size: int = 65_536
     clusters: int = 64
     sample_rate: float = 0.03125
     full_until: int = 50_000

@@ -25,8 +25,11 @@ from craft_stream.learning.quality import QualityModel, fit_classifier
 from craft_stream.learning.reservoir import Sample
 from craft_stream.scoring.quality import log_probability
 from craft_stream.text.keys import pair_keys, text_keys
+from craft_stream.text.ngrams import NGrams
 from craft_stream.text.tokenized import TokenizedPairs
 
+# Regressions within clusters cost the square of a cluster's pairs, and more of them change no figure.
+_TRANSLATIONS = 4096
 # Of the target; beyond, it is refused.
 _MOST_COPIES = 0.5
 _LIKELIER = np.log(0.5)
@@ -70,6 +73,20 @@ class Examination:
         if not self.findings.any():
             return self.sample
         return Sample(tuple(self.sample.pairs[row] for row in np.flatnonzero(self.findings == Finding.FIT)))
+
+    @cached_property
+    def ngrams(self) -> NGrams:
+        """Of the pairs to learn from, which teach the domain."""
+        return TokenizedPairs.of(self.fit.batch).ngrams
+
+    @cached_property
+    def sample_of_translations(self) -> Sample:
+        """Of the pairs to learn from at most 4,096, which teach clusters, regressions and P(clean)."""
+        pairs = self.fit.pairs
+        if len(pairs) <= _TRANSLATIONS:
+            return self.fit
+        kept = sorted(pairs, key=lambda pair: (pair.priority, pair.identifier))[:_TRANSLATIONS]
+        return Sample(tuple(sorted(kept, key=lambda pair: pair.identifier)))
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -153,7 +153,7 @@ class Learner:
             quality, (domain, recent) = both(
                 self._executor,
                 partial(self._translation.quality_model, training, self._executor),
-                partial(self._domain_model, training),
+                partial(self._domain_model, examined),
             )
             calibration, signals = calibrate(quality, domain, recent)
         self._translation.freeze_weights()
@@ -166,7 +166,7 @@ class Learner:
             version=self._version,
             learning=self._learning.lasting,
             target_version=examined.sample.version,
-            target_pairs=len(training.sample),
+            target_pairs=len(examined.fit),
             target_left_out=examined.left_out,
             target_keys=np.unique(examined.keys),
             pairs_seen=self.pairs_seen,
@@ -241,7 +241,7 @@ class Learner:
         return before
 
     def _training_set(self) -> TrainingSet:
-        sample, before = self._examine().fit, self._training
+        sample, before = self._examine().sample_of_translations, self._training
         if before is None or before.sample.version != sample.version:
             if before is not None and not set(sample.pairs) & set(before.sample.pairs):
                 self._domain.counts.forget_selected()
@@ -249,11 +249,11 @@ class Learner:
         assert self._training is not None  # noqa: S101  # made above
         return self._training
 
-    def _domain_model(self, training: TrainingSet) -> tuple[DomainModel, TokenizedPairs]:
+    def _domain_model(self, examined: Examination) -> tuple[DomainModel, TokenizedPairs]:
         """What tells the domain, and recent pairs to calibrate with, of which it was not told."""
         pairs = self._recent.batch()
         taught, recent = (TokenizedPairs.of(pairs.take(np.arange(i, len(pairs), 2))) for i in (1, 0))
-        return self._domain.model(training.target.ngrams, taught.ngrams, recent.ngrams), recent
+        return self._domain.model(examined.ngrams, taught.ngrams, recent.ngrams), recent
 
 
 def pairs_to_next_version(seen: int, usual: int) -> int:

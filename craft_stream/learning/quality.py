@@ -21,6 +21,7 @@ from craft_stream.learning.executor import Executor, both
 from craft_stream.learning.logistic import solve_logistic
 from craft_stream.scoring.quality import (
     FEATURES,
+    TEXT_FEATURES,
     QualityClassifier,
     design,
     log_probability,
@@ -92,6 +93,9 @@ class QualityModel:
         return self.of_features(self.features(pairs))
 
     def features(self, pairs: TokenizedPairs) -> NDArray[np.float32]:
-        """All features of all pairs, float32 [n, F]."""
+        """Features of every pair, float32 [n, F]; an expensive encoder is not asked, what it would tell is at its mean."""
         scorer, rows = self.scorer, np.arange(len(pairs))
+        if scorer.translation.cascade:
+            unknown = np.tile(self.classifier.mean[TEXT_FEATURES:], (len(pairs), 1))
+            return np.concatenate([scorer.text_features(pairs, rows), unknown], axis=1)
         return scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))

@@ -106,6 +106,17 @@ def test_misaligned_pairs_are_found_by_what_the_stream_teaches(spoilt: tuple[Lea
     assert Model.decode(model.encode()).target_left_out == left_out
 
 
+def test_a_large_target_teaches_the_domain_whole_and_translations_by_a_sample() -> None:
+    """All n-grams count, and the sample is of the smallest priorities, in the order of the identifiers."""
+    found = examine(sample_of([(f"one {n}", f"un {n}") for n in range(5000)]), None)
+    taught = found.sample_of_translations
+    assert (len(found.ngrams), len(found.fit), len(taught)) == (5000, 5000, 4096)
+    assert max(pair.priority for pair in taught.pairs) < min(
+        pair.priority for pair in found.fit.pairs if pair not in set(taught.pairs)
+    )
+    assert [pair.identifier for pair in taught.pairs] == sorted(pair.identifier for pair in taught.pairs)
+
+
 def test_a_metric_tells_what_was_left_out(spoilt: tuple[Learner, Model]) -> None:
     """By finding; its labels are the findings."""
     assert tuple(finding.label for finding in Finding if finding) == FINDINGS
