@@ -5,8 +5,8 @@ copies); pairs that another one repeats; pairs of other languages, where an iden
 
 What is no translation has P(clean) < .05 by the features of the quality model before, with a classifier fitted anew to the
 pairs that were likelier clean than not: one that was fitted to all of the target believes what is wrong in it. Of finance and
-web with a twentieth of the pairs misaligned that finds 97 and 99 % of these, with a fifth 60 and 43 %, and .4 to 1 % of the
-others; the first classifier at 1/2 finds 85 to 100 % and 2 to 3 %, which a clean target pays for (noise .0074 for .0063).
+web with a twentieth of the pairs misaligned that finds 99 and 97 % of these, with a fifth 91 and 89 %, and .4 to .7 % of the
+pairs of a clean target; the classifier before at 1/2 finds 94 to 100 %, but 3 to 4 % of a clean target too, which pays for it.
 
 A target that is mostly copies describes no languages: it is refused.
 """
