@@ -95,7 +95,7 @@ def extract(html: str) -> Document:
     tree = LexborHTMLParser(html)
     alternates = [
         (link.attributes.get("hreflang") or "", link.attributes.get("href") or "")
-        for link in tree.css("link[rel~=alternate i][hreflang][href]")
+        for link in tree.css("link[rel~=alternate i][hreflang][href], a[rel~=alternate i][hreflang][href]")
     ]
     robots = [meta.attributes.get("content") or "" for meta in tree.css("meta[name=robots i]")]
     reserved = any(

@@ -15,11 +15,12 @@ import orjson
 from connectors.crawl.alignment import align
 from connectors.crawl.pages import Page, SkippedError, read_page
 from connectors.crawl.publish import Publisher
+from connectors.crawl.responses import Response
 from connectors.crawl.sitemaps import read_sitemap
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical
-from connectors.crawl.warc import Response, WarcFile, WarcStream
+from connectors.crawl.warc import WarcFile, WarcStream
 from craft_stream.errors import DataError
 from craft_stream.settings import RecordSettings
 

@@ -11,8 +11,8 @@ from hashlib import blake2b
 
 from connectors.crawl.blocks import Block, Document, NestingError, extract
 from connectors.crawl.permission import is_forbidden, is_reserved
+from connectors.crawl.responses import Response
 from connectors.crawl.urls import canonical, host, marked, neutral
-from connectors.crawl.warc import Response
 from craft_stream.language_identification import shares
 from craft_stream.language_tags import agree
 

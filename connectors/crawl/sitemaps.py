@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import NamedTuple
 from xml.parsers import expat
 
+from connectors.crawl.responses import Response
 from connectors.crawl.urls import canonical, host
-from connectors.crawl.warc import Response
 from craft_stream.language_tags import agree
 
 _HEAD = 2_048

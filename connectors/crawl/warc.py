@@ -6,60 +6,21 @@ still being written is left for later. A damaged stretch is skipped up to the ne
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from fastwarc import ArchiveIterator, WarcRecord
+from fastwarc import ArchiveIterator
 
-from connectors.crawl.http import media_type, parse_http
+from connectors.crawl.responses import Response, ResponseReader
 from craft_stream.errors import DataError
 
 _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 _NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=\r\n\r\n)WARC/1\.")
-_PAGES = ("response", "resource")
-_BESIDE = ("warcinfo", "request", "metadata")  # of which there is one for each response, or file
-_DIGITS = re.compile(r"\d{14}\d*")
-_FIRST, _LAST = 631_152_000, 4_102_444_800  # 1990 to 2100: a clock that is wrong would make pages expire
 _SCAN = 1 << 20
 _OVERLAP = 8  # no pattern above is longer
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a server answered.
-
-    Attributes:
-        url: the target URI without the angle brackets that wget puts around it.
-        date: when it was fetched, seconds since 1970.
-        status: HTTP status code.
-        content_type: media type in lower case, without parameters; empty when none was sent.
-        charset: as the server declared it; None when it did not.
-        robots: the X-Robots-Tag headers.
-        reserved: whether the server reserves the rights of text and data mining (`tdm-reservation: 1`).
-        links: the Link headers.
-        digest: of the payload, as `sha1:...`; from the WARC header where it has one.
-        body: the payload, content and transfer encodings undone.
-    """
-
-    url: str
-    date: int
-    status: int
-    content_type: str
-    charset: str | None
-    robots: tuple[str, ...]
-    reserved: bool
-    links: tuple[str, ...]
-    digest: str
-    body: bytes
 
 
 class Position(NamedTuple):
@@ -87,7 +48,7 @@ class WarcFile:
     def __init__(self, path: Path, position: Position | None = None, *, max_bytes: int = 10 << 20) -> None:
         self.path = path
         self.position = position or Position()
-        self._records = _Records(max_bytes)
+        self._records = ResponseReader(max_bytes)
         self.skipped, self.kinds = self._records.skipped, self._records.kinds
         self._tail_counted = False
         self._suspect = False  # the last attempt failed: damage, or a record that is still being written
@@ -191,7 +152,7 @@ class WarcStream:
     def __init__(self, stream: BinaryIO, *, max_bytes: int = 10 << 20, path: Path = Path("-")) -> None:
         self.path = path
         self.position = Position()
-        self._records = _Records(max_bytes)
+        self._records = ResponseReader(max_bytes)
         self.skipped, self.kinds = self._records.skipped, self._records.kinds
         self._stream = _Forward(stream)
 
@@ -248,119 +209,3 @@ class _Forward:
 def _is_start(stream: BinaryIO, offset: int) -> bool:
     """Whether a record can be read from here; not so inside a file that was compressed as one whole."""
     return os.pread(stream.fileno(), 5, offset).startswith(_MAGIC)
-
-
-class _Records:
-    """Makes responses of records, and counts what is none.
-
-    Args:
-        max_bytes: largest record, and largest payload.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.skipped: Counter[str] = Counter()
-        self.kinds: Counter[str] = Counter()
-        self._max_bytes = max_bytes
-        self._date: int | None = None  # of the last record that has one
-
-    def read(self, record: WarcRecord) -> tuple[Response | None, bool]:
-        """The record's response, if it holds one, and whether all its bytes are there."""
-        promised = record.content_length
-        if not (record.headers.get("Content-Length") or "").strip().isdigit():
-            return None, False  # the header itself is cut off, perhaps in the middle of this line
-        kind = (record.headers.get("WARC-Type") or "").strip().lower()
-        date = _date(record.headers.get("WARC-Date") or "") or self._date
-        if promised > self._max_bytes or kind not in _PAGES:
-            whole = record.consume() == promised
-            self.kinds[kind] += whole
-            if kind in _PAGES:
-                self.skipped["too_large"] += whole
-            elif kind not in _BESIDE:
-                self.skipped["not_response"] += whole
-        else:
-            block = record.reader.read(promised)
-            whole = len(block) == promised
-            self.kinds[kind] += whole
-            if whole:
-                self._date = date
-                return self._page(record, kind, block, date), True
-        if whole:
-            self._date = date
-        return None, whole
-
-    def _page(self, record: WarcRecord, kind: str, block: bytes, date: int | None) -> Response | None:
-        if date is None:
-            self.skipped["no_date"] += 1
-            return None
-        response = (
-            _resource(record, block, date)
-            if kind == "resource"
-            else _parse(record, block, self._max_bytes + 1, date)
-        )
-        if response is None:
-            # resources with other addresses are the crawler's own notes
-            self.skipped["not_http" if kind == "response" else "not_response"] += _target(record).startswith(
-                "http"
-            )
-        elif len(response.body) > self._max_bytes:
-            self.skipped["too_large"] += 1
-            response = None
-        return response
-
-
-def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response | None:
-    """The HTTP message in a record's block; None when it is none."""
-    http = parse_http(block, limit)
-    if http is None:
-        return None
-    return Response(
-        url=_target(record),
-        date=date,
-        status=http.status,
-        content_type=http.content_type,
-        charset=http.charset,
-        robots=tuple(http.values("x-robots-tag")),
-        reserved="1" in http.values("tdm-reservation"),
-        links=tuple(http.values("link")),
-        digest=record.headers.get("WARC-Payload-Digest") or _digest(http.body),
-        body=http.body,
-    )
-
-
-def _resource(record: WarcRecord, block: bytes, date: int) -> Response | None:
-    """A page, or sitemap, that was not fetched by HTTP (warcit, files): the record's block itself; None when it is neither."""
-    kind, charset = media_type(record.headers.get("Content-Type") or "")
-    url = _target(record)
-    if not kind.endswith(("html", "html+xml", "/xml")) or not url.lower().startswith(("http:", "https:")):
-        return None
-    digest = (
-        record.headers.get("WARC-Payload-Digest") or record.headers.get("WARC-Block-Digest") or _digest(block)
-    )
-    return Response(url, date, 200, kind, charset, (), False, (), digest, block)
-
-
-def _target(record: WarcRecord) -> str:
-    return (record.headers.get("WARC-Target-URI") or "").strip().removeprefix("<").removesuffix(">")
-
-
-def _date(text: str) -> int | None:
-    """Seconds since 1970 of a date in any of the forms that writers use: ISO 8601 or parts of it, 14 digits, HTTP's."""
-    text = text.strip()
-    if _DIGITS.fullmatch(text):
-        text = f"{text[:8]}T{text[8:14]}Z"
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            found = parsedate_to_datetime(text)
-        except (ValueError, TypeError):
-            return None
-    try:
-        seconds = int(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
-    except (ValueError, OverflowError):
-        return None
-    return seconds if _FIRST <= seconds < _LAST else None
-
-
-def _digest(body: bytes) -> str:
-    return "sha1:" + base64.b32encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode("ascii")

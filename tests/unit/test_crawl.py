@@ -16,10 +16,11 @@ from connectors.crawl.blocks import NestingError, extract
 from connectors.crawl.job import Crawl
 from connectors.crawl.pages import SkippedError, decode, read_page
 from connectors.crawl.publish import FilePublisher, source_key
+from connectors.crawl.responses import Response
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical, marked, neutral
-from connectors.crawl.warc import Response, WarcFile
+from connectors.crawl.warc import WarcFile
 from craft_stream.demo.fetch import warc_record
 from craft_stream.demo.site import Site
 from craft_stream.errors import ConfigurationError, DataError

@@ -25,10 +25,11 @@ from connectors.crawl.job import Crawl, warc_files
 from connectors.crawl.pages import Page, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
+from connectors.crawl.responses import Response
 from connectors.crawl.sitemaps import Told
 from connectors.crawl.store import Store
 from connectors.crawl.urls import address, neutral, site_key
-from connectors.crawl.warc import Response, WarcFile, WarcStream
+from connectors.crawl.warc import WarcFile, WarcStream
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.language_identification import is_surely, shares, two_languages
 
@@ -369,6 +370,18 @@ def test_a_text_has_shares() -> None:
 def page(url: str, language: str) -> Page:
     body = html(language).encode()
     return read_page(Response(url, 1_770_000_000, 200, "text/html", None, (), False, (), "", body), LANGUAGES)
+
+
+def test_links_of_the_text_name_translations(tmp_path: Path) -> None:
+    """`rel="alternate"` with a language, as switchers of languages have it; without `rel` it is any link."""
+    for rel, count in (('rel="alternate"', 3), ("", 0)):
+        (tmp_path / f"{count}").mkdir()
+        link = f'<p><a {rel} hreflang="fr" href="/propos">x</a></p></body>'
+        english = html("en").replace("</body>", link)
+        pairs, _ = crawled(
+            tmp_path / f"{count}", warc("http://s/about", english), warc("http://s/propos", html("fr"))
+        )
+        assert len(pairs) == count
 
 
 def sitemap(*entries: tuple[str, dict[str, str]]) -> str:

@@ -20,7 +20,7 @@ def test_equal_faults_are_one_line() -> None:
     """5,000 of them: their number, what is wrong and what to type, and three places."""
     (line,) = told([b'{"en": "a", "fr": "b"}'] * 5000)
     assert line.startswith(
-        '5,000 records: "src" is missing, the record has en, fr: name the sides by FILE?src=NAME&tgt=NAME'
+        '5,000 records: "src" is missing, the record has en, fr: name the sides by FILE?src=en&tgt=fr'
     )
     assert line.endswith("(f/0/0, f/0/1, f/0/2, ...)")
 
