@@ -7,8 +7,11 @@ import os
 import hypothesis
 import pytest
 
-# A deadline fails a test for the load of the machine, and the first example compiles the kernels.
-hypothesis.settings.register_profile("craft", deadline=None)
+# A deadline fails a test for the load of the machine, and the first example compiles the kernels. A property that is broken
+# shows it within a few dozen examples; `make examples` takes 500.
+hypothesis.settings.register_profile(
+    "craft", deadline=None, max_examples=int(os.environ.get("CRAFT_TEST_EXAMPLES", "40"))
+)
 hypothesis.settings.load_profile("craft")
 
 

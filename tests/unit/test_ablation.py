@@ -24,7 +24,7 @@ from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
-SIZE = 4096
+SIZE = 3072
 
 
 @pytest.fixture(scope="module")

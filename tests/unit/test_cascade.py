@@ -23,7 +23,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
-SIZE = 5000
+SIZE = 4000
 TEXT_FEATURES = len(FEATURES) - 6
 
 

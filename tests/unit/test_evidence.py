@@ -260,7 +260,7 @@ def test_the_learner_withdraws_what_nothing_needs(monkeypatch: pytest.MonkeyPatc
     broker = filled(configured)
     publish_target(broker, configured)
     told = Told()
-    for _ in range(4):
+    for _ in range(3):
         work(broker, configured, None, told)
         for number, value in enumerate(VALUES):
             broker.append(kafka.input_topic, number % 2, value)

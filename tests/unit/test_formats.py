@@ -181,8 +181,9 @@ def test_tmx_takes_constant_memory(tmp_path: Path) -> None:
         source.close()
         return highest
 
-    # the least of two: a thread that another test has left behind is measured too
-    assert min(peak(10_000) for _ in range(2)) < peak(5_000) + (1 << 19)
+    # of two: a thread that another test has left behind is measured too
+    most = peak(5_000) + (1 << 19)
+    assert any(peak(10_000) < most for _ in range(2))
 
 
 def test_parquet_layouts(tmp_path: Path) -> None:

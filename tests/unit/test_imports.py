@@ -156,23 +156,27 @@ def test_nobody_imports_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "heavy"),
+    "steps",
     [
-        ("import craft_stream", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
-        ("import craft_stream.cli", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
-        ("import craft_stream.settings", {"numpy", "numba", "faiss", "river", "kafka", "torch"}),
-        ("import craft_stream.reading.records", {"numba", "faiss", "river", "kafka", "torch"}),
-        ("import craft_stream.selection.selector", {"faiss", "river", "kafka", "torch", "pydantic"}),
-        ("import craft_stream.cli.run", {"scipy.stats", "sklearn", "torch"}),
+        [
+            ("craft_stream", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
+            ("craft_stream.cli", {"numpy", "numba", "faiss", "river", "kafka", "pydantic", "torch"}),
+            ("craft_stream.settings", {"numpy", "numba", "faiss", "river", "kafka", "torch"}),
+            ("craft_stream.reading.records", {"numba", "faiss", "river", "kafka", "torch"}),
+        ],
+        [
+            ("craft_stream.selection.selector", {"faiss", "river", "kafka", "torch", "pydantic"}),
+            ("craft_stream.cli.run", {"scipy.stats", "sklearn", "torch"}),
+        ],
     ],
+    ids=["reading", "deciding"],
 )
-def test_what_is_light_stays_light(statement: str, heavy: set[str]) -> None:
-    """An import of the outside loads no library that it does not need."""
-    code = f"{statement}; import sys; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not heavy & set(loaded)
+def test_what_is_light_stays_light(steps: list[tuple[str, set[str]]]) -> None:
+    """An import of the outside loads no library that it does not need, also after those before it."""
+    code = "import sys\n" + "".join(f"import {module}; print(*sys.modules)\n" for module, _ in steps)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    for (module, heavy), loaded in zip(steps, done.stdout.splitlines(), strict=True):
+        assert not heavy & set(loaded.split()), module
 
 
 def test_importing_takes_no_time() -> None:

@@ -177,15 +177,19 @@ def learner() -> Learner:
     return made
 
 
+@pytest.fixture(scope="module")
+def model(learner: Learner) -> Model:
+    return learner.publish()
+
+
 def test_an_empty_target_is_refused() -> None:
     """Publishing without a target says what to do."""
     with pytest.raises(TargetError, match="publish"):
         Learner(Parameters(), load_encoder()).publish()
 
 
-def test_a_model_travels_bit_for_bit(learner: Learner) -> None:
+def test_a_model_travels_bit_for_bit(model: Model) -> None:
     """Encode and decode keep every array and number, and the digest."""
-    model = learner.publish()
     again = Model.decode(model.encode())
     assert again.header == model.header
     assert again.digest == model.digest
@@ -194,17 +198,16 @@ def test_a_model_travels_bit_for_bit(learner: Learner) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 9, 200, -1])
-def test_a_damaged_model_is_refused(learner: Learner, place: int) -> None:
+def test_a_damaged_model_is_refused(model: Model, place: int) -> None:
     """One flipped bit anywhere is noticed."""
-    data = bytearray(learner.publish().encode())
+    data = bytearray(model.encode())
     data[place] ^= 1
     with pytest.raises(IntegrityError):
         Model.decode(bytes(data))
 
 
-def test_a_model_of_other_features_is_refused(learner: Learner) -> None:
+def test_a_model_of_other_features_is_refused(model: Model) -> None:
     """A model made when pairs had fewer features is named as such, never read past its arrays' ends."""
-    model = learner.publish()
     own = model.classifier
     classifier = QualityClassifier(own.mean[1:], own.deviation[1:], own.weights[2:])
     with pytest.raises(IntegrityError, match="features"):
@@ -232,11 +235,11 @@ def test_versions_come_at_doublings_then_at_intervals(seen: int, usual: int, pai
     assert pairs_to_next_version(seen, usual) == pairs
 
 
-def test_a_model_scores_the_domain_and_the_noise(learner: Learner) -> None:
+def test_a_model_scores_the_domain_and_the_noise(model: Model) -> None:
     """In-domain pairs score above others, clean pairs above noise."""
     toy = Toy()
     fresh = stream(toy, 1500, seed=9)
-    scorer = Scorer(learner.publish(), load_encoder())
+    scorer = Scorer(model, load_encoder())
     pairs = TokenizedPairs.of(fresh.batch)
     scores, rows = scorer.score_domain(pairs), np.arange(len(fresh.batch))
     quality = scorer.quality(scorer.features(pairs, rows, scorer.embed(pairs, rows, scores.cluster)))
@@ -274,9 +277,9 @@ def test_a_small_sample_is_learned_together(expensive: bool) -> None:
     learning = LearningParameters(full_until=2100, sample_rate=0.25, embedded_rate=0.1, clusters=8)
     encoder = DenseEncoder(Counting(), "counting") if expensive else load_encoder()
     toy = Toy()
-    pairs = stream(toy, 5000).batch
+    pairs = stream(toy, 3600).batch
     digests = set()
-    for step in (2900, 1024, 100):
+    for step in (1500, 512, 100):
         learner = Learner(Parameters(learning), encoder)
         learner.observe_target(*target(toy))
         learner.observe(pairs.slice(0, 2100))
@@ -321,9 +324,9 @@ def test_a_learner_that_goes_on_is_no_other() -> None:
     assert np.unique(models[1].translation.source_weights).size > 10
 
 
-def test_a_kept_model_of_other_learning_parameters_is_named(learner: Learner, tmp_path: Path) -> None:
+def test_a_kept_model_of_other_learning_parameters_is_named(model: Model, tmp_path: Path) -> None:
     """What is set to other than the Model's is an error by name; defaults, and when versions come, contradict nothing."""
-    own = replace(learner.publish(), learning=LearningParameters(clusters=32, balance=1.0).lasting)
+    own = replace(model, learning=LearningParameters(clusters=32, balance=1.0).lasting)
     (tmp_path / "model.bin").write_bytes(own.encode())
     for fine in (
         LearningParameters(),

@@ -101,7 +101,7 @@ rules = st.fixed_dictionaries(
     offered=st.sampled_from([0, 1]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_what_is_said_of_a_pair_becomes_of_it(
     expensive: bool, rule: dict[str, object], decided: int, offered: int, seed: int
 ) -> None:

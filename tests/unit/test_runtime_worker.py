@@ -164,7 +164,7 @@ def test_every_record_is_accounted_for(undisturbed: tuple[list[Any], list[Any], 
     assert all(dict(headers)["craft-error-class"] == b"not_json" for _, _, headers in dead)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.dictionaries(st.integers(1, 18), st.sampled_from(Fault), min_size=1, max_size=8))
 def test_faults_change_nothing(
     script: dict[int, Fault], model: Model, undisturbed: tuple[list[Any], list[Any], list[Any]]

@@ -25,7 +25,7 @@ from craft_stream.session import PairChunk, SelectionSession
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
-SIZE = 6 * EPOCH + 100
+SIZE = 5 * EPOCH + 100
 PRIME = 2 * EPOCH
 
 
@@ -125,7 +125,7 @@ def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Deci
         assert np.array_equal(decisions.model_version, whole[0].model_version)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.lists(st.integers(1, SIZE), max_size=12))
 def test_the_cut_of_the_stream_has_no_influence(
     crawl: PairBatch, whole: tuple[Decisions, str], cuts: list[int]

@@ -35,7 +35,7 @@ from craft_stream.text.batch import PairBatch
 from craft_stream.text.columns import Columns
 from craft_stream.text.tokenized import TokenizedPairs
 
-SIZE = 4000
+SIZE = 3000
 NAMES = ("telling", "noise", "half")
 
 

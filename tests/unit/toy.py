@@ -74,7 +74,8 @@ def stream(toy: Toy, size: int, share: float = 0.1, noise: float = 0.2, seed: in
     return Stream(PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs]), in_domain, clean)
 
 
-def target(toy: Toy, size: int = 400, seed: int = 2) -> tuple[list[str], PairBatch]:
+@cache
+def target(toy: Toy, size: int = 200, seed: int = 2) -> tuple[list[str], PairBatch]:
     """Identifiers and clean pairs of the domain."""
     rng = random.Random(seed)
     pairs = [toy.pair(rng, True) for _ in range(size)]
