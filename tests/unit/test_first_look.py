@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from connectors.files.fields import likely_sides
-from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import read_chunks
 from craft_stream.cli.first_look import FirstLook
 from craft_stream.errors import DataError
@@ -112,19 +111,6 @@ def test_fields_of_other_names(tmp_path: Path) -> None:
 def test_sides_by_their_names(record: dict[str, object], expected: tuple[str, str] | None) -> None:
     """Those that tools use, else the two that are language tags; three are no pair."""
     assert likely_sides(record) == expected
-
-
-def test_equal_faults_are_one_line(tmp_path: Path) -> None:
-    """5,000 of them, with three places."""
-    stream = tmp_path / "s.jsonl"
-    stream.write_bytes(b'{"source_text": "a", "target_text": "b"}\n' * 5_000)
-    faults = Faults()
-    for chunk in read_chunks([str(stream)], Settings.load(None, []).record):
-        faults.add(chunk)
-    (line,) = faults.lines()
-    assert line.startswith("5,000 records")
-    assert "?src=source_text&tgt=target_text" in line
-    assert line.count("s.jsonl/0/") == 3
 
 
 def test_what_is_no_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

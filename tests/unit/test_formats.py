@@ -2,12 +2,14 @@
 
 import gzip
 import lzma
+import re
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import orjson
 import pytest
+import zstandard
 
 from connectors.files import open_sink, open_source
 from craft_stream.errors import ConfigurationError, DataError
@@ -329,3 +331,21 @@ def test_columns_of_other_kinds(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_arrays(columns, ["src", "tgt", "tgt"]), path)
     with pytest.raises(ConfigurationError, match="several columns are called tgt"):
         open_source(str(path), RECORD)
+
+
+def test_what_cannot_be_read_says_what_to_type(tmp_path: Path) -> None:
+    """A JSON array, an object over several lines, and zstd with a dictionary: one line with the command that helps."""
+    path = tmp_path / "p.jsonl"
+    for text, command in (
+        ('[{"src": "a", "tgt": "b"}]', "jq -c '.[]'"),
+        ('[\n  {"src": "a"}\n]', "jq -c '.[]'"),
+        ('{\n  "src": "a"\n}', "jq -c ."),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=re.escape(command)), open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
+            source.read(1)
+    samples = [f'{{"src": "a{number}", "tgt": "b"}}'.encode() * 9 for number in range(500)]
+    packer = zstandard.ZstdCompressor(dict_data=zstandard.train_dictionary(1024, samples))
+    path.write_bytes(packer.compress(samples[0]))
+    with pytest.raises(DataError, match="zstd -dc -D DICTIONARY"), open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
+        source.read(1)
