@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from connectors.files import ending
 from connectors.files.places import same_file
@@ -16,6 +15,7 @@ from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import Settings
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.profiles import profile
 
 LOOKED = 4_096  # records of the stream, and pairs of the target
 _FEW = 30  # pairs below which a target, or its languages, are a guess
@@ -23,7 +23,6 @@ _OWN = 0.5  # share of the stream that may be the target's own
 # Cosine of two texts' profiles above which they are of one language. One language in two domains (law, subtitles, software,
 # news, the Quran) has 0.76 to 0.95; two languages 0.57 in the middle, 0.76 at most where a crawl did not mix them.
 _ALIKE = 0.75
-_BUCKETS = 1 << 16
 # how sides are swapped, by format
 _SWAPPED = {
     "tsv": "?src=2&tgt=1",
@@ -107,7 +106,7 @@ class FirstLook:
                 )
         if min(len(known[0]), len(seen[0])) < _FEW:
             return
-        profiles = [[_profile(chunks, side) for side in (0, 1)] for chunks in (self._target, head)]
+        profiles = [[profile(TextBatch.pack(side)) for side in sides] for sides in (known, seen)]
         alike = np.array([[float(one @ other) for other in profiles[1]] for one in profiles[0]])
         if min(alike[0, 0], alike[1, 1]) >= _ALIKE and np.trace(alike) > alike[0, 1] + alike[1, 0]:
             return
@@ -170,15 +169,3 @@ def _texts(chunks: Iterable[Chunk]) -> tuple[list[str], list[str]]:
         sides[0].extend(chunk.pairs.batch.source.texts())
         sides[1].extend(chunk.pairs.batch.target.texts())
     return sides
-
-
-def _profile(chunks: Sequence[Chunk], side: int) -> NDArray[np.float64]:
-    """How often each three bytes come in the texts of a side: roots of frequencies, in hashed buckets, of length 1."""
-    counts = np.zeros(_BUCKETS)
-    for chunk in chunks:
-        batch: TextBatch = chunk.pairs.batch.target if side else chunk.pairs.batch.source
-        text = batch.buffer.astype(np.int64)
-        hashed = ((text[:-2] * 65_599 + text[1:-1]) * 65_599 + text[2:]) & (_BUCKETS - 1)
-        counts += np.bincount(hashed, minlength=_BUCKETS)
-    roots = np.sqrt(counts)
-    return roots / max(float(np.linalg.norm(roots)), 1.0)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from craft_stream.errors import TargetError
 from craft_stream.learning.calibration import calibrate
 from craft_stream.learning.domain import DomainLearner
-from craft_stream.learning.examination import Examination, examine
+from craft_stream.learning.examination import Examination, examine, refuse_swapped
 from craft_stream.learning.executor import IN_TURN, Executor, both
 from craft_stream.learning.quality import QualityModel
 from craft_stream.learning.recent import RecentPairs
@@ -143,13 +143,14 @@ class Learner:
         """A new version of all that scoring needs.
 
         Raises:
-            TargetError: the target is empty.
+            TargetError: the target is empty, or nothing can be learned from it.
         """
         self._learn_waiting()
         # One thread: matrices here are small, two threads that wait for one another on a busy machine took 24 s for what
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
             training, examined = self._training_set(), self._examine()
+            refuse_swapped(training.target.batch, self._recent.batch())
             quality, (domain, recent) = both(
                 self._executor,
                 partial(self._translation.quality_model, training, self._executor),

@@ -180,7 +180,8 @@ class LearnerService:
         try:
             model = learner.publish()
         except TargetError as error:  # everything was withdrawn: the last version stays in force
-            log.warning("no version is published: %s", error)
+            self.failure = f"no version is published: {error}"
+            log.warning("%s", self.failure)
             return
         manifest = publish(output, self._settings.kafka.model_topic, model)
         self.failure = None

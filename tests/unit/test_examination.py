@@ -117,6 +117,21 @@ def test_a_large_target_teaches_the_domain_whole_and_translations_by_a_sample() 
     assert [pair.identifier for pair in taught.pairs] == sorted(pair.identifier for pair in taught.pairs)
 
 
+def test_a_target_with_swapped_sides_is_refused() -> None:
+    """As soon as the stream has shown what its sides are like; in order it is taken."""
+    names, batch = target(toy := Toy())
+    swapped = PairBatch.pack(batch.target.texts(), batch.source.texts())
+    for pairs in (batch, swapped):
+        learner = Learner(Parameters.of(), load_encoder())
+        learner.observe_target(names, pairs)
+        learner.observe(stream(toy, 1024).batch)
+        if pairs is batch:
+            assert learner.publish().target_pairs == len(batch)
+        else:
+            with pytest.raises(TargetError, match="sides are swapped"):
+                learner.publish()
+
+
 def test_a_metric_tells_what_was_left_out(spoilt: tuple[Learner, Model]) -> None:
     """By finding; its labels are the findings."""
     assert tuple(finding.label for finding in Finding if finding) == FINDINGS
