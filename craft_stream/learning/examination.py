@@ -142,7 +142,7 @@ def examine(sample: Sample, known: tuple[QualityModel, TokenizedPairs] | None) -
 def refuse_swapped(target: PairBatch, stream: PairBatch) -> None:
     """Raise TargetError if the target's sides stand in the other order than the stream's.
 
-    Each side's profile is then nearer to the stream's other side; in order it is nearer to its own, 1.24 times at least (English
+    Each side's profile is then nearer to the stream's other side; in order it is nearer to its own, 1.24 times or more (English
     with French, Romanian, Danish, Chinese and Thai, any domain, 30 pairs or more).
     """
     if min(len(target), len(stream)) < _FEWEST_PROFILED:
