@@ -82,7 +82,7 @@ def test_a_target_of_copies_is_refused_by_name() -> None:
 def spoilt() -> tuple[Learner, Model]:
     """A learner whose target has 60 misaligned pairs, 20 copies and 20 repeated ones among 400."""
     toy = Toy()
-    names, batch = target(toy)
+    names, batch = target(toy, 400)
     sources, targets = batch.source.texts(), batch.target.texts()
     targets[:60] = targets[1:60] + targets[:1]
     targets[60:80] = sources[60:80]
