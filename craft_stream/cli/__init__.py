@@ -118,11 +118,13 @@ def main() -> None:
         print(f"craft-stream: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        nowhere = "temporary directory" in str(error)  # as tempfile says it
+        if error.errno not in _NO_ROOM and not nowhere:
             raise
         with suppress(OSError, ValueError):  # what is buffered cannot be written at the process's end either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"craft-stream: cannot write: {error.strerror}", file=sys.stderr)
+        hint = "; set TMPDIR to one that can be written" if nowhere else ""
+        print(f"craft-stream: cannot write: {error.strerror}{hint}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
         for number, handler in before.items():

@@ -418,3 +418,20 @@ def test_locales_without_unicode(tmp_path: Path, locale: str) -> None:
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout.decode("utf-8" if locale == "C" else locale))
     assert shown["record"]["source_field"] == "\u2192 caf\u00e9"
+
+
+def test_no_folder_for_temporary_files() -> None:
+    """One line that names the variable to set."""
+    code = (
+        "import sys, tempfile\n"
+        "def none(): raise FileNotFoundError(2, 'No usable temporary directory found in []')\n"
+        "sys.argv = ['craft-stream', 'warm-up']\n"
+        "from craft_stream.cli import main, warm_up\n"
+        "tempfile._get_default_tempdir = none\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "craft-stream: cannot write: No usable temporary directory found in []; set TMPDIR to one that can be written\n"
+    )
