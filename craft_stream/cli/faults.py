@@ -7,8 +7,9 @@ import re
 import orjson
 
 from connectors.files.fields import likely_sides
+from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
-from craft_stream.reading.records import DecodeReason
+from craft_stream.reading.records import DecodeReason, Refusal
 
 _SHOWN = 3
 _MOST_KINDS = 20  # told one by one; more are counted together
@@ -33,19 +34,23 @@ class Faults:
     def add(self, chunk: Chunk) -> None:
         """Count what a chunk refuses."""
         for row, refusal in chunk.refused:
-            kind = _NUMBER.sub("0", refusal.text)
-            if kind not in self._examples and len(self._examples) >= _MOST_KINDS:
+            self.count(chunk.messages[row], refusal)
+
+    def count(self, message: Message, refusal: Refusal) -> None:
+        """Count one record."""
+        kind = _NUMBER.sub("0", refusal.text)
+        if kind not in self._examples:
+            if len(self._examples) >= _MOST_KINDS:
                 self._others += 1
-                continue
-            if kind not in self._examples:
-                told = refusal.text
-                if refusal.reason is DecodeReason.MISSING_SIDE:
-                    told += _hint(chunk.messages[row].value)
-                self._examples[kind] = told, []
-            places = self._examples[kind][1]
-            self._counts[kind] = self._counts.get(kind, 0) + 1
-            if len(places) < _SHOWN:
-                places.append(chunk.messages[row].location)
+                return
+            told = refusal.text
+            if refusal.reason is DecodeReason.MISSING_SIDE:
+                told += _hint(message.value)
+            self._examples[kind] = told, []
+        places = self._examples[kind][1]
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        if len(places) < _SHOWN:
+            places.append(message.location)
 
     def lines(self) -> list[str]:
         """What to tell, the most frequent first."""

@@ -10,10 +10,11 @@ import typer
 
 from connectors.files import open_source
 from connectors.kafka.sink import TopicSink
+from craft_stream.cli.faults import Faults
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.errors import DataError, RecordError
+from craft_stream.errors import DataError
 from craft_stream.ports.messages import Message
-from craft_stream.reading.records import read_pair
+from craft_stream.reading.records import Refusal, examine
 from craft_stream.settings import RecordSettings
 
 CHUNK = 1_000
@@ -41,20 +42,21 @@ def publish(
     """Write pairs to the target topic, each under its id; an id that is there already is replaced."""
     settings = load_settings(config, overrides)
     sink = TopicSink(settings.kafka, settings.kafka.target_topic)
-    count, bad = 0, 0
+    count, bad, faults = 0, 0, Faults()
     try:
         for message in _messages(files, settings.record):
-            try:
-                pair = read_pair(message, settings.record)
-            except RecordError as error:
+            pair = examine(message, settings.record)
+            if isinstance(pair, Refusal):
                 bad += 1
-                print(f"{message.location}: {error}", file=sys.stderr)
+                faults.count(message, pair)
                 continue
             sink.append(pair.id.encode(), None if withdraw else message.value)
             count += 1
         sink.flush()
     finally:
         sink.close()
+    for line in faults.lines():
+        print(f"craft-stream: {line}", file=sys.stderr)
     print(f"{'withdrew' if withdraw else 'published'} {count} pairs ({settings.kafka.target_topic})")
     if bad:
         raise DataError(f"{bad} records are no pairs and were not published")
