@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 import types
 from typing import Any, cast
 
 import numpy as np
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
@@ -264,6 +268,56 @@ def test_changes_of_the_model_are_found() -> None:
     some = types.SimpleNamespace(positions=positions, model_version=versions)
     assert model_changes(cast(Decisions, some), 3) == [(6, 4), (9, 3)]
     assert model_changes(cast(Decisions, some), 0) == [(5, 3), (6, 4), (9, 3)]
+
+
+@given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=30), st.integers(0, 500), st.floats(0, 0.999))
+def test_the_sample_is_splitmix64(positions: list[int], partition: int, share: float) -> None:
+    """The 53 upper bits of the published generator at offset + (partition + 1) * 2^48, on any offset, as numbers of Python."""
+
+    def drawn(offset: int) -> int:
+        z = (offset + ((partition + 1) << 48) + 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return (z ^ z >> 31) >> 11
+
+    found = sampled(np.array(positions), partition, share)
+    assert found.tolist() == [drawn(offset) < int(share * 2**53) for offset in positions]
+
+
+def test_a_ledger_is_written_with_the_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In milliseconds: by it snapshots are retained."""
+    monkeypatch.setattr(
+        "craft_stream.worker.decider.time",
+        types.SimpleNamespace(time=lambda: 1234.5, monotonic=time.monotonic),
+    )
+    held = partition()
+    told: list[int] = []
+    write = LedgerWriter.write
+
+    def remembered(self: LedgerWriter, *arguments: Any) -> Any:
+        told.append(arguments[-1])
+        return write(self, *arguments)
+
+    monkeypatch.setattr(LedgerWriter, "write", remembered)
+    plain().decide({0: (held, MESSAGES[:5])}, model)
+    assert told == [1_234_500]
+
+
+def test_unknown_signals_are_told(model: Model) -> None:
+    """Of how many pairs of a batch a signal was not known, by its name."""
+    told: dict[str, int] = {}
+
+    class Told(Observer):
+        def signal_unknown(self, signal: str, pairs: int, /) -> None:
+            told[signal] = told.get(signal, 0) + pairs
+
+    configured = configuration(record__signals=("bicleaner",))
+    values = [orjson.loads(message.value or b"") for message in MESSAGES[:5]]
+    values[2]["bicleaner"] = 0.5
+    messages = [m._replace(value=orjson.dumps(v)) for m, v in zip(MESSAGES[:5], values, strict=True)]
+    decider = Decider(configured, Selector(configured.parameters(), load_encoder()), Told())
+    decider.decide({0: (partition(), messages)}, model)
+    assert told == {"bicleaner": 4}
 
 
 def test_the_sample_never_changes() -> None:

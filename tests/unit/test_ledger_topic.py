@@ -106,6 +106,13 @@ def test_keys_are_those_of_the_first_release() -> None:
     assert RetainedSnapshots.decode(listed).encode() == listed
 
 
+def test_the_brokers_have_no_time_of_what_this_worker_wrote() -> None:
+    """A snapshot that is noted before it is committed has none, and so none that a restore could be told of."""
+    index = LedgerIndex()
+    index.add([(Entry(Kind.SNAPSHOT, 0, 5, b""), 17)], 3)
+    assert index.snapshots == [SnapshotReference(at=17, first_segment=3, written_ms=0)]
+
+
 @given(st.sampled_from(Kind), st.integers(0, 1 << 40))
 def test_a_key_names_kind_and_number(kind: Kind, number: int) -> None:
     """Of its own partition; a name that is none is refused."""
