@@ -98,13 +98,15 @@ def decided(by: SelectionSession[Any], stream: Sequence[Any]) -> Decisions:
 
 
 @pytest.fixture(scope="module")
-def whole(crawl: PairBatch) -> tuple[Decisions, str]:
-    """Decisions on the stream in one thread, an epoch a chunk; and the ledger's digest."""
+def whole(crawl: PairBatch) -> tuple[Decisions, str, str]:
+    """Decisions on the stream in one thread, an epoch a chunk; digests of the ledger and of the last version."""
     one = session()
-    return decided(one, chunks(crawl)), one.ledger.digest()
+    decisions = decided(one, chunks(crawl))
+    assert one.model is not None
+    return decisions, one.ledger.digest(), one.model.digest
 
 
-def test_every_pair_is_decided_once_and_in_order(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
+def test_every_pair_is_decided_once_and_in_order(crawl: PairBatch, whole: tuple[Decisions, str, str]) -> None:
     """None is lost to priming, and several versions decide."""
     decisions = whole[0]
     assert np.array_equal(decisions.positions, np.arange(SIZE))
@@ -112,7 +114,7 @@ def test_every_pair_is_decided_once_and_in_order(crawl: PairBatch, whole: tuple[
     assert 0.7 * 0.1 * SIZE < decisions.accepted.sum() <= 0.1 * SIZE + 50
 
 
-def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Decisions, str]) -> None:
+def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Decisions, str, str]) -> None:
     """Minibatches learned as late as possible, or in a thread, leave the decisions of one thread."""
     for one in (
         session(training=Late()),
@@ -121,6 +123,8 @@ def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Deci
         one.observe_target(*target(Toy()))
         decisions = decided(one, chunks(crawl))
         assert one.ledger.digest() == whole[1]
+        assert one.model is not None
+        assert one.model.digest == whole[2]
         assert np.array_equal(decisions.score, whole[0].score)
         assert np.array_equal(decisions.model_version, whole[0].model_version)
 
@@ -128,12 +132,29 @@ def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Deci
 @settings(max_examples=2, deadline=None)
 @given(st.lists(st.integers(1, SIZE), max_size=12))
 def test_the_cut_of_the_stream_has_no_influence(
-    crawl: PairBatch, whole: tuple[Decisions, str], cuts: list[int]
+    crawl: PairBatch, whole: tuple[Decisions, str, str], cuts: list[int]
 ) -> None:
-    """Chunks of any length inside the epochs, single pairs too, are decided as whole epochs are."""
+    """Chunks of any length inside the epochs, single pairs too, are decided and learned from as whole epochs are."""
     other = session()
-    decided(other, chunks(crawl, [*cuts, 1, 2, 3, SIZE - 1]))
+    decided(other, chunks(crawl, [*cuts, 1, 2, 3, 3 * EPOCH + 300, SIZE - 1]))
     assert other.ledger.digest() == whole[1]
+    assert other.model is not None
+    assert other.model.digest == whole[2]
+
+
+def test_versions_are_made_of_whole_epochs(crawl: PairBatch) -> None:
+    """One that is due in the midst of an epoch waits for its end, though a chunk ends between."""
+    found = []
+    for cuts in ([1500], [1500, 3600]):  # the second version is due after 3,548 pairs
+        one: SelectionSession[PairChunk] = SelectionSession(
+            Parameters.of(rate=0.1, prime_pairs=1500), load_encoder()
+        )
+        one.observe_target(*target(Toy()))
+        decided(one, chunks(crawl, cuts))
+        assert one.model is not None
+        found.append((one.versions, one.model.digest, one.ledger.digest()))
+    assert found[0] == found[1]
+    assert found[0][0] == 2
 
 
 def test_what_primed_is_not_learned_twice(crawl: PairBatch) -> None:
