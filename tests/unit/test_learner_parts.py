@@ -18,8 +18,17 @@ from toy import Toy, stream, target
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.learning.calibration import calibrate
+from craft_stream.learning.centroids import Centroids
 from craft_stream.learning.characters import CharacterCounts
-from craft_stream.learning.corruption import cipher, corrupt, cut, mojibake, other_script, swap_words
+from craft_stream.learning.corruption import (
+    _lookalike,
+    cipher,
+    corrupt,
+    cut,
+    mojibake,
+    other_script,
+    swap_words,
+)
 from craft_stream.learning.density import MIXTURE, PRIOR, NGramCounts
 from craft_stream.learning.domain import DomainLearner
 from craft_stream.learning.executor import IN_TURN
@@ -34,7 +43,7 @@ from craft_stream.learning.training_set import TrainingSet
 from craft_stream.learning.translation import TranslationLearner
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
-from craft_stream.scoring.lexicon import Lexicon, lexicon_features
+from craft_stream.scoring.lexicon import JOINT_UNIT, SMOOTHING, Lexicon, lexicon_features
 from craft_stream.scoring.prediction import ROW_BITS
 from craft_stream.scoring.quality import FEATURES, log_probability
 from craft_stream.text.bags import STEM_BITS
@@ -389,6 +398,97 @@ def test_a_wholly_other_target_forgets_what_was_selected() -> None:
 
 
 # Translations
+
+
+def stepped(pairs: TokenizedPairs, weights: list[float]) -> tuple[dict[tuple[int, int], float], Lexicon]:
+    """The formulas of `learning.lexicon` word by word, in double precision: joint counts by stems, all else as a Lexicon."""
+    joint: dict[tuple[int, int], float] = {}
+    found = Lexicon.empty(1)
+    source, target, shift = pairs.source, pairs.target, 64 - STEM_BITS
+    for k, weight in enumerate(weights):
+        ours, theirs = (
+            [int(stem) for stem in side.stems[side.offsets[k] : side.offsets[k + 1]]]
+            for side in (source, target)
+        )
+        prior = [(float(found.source_count[e >> shift]) + 0.5) / (found.totals[0] + 1001) for e in ours]
+        other = [(float(found.target_count[f >> shift]) + 0.5) / (found.totals[1] + 1001) for f in theirs]
+        t, r = (np.zeros((len(theirs), len(ours))) for _ in range(2))
+        for j, f in enumerate(theirs):
+            for i, e in enumerate(ours):
+                damp = 1 / (1 + 10 * (i / len(ours) - j / len(theirs)) ** 2)
+                count = joint.get((e, f), 0.0)
+                t[j, i] = (count + SMOOTHING * other[j]) / (found.source_mass[e >> shift] + SMOOTHING) * damp
+                r[j, i] = (count + SMOOTHING * prior[i]) / (found.target_mass[f >> shift] + SMOOTHING) * damp
+        t /= t.sum(axis=1, keepdims=True) + np.array(other)[:, None]
+        r /= r.sum(axis=0, keepdims=True) + np.array(prior)[None]
+        found.totals[:] += len(ours), len(theirs)
+        for e in ours:
+            found.source_count[e >> shift] += 1
+        for j, f in enumerate(theirs):
+            found.target_count[f >> shift] += 1
+            for i, e in enumerate(ours):
+                posterior = np.sqrt(t[j, i] * r[j, i]) * weight
+                if t[j, i] * r[j, i] >= 2e-4 and posterior >= JOINT_UNIT:
+                    joint[e, f] = joint.get((e, f), 0.0) + posterior // JOINT_UNIT * JOINT_UNIT
+                    found.source_mass[e >> shift] += posterior
+                    found.target_mass[f >> shift] += posterior
+    return joint, found
+
+
+def test_a_lexicon_is_learned_by_its_formulas() -> None:
+    """Joint counts, masses and occurrences after some dozens of pairs are those of the formulas, to a few units of 1/1024."""
+    rng = np.random.default_rng(3)
+    words = [f"{a}{b}" for a in ("ba", "ko", "ri", "tu") for b in ("me", "sa", "lo")]
+    rows = [rng.choice(12, rng.integers(2, 7), replace=False) for _ in range(60)]
+    sides = (
+        [" ".join(words[k] for k in row) for row in rows],
+        [" ".join(words[k][::-1] for k in row) for row in rows],
+    )
+    pairs = TokenizedPairs.of(PairBatch.pack(*sides))
+    weights = [float(w) for w in rng.choice([0.5, 1.0], 60)]
+    lexicon = Lexicon.empty(12)
+    learn_lexicon(lexicon, pairs.source, pairs.target, np.array(weights, np.float32))
+    joint, expected = stepped(pairs, weights)
+    for name in ("source_count", "target_count", "totals"):
+        assert np.array_equal(getattr(lexicon, name), getattr(expected, name))
+    for name in ("source_mass", "target_mass"):
+        assert np.allclose(getattr(lexicon, name), getattr(expected, name), rtol=0.02, atol=0.01), name
+    counts = lexicon.joint.reshape(-1, 2)
+    assert np.allclose(
+        np.sort(counts[counts[:, 0] > 0, 1]) * JOINT_UNIT, sorted(joint.values()), rtol=0.03, atol=0.03
+    )
+
+
+def test_a_reservoir_holds_four_samples_at_most() -> None:
+    """However many pairs the target has."""
+    reservoir = Reservoir(3)
+    held = []
+    for number in range(200):
+        reservoir.insert(f"{number}", "a", "b")
+        held.append(len(reservoir._pairs))
+    assert max(held) == 12
+    assert min(held[12:]) == 6
+
+
+def test_few_pairs_are_one_cluster() -> None:
+    """There is a centroid for each eight pairs, and at least one."""
+    rng = np.random.default_rng(0)
+    for pairs, clusters in ((1, 1), (7, 1), (15, 1), (16, 2), (80, 4)):
+        centroids = Centroids(8, 4)
+        centroids.update(
+            {str(k): row for k, row in enumerate(rng.normal(size=(pairs, 8)).astype(np.float32))}
+        )
+        assert centroids.columns.shape == (8, clusters)
+
+
+def test_a_lookalike_shares_words_and_has_the_length() -> None:
+    """A pair with half of the words and the length is taken before one that has all of them, and thirty more."""
+    sources = ["one two three four", "one two five six", "one two three four" + " and more of it" * 8]
+    words = [frozenset(source.split()) for source in sources]
+    for seed in range(5):
+        assert _lookalike(0, words, sources, np.random.default_rng(seed)) == 1
+    same = [sources[0], sources[0]]
+    assert _lookalike(0, [words[0]] * 2, same, np.random.default_rng(0)) == -1
 
 
 def test_a_lexicon_learns_what_comes_together() -> None:
