@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
+from connectors.files.lines import LineReader
 from connectors.files.open import open_text
 from craft_stream.errors import DataError
-
-_LONGEST_LINE = 1 << 20
 
 
 def entries(path: str) -> Iterator[str]:
@@ -16,13 +16,11 @@ def entries(path: str) -> Iterator[str]:
     Raises:
         DataError: the file cannot be read, or is not UTF-8.
     """
-    with open_text(path) as file:
-        number = 0
-        while line := file.readline(_LONGEST_LINE):
-            number += 1
+    with closing(LineReader(open_text(path))) as lines:
+        while run := lines.read(1):
             try:
-                text = line.decode("utf-8").strip()
+                text = run[0].decode("utf-8").strip()
             except UnicodeDecodeError:
-                raise DataError(f"{path}, line {number}: not UTF-8") from None
+                raise DataError(f"{path}, line {lines.number}: not UTF-8") from None
             if text and not text.startswith("#"):
                 yield text
