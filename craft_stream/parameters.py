@@ -41,6 +41,7 @@ class LearningParameters:
         prime_seconds: on a topic that holds fewer, how long it waits for them.
         publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it; later an eighth of the
             pairs seen, up to four times this.
+        half_life: pairs of the stream after which half as many stand in the sample that versions are calibrated on.
         discriminant: weight of the discriminant in the domain score, in its deviations, once the target holds
             2,000 pairs, and less before; 0 turns it off.
         balance: beta; how strongly the domain score is pulled back to the target where too much of something has been
@@ -59,6 +60,7 @@ class LearningParameters:
     prime_pairs: int = 50_000
     prime_seconds: float = 30.0
     publish_pairs: int = 204_800
+    half_life: float = 2_000_000.0
     discriminant: float = 0.6
     balance: float = 2.1
     correction_ridge: float = 5.0
@@ -100,6 +102,7 @@ class LearningParameters:
         _check(0 < self.embedded_rate <= 1, "learner.embedded_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")
         _check(self.publish_pairs >= 1024, "learner.publish_pairs must be at least 1024")
+        _check(self.half_life >= 1024, "learner.half_life must be at least 1024")
         _check(self.discriminant >= 0, "learner.discriminant must not be negative")
         _check(self.balance >= 0, "learner.balance must not be negative")
         _check(self.correction_ridge > 0, "learner.correction_ridge must be above 0")
@@ -115,14 +118,15 @@ class SelectionRules:
     Attributes:
         method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
             conditional expected distance.
-        burst: accepted pairs by which the budget may run ahead, never more; nor more than a quarter of a horizon's.
+        ahead: how far the budget may run ahead, never further, as a share of what it has earned in the last `horizon` pairs: room
+            for a site of the domain that comes early.
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
         domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
         gate: candidates per accepted pair that are scored for quality; from 2.5 to 6 they give the same accepted pairs.
         quality_weight: weight of log P(clean) in the score.
         quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
-        horizon: pairs over which a debt of the budget is paid back.
+        horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all that it holds.
         window: pairs over which the distribution of scores is remembered.
         duplicates: reject what has been accepted before, and what the target holds.
         near_duplicate: Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
@@ -134,18 +138,18 @@ class SelectionRules:
     """
 
     method: Method = "craft-plus"
-    burst: int = 50
+    ahead: float = 0.5
     relaxation: float = 0.5
     domain_weight: float = 1.0
     gate: float = 3.0
     quality_weight: float = 2.5
     quality_floor: float = -0.5
-    horizon: int = 20_000
-    window: int = 50_000
+    horizon: int = 400_000
+    window: int = 1_000_000
     duplicates: bool = True
     near_duplicate: float = 0.55
     seen_pairs: int = 65_536
-    abstain: bool = True
+    abstain: bool = False
     page_weight: float = 1.0
     host_weight: float = 1.0
 
@@ -163,6 +167,7 @@ class SelectionRules:
         )
         _check(self.page_weight >= 0, "selection.page_weight must not be negative")
         _check(self.host_weight >= 0, "selection.host_weight must not be negative")
+        _check(self.ahead >= 0, "selection.ahead must not be negative")
         _check(4096 <= self.seen_pairs <= 1 << 26, "selection.seen_pairs must be between 4096 and 67108864")
 
 
@@ -189,7 +194,7 @@ LEDGER_PARAMETERS = {
     "learning.clusters": "its arrays have a place for each",
     "selection.method": "what scores and thresholds are made of",
     "selection.rate": "the allowance grows by it",
-    "selection.burst": "how far the budget may run ahead, and the debt that is kept",
+    "selection.ahead": "how far the budget may run ahead",
     "selection.relaxation": "duals",
     "selection.domain_weight": "scores in both histograms",
     "selection.gate": "which pairs are candidates",

@@ -1,4 +1,8 @@
-"""An even sample of a stream of unknown length: the records whose positions have the smallest hashes."""
+"""An even sample of a stream of unknown length: the pairs whose positions have the smallest hashes.
+
+With a half-life older pairs fade: of pairs so much older, half as many are held. That is a sample without replacement, of weights
+w = 2^(age in half-lives), by the largest of the keys ln w - ln(-ln u), u uniform (Gumbel's trick; Efraimidis and Spirakis 2006).
+"""
 
 from __future__ import annotations
 
@@ -10,47 +14,62 @@ from craft_stream.text.hashing import GOLDEN
 
 
 class EvenSample:
-    """Keeps the pairs of `size` records, or fewer where the stream holds fewer; between so many and twice as many on the way.
+    """Keeps `size` pairs, or fewer where the stream holds fewer; between so many and twice as many on the way.
 
     Args:
-        size: records.
+        size: pairs.
+        half_life: pairs of the stream after which half as many are held; infinity: nothing fades.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._bound = np.uint64(0xFFFFFFFFFFFFFFFF)
+    def __init__(self, size: int, half_life: float = np.inf) -> None:
+        self._size, self._half_life = size, half_life
+        self._least = -np.inf
+        self._seen = 0
         self._batches: list[PairBatch] = []
+        self._keys: list[NDArray[np.float64]] = []
         self._held = 0
 
     def wanted(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Positions from `start` to `stop` whose records are to be added, ascending, int64."""
+        """Positions from `start` to `stop` whose records are to be added, ascending, int64; where nothing fades."""
         positions = np.arange(start, stop)
-        return positions[_hashes(positions) <= self._bound]
+        return positions[self._keys_of(positions) >= self._least]
 
     def add(self, batch: PairBatch) -> None:
-        """Add the pairs of wanted records."""
-        self._batches.append(batch)
-        self._held += len(batch)
+        """Add pairs: all of a stream in its order, or those at positions that are `wanted`."""
+        keys = self._keys_of(batch.positions)
+        rows = np.flatnonzero(keys >= self._least)
+        self._seen += len(batch)
+        if len(rows):
+            self._batches.append(batch if len(rows) == len(batch) else batch.take(rows))
+            self._keys.append(keys[rows])
+            self._held += len(rows)
         if self._held >= 2 * self._size:
             self._shrink()
 
     def batch(self) -> PairBatch:
-        """The sample, in the order of hashes: every part of it is even too."""
+        """The sample, in the order of its keys: every part of it is even too."""
         self._shrink()
         return self._batches[0]
 
+    def _keys_of(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        keys = -np.log(-np.log(_uniform(positions)))
+        if np.isfinite(self._half_life):
+            keys += (self._seen + np.arange(len(positions))) * (np.log(2) / self._half_life)
+        return keys
+
     def _shrink(self) -> None:
         together = PairBatch.concatenate(self._batches)
-        hashes = _hashes(together.positions)
-        order = np.argsort(hashes, kind="stable")[: self._size]
-        self._batches, self._held = [together.take(order)], len(order)
+        keys = np.concatenate([np.zeros(0), *self._keys])
+        order = np.argsort(-keys, kind="stable")[: self._size]
+        self._batches, self._keys, self._held = [together.take(order)], [keys[order]], len(order)
         if len(order) == self._size:
-            self._bound = hashes[order[-1]]
+            self._least = float(keys[order[-1]])
 
 
-def _hashes(positions: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """SplitMix64's finisher over the positions: a product alone takes every eighth of some strides."""
+def _uniform(positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Between 0 and 1, by SplitMix64's finisher over the positions: a product alone takes every eighth of some strides."""
     h = (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(h ^ (h >> np.uint64(31)), np.uint64)
+    h ^= h >> np.uint64(31)
+    return np.asarray(((h >> np.uint64(11)).astype(np.float64) + 0.5) / (1 << 53), np.float64)

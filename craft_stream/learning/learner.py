@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from craft_stream.errors import TargetError
 from craft_stream.learning.calibration import calibrate
 from craft_stream.learning.domain import DomainLearner
+from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.examination import Examination, examine, refuse_swapped
 from craft_stream.learning.executor import IN_TURN, Executor, both
 from craft_stream.learning.quality import QualityModel
-from craft_stream.learning.recent import RecentPairs
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.learning.sampling import sampled
 from craft_stream.learning.training_set import TrainingSet
@@ -36,8 +36,8 @@ _FIRST_QUALITY_MODEL = 2048
 _FIRST_EXAMINER = 8192
 # Pairs that are learned from together: of a small sample each batch would cost 1 ms however few they are.
 _MINIBATCH = 256
-# Half of them calibrate a Model.
-_RECENT_PAIRS = 32_768
+# Pairs of the stream in an even sample; half of them teach the discriminant, half calibrate a Model.
+_SAMPLE = 32_768
 # Clusterings that one learner makes are fewer.
 _CLUSTERINGS = 1 << 16
 
@@ -71,7 +71,7 @@ class Learner:
         self._reservoir = Reservoir(self._learning.reservoir_size, self._learning.seed)
         self._translation = TranslationLearner(self._learning, encoder, judgement)
         self._domain = DomainLearner(self._learning)
-        self._recent = RecentPairs(_RECENT_PAIRS)
+        self._sample = EvenSample(_SAMPLE, self._learning.half_life)
         self._waiting: list[PairBatch] = []
         self._learned = 0
         self._examination: Examination | None = None
@@ -134,6 +134,7 @@ class Learner:
         if self.pairs_seen >= self._learning.full_until:
             rows = sampled(batch.positions, self._learning.sample_rate)
         self.pairs_seen += len(batch)
+        self._sample.add(batch)
         if len(rows):
             self._waiting.append(batch if len(rows) == len(batch) else batch.take(rows))
         if sum(map(len, self._waiting)) >= _MINIBATCH:
@@ -217,7 +218,6 @@ class Learner:
             partial(self._learn_words, pairs, weights),
             partial(self._translation.learn_vectors, pairs, weights),
         )
-        self._recent.add(batch)
         self._learned += len(batch)
 
     def _learn_words(self, pairs: TokenizedPairs, weights: NDArray[np.float32]) -> None:
@@ -251,8 +251,8 @@ class Learner:
         return self._training
 
     def _domain_model(self, examined: Examination) -> tuple[DomainModel, TokenizedPairs]:
-        """What tells the domain, and recent pairs to calibrate with, of which it was not told."""
-        pairs = self._recent.batch()
+        """What tells the domain, and pairs of the stream to calibrate with, of which it was not told."""
+        pairs = self._sample.batch()
         taught, recent = (TokenizedPairs.of(pairs.take(np.arange(i, len(pairs), 2))) for i in (1, 0))
         return self._domain.model(examined.ngrams, taught.ngrams, recent.ngrams), recent
 

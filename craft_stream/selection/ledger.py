@@ -18,7 +18,7 @@ from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.divergence import divergence
 from craft_stream.selection.generation import Query
 from craft_stream.selection.methods import Method, known_to, method_of
-from craft_stream.selection.pacing import burst, duals, spending, tail_forgetting, tail_horizon, wanted_share
+from craft_stream.selection.pacing import ahead, duals, spending, tail_forgetting, tail_horizon, wanted_share
 from craft_stream.selection.state import LedgerState
 
 EPOCH = 1024
@@ -65,8 +65,8 @@ class Ledger(LedgerState):
         return float(self._allowances(np.zeros(1, np.int64))[0])
 
     def rooms(self, arrivals: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pairs that may be accepted when so many more have come, the burst included; int64 [n]."""
-        limits = np.floor(self._allowances(arrivals) + burst(self.selection))
+        """Pairs that may be accepted when so many more have come, with what the budget may run ahead; int64 [n]."""
+        limits = np.floor(self._allowances(arrivals) + ahead(self.selection, self.seen - self.epoch_seen))
         return limits.astype(np.int64) - np.int64(self.accepted)
 
     def query(self, rows: NDArray[np.int64], able: NDArray[np.bool_], duplicates_first: bool) -> Query:
@@ -87,8 +87,8 @@ class Ledger(LedgerState):
     def begin_epoch(self, epoch: int, model: Model) -> None:
         """Enter an epoch with `model` in force: thresholds and duals are fixed from what came before."""
         selection, allowance = self.selection, self.allowance()
-        # A debt beyond two windows is given up: those pairs never came, and paying it back later would buy junk.
-        most = self.accepted + 2 * selection.rate * selection.window + selection.burst
+        # A credit beyond two windows is given up: those pairs never came, and spending it later would buy junk.
+        most = self.accepted + 2 * selection.rate * selection.window
         self.unspendable = self.unspendable + self._shortfall + max(allowance - most, 0.0)
         self.epoch_allowance = min(allowance, most)
         self.epoch_seen = 0

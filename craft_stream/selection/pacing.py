@@ -31,12 +31,15 @@ from craft_stream.parameters import SelectionParameters
 
 _DUAL_SLOPE = 8.0
 _LARGEST_DUAL = 8.0
+_DUAL_PAIRS = 50_000
 # pi is estimated over this many pairs: 100 expected acceptances, within bounds.
 _TAIL_ACCEPTANCES = 100
 _TAIL_HORIZON = (16_384, 65_536)
-# The horizon is a quarter of what has been seen, within bounds.
-_HORIZON_SHARE = 4
-_SHORTEST_HORIZON = 1024
+# The horizon is so many times what has been seen, within bounds.
+_HORIZON_GROWTH = 4
+_SHORTEST_HORIZON = 4096
+# Of the rate: the shares that are accepted at least and at most.
+_LEAST_SHARE, _MOST_SHARE = 0.25, 2.0
 # max pi halves in this many horizons, so that a level that never comes back does not starve the budget for ever.
 _TAIL_HALF_LIFE = 20
 
@@ -76,20 +79,26 @@ def duals(
     firm = 1 - parameters.relaxation
     if not firm:
         return np.zeros(len(shares), np.float32)
-    due, width = shares * allowance, shares * parameters.rate * parameters.window
+    due, width = shares * allowance, shares * parameters.rate * _DUAL_PAIRS
     behind = (firm * due - accepted) / (1 + firm * width)
     ahead = (accepted - due / firm) / (1 + width / firm)
     up, down = (np.clip(_DUAL_SLOPE * distance, 0, _LARGEST_DUAL) for distance in (behind, ahead))
     return (up - down).astype(np.float32)
 
 
-def burst(parameters: SelectionParameters) -> float:
-    """Pairs by which the budget may run ahead: at most a quarter of a horizon's, so that a small budget is kept too."""
-    return min(parameters.burst, max(parameters.rate * parameters.horizon / 4, 1.0))
+def ahead(parameters: SelectionParameters, seen: int) -> float:
+    """Pairs by which the budget may run ahead: a share of what it has earned lately, and one at least if any may be accepted.
+
+    Args:
+        parameters: of the selector.
+        seen: pairs decided so far.
+    """
+    earned = parameters.rate * min(max(seen, _SHORTEST_HORIZON), parameters.horizon)
+    return max(parameters.ahead * earned, 1.0 if parameters.rate else 0.0)
 
 
 def wanted_share(parameters: SelectionParameters, credit: float, seen: int) -> float:
-    """Share of coming pairs to accept, between 0 and 1.
+    """Share of coming pairs to accept, between a quarter of the rate and twice the rate.
 
     Args:
         parameters: of the selector.
@@ -97,5 +106,6 @@ def wanted_share(parameters: SelectionParameters, credit: float, seen: int) -> f
         seen: pairs decided so far. The horizon grows with it, so that a short stream spends its budget too: of 9,355 pairs
             at 5 %, 80 % with a fixed horizon of 20,000.
     """
-    horizon = int(np.clip(seen / _HORIZON_SHARE, _SHORTEST_HORIZON, parameters.horizon))
-    return min(max((credit + parameters.rate * horizon) / horizon, 0.0), 1.0)
+    horizon = int(np.clip(_HORIZON_GROWTH * seen, _SHORTEST_HORIZON, parameters.horizon))
+    wanted = parameters.rate + credit / horizon
+    return float(np.clip(wanted, parameters.rate * _LEAST_SHARE, min(parameters.rate * _MOST_SHARE, 1.0)))

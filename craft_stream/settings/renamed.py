@@ -9,6 +9,7 @@ from craft_stream.errors import ConfigurationError
 
 RENAMED = {
     "selection.rate": "budget.rate",
+    "selection.burst": "selection.ahead",
     "ledger.anchors": "ledger.retained_snapshots",
     "ledger.anchor_hours": "ledger.retained_snapshot_hours",
 }

@@ -128,7 +128,7 @@ def test_decisions_are_those_of_the_command_line(
     places = {name: str(tmp_path / f"{name}.jsonl") for name in ("stream", "target", "accepted", "decisions")}
     run = CliRunner().invoke(
         app,
-        ["select", "--input", places["stream"], "--target", places["target"], "--output", places["accepted"],
+        ["select", "--one-pass", "--input", places["stream"], "--target", places["target"], "--output", places["accepted"],
          "--decisions", places["decisions"], "--budget-rate", "0.1", "--set", f"learner.prime_pairs={PRIME}"],
     )  # fmt: skip
     assert run.exit_code == 0, run.output
