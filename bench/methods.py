@@ -29,7 +29,7 @@ PARTS: dict[str, Overrides] = {
     "exact duplicates": {"duplicates": False},
     "near duplicates": {"near_duplicate": 1.1},
     "duplicates": {"duplicates": False, "near_duplicate": 1.1},
-    "abstaining": {"abstain": False},
+    "running ahead": {"ahead": 0.0},
     "gate": {"gate": 1e9},
     "priming": {"prime_pairs": 0},
 }

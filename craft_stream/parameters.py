@@ -118,15 +118,15 @@ class SelectionRules:
     Attributes:
         method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
             conditional expected distance.
-        ahead: how far the budget may run ahead, never further, as a share of what it has earned in the last `horizon` pairs: room
-            for a site of the domain that comes early.
+        ahead: how far the budget may run ahead, never further, as a share of what it earns in `horizon` pairs (less while few
+            have come): room for a site of the domain that comes early.
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
         domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
         gate: candidates per accepted pair that are scored for quality; from 2.5 to 6 they give the same accepted pairs.
         quality_weight: weight of log P(clean) in the score.
         quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
-        horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all that it holds.
+        horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all it holds.
         window: pairs over which the distribution of scores is remembered.
         duplicates: reject what has been accepted before, and what the target holds.
         near_duplicate: Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is

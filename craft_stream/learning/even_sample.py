@@ -1,7 +1,8 @@
 """An even sample of a stream of unknown length: the pairs whose positions have the smallest hashes.
 
-With a half-life older pairs fade: of pairs so much older, half as many are held. That is a sample without replacement, of weights
-w = 2^(age in half-lives), by the largest of the keys ln w - ln(-ln u), u uniform (Gumbel's trick; Efraimidis and Spirakis 2006).
+With a half-life older pairs fade: of pairs so much older, half as many are held. That is a sample without replacement of
+weights w = 2^(half-lives since the start), by the largest of the keys ln w - ln(-ln u), u uniform (Gumbel's trick; Efraimidis
+and Spirakis 2006).
 """
 
 from __future__ import annotations

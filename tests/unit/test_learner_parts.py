@@ -31,11 +31,11 @@ from craft_stream.learning.corruption import (
 )
 from craft_stream.learning.density import MIXTURE, PRIOR, NGramCounts
 from craft_stream.learning.domain import DomainLearner
+from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.executor import IN_TURN
 from craft_stream.learning.learner import Learner
 from craft_stream.learning.lexicon import learn_lexicon
 from craft_stream.learning.quality import QualityModel, fit_classifier
-from craft_stream.learning.recent import RecentPairs
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.learning.sampling import sampled
@@ -111,16 +111,16 @@ def test_a_share_is_a_share() -> None:
     assert len(sampled(positions, 1.0)) == 100_000
 
 
-@given(st.lists(st.integers(1, 9), max_size=20), st.integers(1, 20))
-def test_the_newest_pairs_are_kept(sizes: list[int], size: int) -> None:
-    """The last `size` of all that came, in order."""
-    recent, texts = RecentPairs(size), [str(k) for k in range(sum(sizes))]
-    at = 0
-    for count in sizes:
-        recent.add(PairBatch.pack(texts[at : at + count], ["x"] * count))
-        at += count
-    assert recent.batch().source.texts() == texts[-size:]
-    assert len(recent) == min(size, len(texts))
+def test_what_is_old_fades_from_the_sample() -> None:
+    """Of pairs that are a half-life older, half as many are held; without one the sample is even."""
+    for half_life, share in ((20_000.0, 2.0), (np.inf, 1.0)):
+        sample = EvenSample(4000, half_life)
+        for start in range(0, 80_000, 1000):
+            at = np.arange(start, start + 1000)
+            sample.add(PairBatch.pack(["a"] * 1000, ["b"] * 1000, at))
+        held = np.bincount(sample.batch().positions // 20_000, minlength=4)
+        assert held.sum() == 4000
+        assert held[1:] / held[:-1] == pytest.approx([share] * 3, rel=0.15)
 
 
 def test_the_training_set_knows_its_parents() -> None:
@@ -268,14 +268,14 @@ def test_quality_models_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_after_the_first_pairs_a_share_is_learned_from() -> None:
-    """All of the first `full_until`, then those that the rate samples; all count as seen."""
+    """All of the first `full_until`, then a sampled share; all count as seen, and may stand in the even sample."""
     learner = Learner(Parameters(LearningParameters(full_until=500, sample_rate=0.1)), load_encoder())
     pairs = stream(TOY, 3000).batch
     for start in range(0, 3000, 500):
         learner.observe(pairs.slice(start, start + 500))
     learner._learn_waiting()
     kept = [*range(500), *(sampled(np.arange(500, 3000), 0.1) + 500).tolist()]
-    assert learner._recent.batch().positions.tolist() == kept
+    assert sorted(learner._sample.batch().positions.tolist()) == list(range(3000))
     assert learner.pairs_seen == 3000
     counted = TokenizedPairs.of(pairs.take(np.array(kept))).ngrams.indices
     assert np.array_equal(learner._domain.counts.stream, np.bincount(counted, minlength=1 << NGRAM_BITS))

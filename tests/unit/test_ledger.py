@@ -29,7 +29,7 @@ RATE, WINDOW = 0.05, 4096
 
 
 def parameters(**selection: object) -> Parameters:
-    rules = {"rate": RATE, "window": WINDOW, "burst": 50, **selection}
+    rules = {"rate": RATE, "window": WINDOW, **selection}
     return Parameters(selection=SelectionParameters(**rules))  # type: ignore[arg-type]
 
 
@@ -58,10 +58,10 @@ def decisions(reasons: list[Reason], clusters: list[int] | None = None, first: i
 
 
 def test_old_debt_of_the_budget_is_given_up(model: Model) -> None:
-    """A credit beyond two windows and the burst is cut to that, and the rest is not spendable; a smaller one stays."""
+    """A credit beyond two windows is cut to that, and the rest is not spendable; a smaller one stays."""
     ledger = Ledger(parameters(abstain=False))
     ledger.begin_epoch(0, model)
-    ledger.accepted, most = 30, 30 + 2 * RATE * WINDOW + 50
+    ledger.accepted, most = 30, 30 + 2 * RATE * WINDOW
     ledger.epoch_allowance = most + 100
     ledger.begin_epoch(1, model)
     assert ledger.epoch_allowance == most
@@ -74,7 +74,7 @@ def test_old_debt_of_the_budget_is_given_up(model: Model) -> None:
 
 def test_the_allowance_grows_by_what_the_stream_can_bear(model: Model) -> None:
     """Rate times spending for each pair; the rest is not spendable, and the next epoch begins with the sum."""
-    ledger = Ledger(parameters())
+    ledger = Ledger(parameters(abstain=True))
     ledger.begin_epoch(0, model)
     ledger.spending = 0.25
     ledger.record(decisions([Reason.OFF_DOMAIN] * 400), np.zeros(400, np.float32), 0)
@@ -86,12 +86,12 @@ def test_the_allowance_grows_by_what_the_stream_can_bear(model: Model) -> None:
     assert ledger.unspendable == pytest.approx(RATE * 0.75 * 400)
 
 
-def test_room_is_the_allowance_and_the_burst_less_what_was_accepted(model: Model) -> None:
-    """Rounded down, for each number of arrivals; a pair that is not able finds none."""
-    ledger = Ledger(parameters(abstain=False, burst=7))
+def test_room_is_the_allowance_and_what_may_be_ahead_less_what_was_accepted(model: Model) -> None:
+    """Rounded down, for each number of arrivals; a pair that is not able finds none. Ahead are 7 of the 4,096 pairs' 204.8."""
+    ledger = Ledger(parameters(abstain=False, ahead=7 / 204.8))
     ledger.begin_epoch(0, model)
     ledger.epoch_allowance, ledger.accepted = 10.5, 3
-    ledger.epoch_seen = 10
+    ledger.epoch_seen = ledger.seen = 10
     assert ledger.rooms(np.array([0, 9, 10, 30])).tolist() == [15, 15, 15, 16]
     query = ledger.query(np.array([0, 18, 19]), np.array([True, True, False]), True)
     assert query.rooms.tolist() == [15, 15, 0]
@@ -102,7 +102,7 @@ def test_room_is_the_allowance_and_the_burst_less_what_was_accepted(model: Model
 def test_an_epoch_forgets_its_share_of_the_window(model: Model) -> None:
     """Histograms and masses keep 1 - 1024 / window, at least a half; the share like the target is kept over its own horizon."""
     for window, keep in ((WINDOW, 0.75), (1024, 0.5)):
-        ledger = Ledger(parameters(window=window))
+        ledger = Ledger(parameters(window=window, abstain=True))
         ledger.begin_epoch(0, model)
         ledger.gate_histogram[:] = ledger.score_histogram[:] = 0
         ledger.gate_histogram[700] = ledger.score_histogram[600] = 64
@@ -126,7 +126,7 @@ def test_thresholds_follow_from_the_histograms(model: Model) -> None:
     ledger.seen, ledger.accepted, ledger.epoch_allowance = 40_000, 10, 110.0
     ledger.begin_epoch(1, model)
     assert ledger.gate == upper_quantile(ledger.gate_histogram, 3 * RATE * ledger.gate_mass)
-    wanted = (110 - 10 + RATE * 10_000) / 10_000
+    wanted = RATE + (110 - 10) / 160_000
     assert ledger.threshold == upper_quantile(ledger.score_histogram, wanted * ledger.score_mass)
     for free in ({"gate": 20.0}, {"domain_weight": 0.0}, {"method": "craft"}):
         open_ = Ledger(parameters(**free))
@@ -189,7 +189,7 @@ def test_a_model_brings_its_sample_of_the_stream(model: Model) -> None:
 
 def test_the_share_like_the_target_waits_for_a_calibrated_model(model: Model) -> None:
     """Models that have seen fewer than 512 pairs say nothing of it and spend all; the first that knows sets it."""
-    ledger = Ledger(parameters())
+    ledger = Ledger(parameters(abstain=True))
     ledger.begin_epoch(0, without_calibration(model, 511))
     assert (ledger.tail_mass, ledger.domain_share, ledger.largest_share, ledger.spending) == (0, None, 0, 1)
     known = without_calibration(model, 512)
@@ -313,9 +313,9 @@ def test_scores_are_made_of_what_the_method_knows(model: Model) -> None:
 
 def test_the_paper_is_the_rest_turned_off(model: Model) -> None:
     """Its parameters say that it knows no gate, floor, duplicates, abstaining, contexts; quotas are proportional."""
-    paper = known_to(SelectionParameters(method="craft", burst=7))
+    paper = known_to(SelectionParameters(method="craft", ahead=0.7))
     assert paper == SelectionParameters(
-        method="craft", burst=7, relaxation=0.0, domain_weight=0.0, quality_floor=-np.inf, duplicates=False,
+        method="craft", ahead=0.7, relaxation=0.0, domain_weight=0.0, quality_floor=-np.inf, duplicates=False,
         near_duplicate=np.inf, abstain=False, page_weight=0.0, host_weight=0.0,
     )  # fmt: skip
     assert known_to(SelectionParameters()) == SelectionParameters()

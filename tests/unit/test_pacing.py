@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from craft_stream.parameters import SelectionParameters
 from craft_stream.selection.pacing import (
-    burst,
+    ahead,
     duals,
     spending,
     tail_forgetting,
@@ -56,11 +56,20 @@ def test_the_further_from_its_bound_the_stronger() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "most", "pairs"), [(0.5, 50, 50), (0.001, 50, 5), (0.0, 50, 1), (0.5, 0, 0), (0.0003, 50, 1.5)]
+    ("rate", "seen", "pairs"),
+    [
+        (0.5, 10_000, 5000),
+        (0.001, 0, 2.048),
+        (0.0, 10_000, 0),
+        (0.0001, 0, 1),
+        (0.5, 10**9, 10_000),
+        (0.5, 2048, 1024),
+    ],
 )
-def test_a_small_budget_has_a_small_burst(rate: float, most: int, pairs: float) -> None:
-    """The burst is at most a quarter of what a horizon gives, and at least one pair if any is allowed."""
-    assert burst(SelectionParameters(rate=rate, burst=most, horizon=20_000)) == pytest.approx(pairs)
+def test_the_budget_runs_ahead_by_a_share_of_what_it_earned(rate: float, seen: int, pairs: float) -> None:
+    """Half of what twice as many pairs earn as were seen, from 4,096 up to the horizon; one pair at least if any is allowed."""
+    assert ahead(SelectionParameters(rate=rate, horizon=40_000), seen) == pytest.approx(pairs)
+    assert ahead(SelectionParameters(rate=rate, ahead=0.0), seen) == (1 if rate else 0)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +95,11 @@ def test_less_is_spent_below_half_of_the_best_share(
 
 @pytest.mark.parametrize(
     ("credit", "seen", "share"),
-    [(0.0, 0, 0.05), (0.0, 10**6, 0.05), (100.0, 10**6, 0.06), (-100.0, 10**6, 0.04), (100.0, 20_000, 0.07),
-     (51.2, 0, 0.1), (51.2, 4096, 0.1), (51.2, 8192, 0.075), (-600.0, 20_000, 0.0), (1e6, 10**6, 1.0)],
+    [(0.0, 0, 0.05), (0.0, 10**6, 0.05), (100.0, 10**6, 0.06), (-100.0, 10**6, 0.04), (100.0, 2500, 0.06),
+     (102.4, 0, 0.075), (102.4, 1024, 0.075), (102.4, 2048, 0.0625), (-600.0, 20_000, 0.0125), (1e6, 10**6, 0.1)],
 )  # fmt: skip
 def test_a_debt_is_paid_back_over_the_horizon(credit: float, seen: int, share: float) -> None:
-    """The horizon is a quarter of what was seen, from 1,024 pairs up to its setting; the share stays between 0 and 1."""
+    """The horizon is four times what was seen, from 4,096 pairs up to its setting; a quarter to twice the rate."""
     parameters = SelectionParameters(rate=0.05, horizon=10_000)
     assert wanted_share(parameters, credit, seen) == pytest.approx(share)
+    assert wanted_share(SelectionParameters(rate=0.8), 1e9, seen) == 1.0

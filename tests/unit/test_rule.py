@@ -81,7 +81,7 @@ rules = st.fixed_dictionaries(
     {
         "method": st.sampled_from(["craft-plus", "craft-plus", "craft"]),
         "rate": st.sampled_from([0.0, 0.01, 0.2, 1.0]),
-        "burst": st.sampled_from([0, 50]),
+        "ahead": st.sampled_from([0.0, 0.5]),
         "relaxation": st.sampled_from([0.0, 0.5, 1.0]),
         "domain_weight": st.sampled_from([0.0, 1.0, 1.0]),
         "gate": st.sampled_from([1.0, 3.0, 100.0]),
