@@ -151,7 +151,7 @@ class Learner:
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
             training, examined = self._training_set(), self._examine()
-            refuse_swapped(training.target.batch, self._recent.batch())
+            refuse_swapped(training.target.batch, self._sample.batch())
             quality, (domain, recent) = both(
                 self._executor,
                 partial(self._translation.quality_model, training, self._executor),

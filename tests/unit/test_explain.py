@@ -70,8 +70,10 @@ def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
 
     (x, y), (sources, targets) = embedded(query), embedded(PAIRS)
     similarity, other = sources @ x[0], targets @ y[0]
-    for size in (1, 7, 400):
-        cuts = [(IDS[k : k + size], PAIRS.slice(k, min(k + size, 400))) for k in range(0, 400, size)]
+    for size in (1, 7, len(PAIRS)):
+        cuts = [
+            (IDS[k : k + size], PAIRS.slice(k, min(k + size, len(PAIRS)))) for k in range(0, len(PAIRS), size)
+        ]
         found = nearest(source, translation, cuts, model, encoder, 5)
         assert [near.similarity for near in found] == pytest.approx(np.sort(similarity)[::-1][:5], abs=1e-5)
         for near in found:
