@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+pytest.importorskip("eldc")  # has no wheels for Python 3.14
+
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.learning.learner import Learner

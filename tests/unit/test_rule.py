@@ -64,6 +64,7 @@ def packed(pairs: list[tuple[str, str]], first: int = 0) -> TokenizedPairs:
 @cache
 def engine(expensive: bool) -> tuple[Embedder, tuple[Model, ...]]:
     """An encoder, and two versions learned with it that tell languages."""
+    pytest.importorskip("eldc")  # has no wheels for Python 3.14
     encoder = DenseEncoder(Counting(), "counting") if expensive else load_encoder()
     learning = LearningParameters(identifier="eldc", languages="en-fr", embedded_rate=0.5)
     learner = Learner(Parameters(learning, encoder=encoder.digest), encoder)
