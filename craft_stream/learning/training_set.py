@@ -12,10 +12,10 @@ from craft_stream.learning.reservoir import Sample
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
-# Pairs that are clean, and those of them that are corrupted, each in nine ways: more cost time and change no figure. An
+# Pairs that are clean, and those of them that are corrupted, each in up to 15 ways: more cost time and change no figure. An
 # expensive encoder is spared most.
-_PAIRS = (1500, 750)
-_EXPENSIVE_PAIRS = (300, 300)
+_PAIRS = (1500, 500)
+_EXPENSIVE_PAIRS = (300, 180)
 
 
 @dataclass(frozen=True, slots=True)
