@@ -113,7 +113,7 @@ def _row(result: Result) -> dict[str, float]:
     judged, p = result.judged, result.probability
     clean, bad, floor = judged.clean, judged.bad, np.exp(SelectionParameters().quality_floor)
     seen = clean | bad
-    found = {
+    return {
         "AUC": auc(p, clean, bad),
         "both agree": auc(p, clean & judged.agreed, bad & judged.agreed),
         **{name: auc(judged.scores[name], clean, bad) for name in SCORES if name in judged.scores},
@@ -123,7 +123,6 @@ def _row(result: Result) -> dict[str, float]:
         "A, L above the floor": float((p[bad] >= floor).mean()),
         "Brier": brier(p[seen], clean[seen]),
     }
-    return found
 
 
 def _parts(result: Result) -> dict[str, dict[str, float]]:

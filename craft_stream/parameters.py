@@ -142,8 +142,8 @@ class SelectionRules:
     relaxation: float = 0.5
     domain_weight: float = 1.0
     gate: float = 3.0
-    quality_weight: float = 2.5
-    quality_floor: float = -0.5
+    quality_weight: float = 3.5
+    quality_floor: float = -0.3
     horizon: int = 400_000
     window: int = 1_000_000
     duplicates: bool = True

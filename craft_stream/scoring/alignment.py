@@ -54,7 +54,10 @@ def _alignment(
     low, high, largest = np.float32(0.1), np.float32(0.9), np.float32(LARGEST_RATIO)
     source_scale = np.float32(1.0 / (totals[0] + 1001.0))
     target_scale = np.float32(1.0 / (totals[1] + 1001.0))
-    place = np.empty(MAX_TOKENS, np.int64)
+    word = np.empty(MAX_TOKENS, np.uint64)
+    stems = np.empty(MAX_TOKENS, np.uint64)
+    keys = np.empty(MAX_TOKENS, np.uint64)
+    number = np.empty(MAX_TOKENS, np.bool_)
     per_mass = np.empty(MAX_TOKENS, np.float32)
     prior = np.empty(MAX_TOKENS, np.float32)
     strength = np.empty(MAX_TOKENS, np.float32)
@@ -65,8 +68,10 @@ def _alignment(
         ns = 0
         for p in range(source_offsets[row], source_offsets[row + 1]):
             if source_kinds[p] != MARK:
-                v = np.int64(source_stems[p] >> shift)
-                place[ns] = p
+                stem = source_stems[p]
+                v = np.int64(stem >> shift)
+                word[ns], stems[ns], keys[ns] = source[p], stem, stem * GOLDEN
+                number[ns] = source_kinds[p] == NUMBER
                 per_mass[ns] = one / (source_mass[v] + one)
                 prior[ns] = (source_count[v] + half) * source_scale
                 strength[ns] = 0
@@ -79,7 +84,7 @@ def _alignment(
         for p in range(target_offsets[row], target_offsets[row + 1]):
             if target_kinds[p] == MARK:
                 continue
-            stem = target_stems[p]
+            stem, is_number = target_stems[p], target_kinds[p] == NUMBER
             v = np.int64(stem >> shift)
             probability = (target_count[v] + half) * target_scale
             inverse = one / probability
@@ -91,13 +96,12 @@ def _alignment(
             most = _LEAST
             choice[j] = -1
             for i in range(start, stop):
-                q = place[i]
                 x = np.float32(0)
-                if target_kinds[p] == NUMBER or source_kinds[q] == NUMBER:
-                    if source[q] == target[p]:
+                if number[i] or is_number:
+                    if word[i] == target[p]:
                         x = _NUMBER
                 else:
-                    key = mix(source_stems[q] * GOLDEN + stem)
+                    key = mix(keys[i] + stem)
                     s = np.int64(key & buckets) * 4
                     tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
                     count = np.uint32(0)
@@ -110,7 +114,7 @@ def _alignment(
                         forward = min((c + probability) * per_mass[i] * inverse, largest)
                         backward = min((c + prior[i]) * per_target / prior[i], largest)
                         x = (low + high * forward) * (low + high * backward)
-                    if x < _COPIED and source_stems[q] == stem:
+                    if x < _COPIED and stems[i] == stem:
                         x = _COPIED
                 if x > most:
                     most = x
