@@ -118,6 +118,21 @@ def test_the_balance_can_be_turned_off() -> None:
     assert not np.array_equal(on[:, 0], on[:, 1])
 
 
+def test_the_balance_fades_where_far_more_is_accepted_than_the_target_holds() -> None:
+    """Ten times beyond four times the target it has a tenth of the strength that it has there, or nearly."""
+    words = PairBatch.pack(["ba ko", "ri tu"], ["me sa", "lo ni"])
+    ngrams = word_ngrams(tokenize(words.source), tokenize(words.target))
+    corrections = []
+    for times in (4, 40):
+        counts = NGramCounts()
+        counts.set_target(ngrams)
+        for _ in range(2 * times):  # a half of the target alone
+            counts.add_selected(ngrams.slice(0, 1))
+        weights = counts.weights(1.6).astype(np.float64)
+        corrections.append((weights[:, 0] - weights[:, 1]).max() * (times + 1) / times)
+    assert corrections[1] == pytest.approx(corrections[0] / 10, rel=1e-3)
+
+
 @pytest.fixture(scope="module")
 def paper(crawl: Stream, model: Model) -> tuple[Decisions, Ledger]:
     return decide(crawl, model, method="craft")
