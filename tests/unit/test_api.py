@@ -120,7 +120,7 @@ def test_every_pair_is_decided_in_order(crawl: Pairs, domain: Pairs, decided: li
 def test_decisions_are_those_of_the_command_line(
     crawl: Pairs, domain: Pairs, decided: list[cs.Decision], tmp_path: Path
 ) -> None:
-    """`craft-stream select` on the same records, dead ones among them, decides the same with the same numbers."""
+    """`craft-stream select` in one pass on the same records, dead ones among them, decides the same with the same numbers."""
     broken = [*crawl[:500], ("a", ""), *crawl[500:2000], ("b", None), *crawl[2000:]]
     for name, pairs in (("stream", broken), ("target", domain)):
         lines = [orjson.dumps({"src": a, "tgt": b, "id": f"{name}{n}"}) for n, (a, b) in enumerate(pairs)]
