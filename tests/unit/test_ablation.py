@@ -167,7 +167,7 @@ def test_a_switch_is_a_part_of_the_digest() -> None:
     """A ledger of other switches is refused: each is in the parameters' digest."""
     base = Parameters()
     digests = {base.digest}
-    for changed in ({"domain_weight": 0.0}, {"duplicates": False}, {"abstain": False}):
+    for changed in ({"domain_weight": 0.0}, {"duplicates": False}, {"abstain": not base.selection.abstain}):
         digests.add(replace(base, selection=replace(base.selection, **changed)).digest)
     for changed in ({"balance": 0.0}, {"correction_ridge": float("inf")}):
         digests.add(replace(base, learning=replace(base.learning, **changed)).digest)

@@ -33,6 +33,7 @@ from craft_stream.api.pairs import read_chunks
 from craft_stream.cli import app
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
+from craft_stream.parameters import SelectionParameters
 
 ROOT = Path(__file__).parents[2]
 SIZE = 3000
@@ -266,7 +267,7 @@ def test_scores_compare(crawl: Pairs, model: cs.Model) -> None:
     assert model.score(crawl[7:8]).to_pylist() == table.slice(7, 1).to_pylist()
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    expected = frame["domain"] + 2.5 * frame["quality"]
+    expected = frame["domain"] + SelectionParameters().quality_weight * frame["quality"]
     assert (frame["score"] - expected).abs().max() < 1e-4  # type: ignore[operator]
     toy = stream(Toy(), SIZE, seed=5)
     good = toy.in_domain & toy.clean
