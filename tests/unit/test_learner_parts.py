@@ -493,6 +493,14 @@ def test_few_pairs_are_one_cluster() -> None:
         assert centroids.columns.shape == (8, clusters)
 
 
+def test_a_cipher_keeps_some_letters() -> None:
+    """From none to 60 %, .3 on average, and one in 26 by chance."""
+    rng, text = np.random.default_rng(0), "abcdefghijklmnopqrstuvwxyz"
+    kept = [np.mean([a == b for a, b in zip(cipher(text, rng), text, strict=True)]) for _ in range(400)]
+    assert abs(np.mean(kept) - (0.3 + 0.7 / 26)) < 0.03
+    assert max(kept) < 0.9
+
+
 def test_a_lookalike_shares_words_and_has_the_length() -> None:
     """A pair with half of the words and the length is taken before one that has all of them, and thirty more."""
     sources = ["one two three four", "one two five six", "one two three four" + " and more of it" * 8]
@@ -500,6 +508,10 @@ def test_a_lookalike_shares_words_and_has_the_length() -> None:
     for seed in range(5):
         made = corrupt(sources, targets, np.random.default_rng(seed), ["lookalike"])
         assert made.targets[made.parents.index(0)] == "b"
+    # of one length the ratio is none at all, and of half the length it costs more than a word in five
+    sources = ["aa bb cc dd ee ff gg hh ii jjj", "aa bb pp qq rr ss tt uu vv www", "aa bb cc xx yy"]
+    made = corrupt(sources, targets, np.random.default_rng(0), ["lookalike"])
+    assert made.targets[made.parents.index(0)] == "b"
     same = corrupt([sources[0]] * 2, ["a", "b"], np.random.default_rng(0), ["lookalike"])
     assert not same.targets
 
