@@ -493,6 +493,19 @@ def test_few_pairs_are_one_cluster() -> None:
         assert centroids.columns.shape == (8, clusters)
 
 
+def test_a_cut_takes_a_fifth_or_is_none() -> None:
+    """Of a short word and a long one only the short one is left alone: a pair that lacks three letters is no fault."""
+    texts = [f"{k:02d} abcdefghijklmnopqrstuvwxyz{k:02d}" for k in range(60)]
+    made = corrupt([f"source of number {k}" for k in range(60)], texts, np.random.default_rng(0))
+    rest = [
+        t
+        for t, parent in zip(made.targets, made.parents, strict=True)
+        if t != texts[parent] and t in texts[parent]
+    ]
+    assert 20 < len(rest) < 60
+    assert max(map(len, rest)) == 2
+
+
 def test_a_cipher_keeps_some_letters() -> None:
     """From none to 60 %, .3 on average, and one in 26 by chance."""
     rng, text = np.random.default_rng(0), "abcdefghijklmnopqrstuvwxyz"
