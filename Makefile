@@ -23,9 +23,9 @@ integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTS
 chaos:  ## The faults of docs/reliability.md in their long form; two hours, a line of chaos.report for each
 	CRAFT_TEST_CHAOS=long CRAFT_TEST_CHAOS_REPORT=chaos.report $(PYTHON) -m pytest tests/chaos
 
-mutants:  ## Changes made to the engine one at a time, which tests must notice; a night (SAMPLE=100: an hour or two)
+mutants:  ## Changes made to the engine one at a time, which tests must notice; a night (SAMPLE=30 ROOM=ledger: 10 min)
 	$(PYTHON) -m pip install --quiet --editable '.[mutants]'
-	$(PYTHON) -m tests.mutants --sample $(or $(SAMPLE),0)
+	$(PYTHON) -m tests.mutants --sample $(or $(SAMPLE),0) --seed $(or $(SEED),0) $(ROOM)
 
 neural:  ## Neural encoders with real weights, in an environment of its own: 6 GB of torch
 	python3 -m venv .venv-neural

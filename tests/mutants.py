@@ -90,8 +90,8 @@ def within(place: tuple[int, int], spans: list[tuple[int, int, int, int]]) -> bo
     return any((a, b) <= place < (c, d) for a, b, c, d in spans)
 
 
-def choose(session: Path, clone: Path, sample: int, seed: int) -> int:
-    """Leave out of a cosmic-ray session what is pointless, and all but a random sample; how many are left."""
+def choose(session: Path, clone: Path, sample: int, seed: int) -> tuple[int, int]:
+    """Leave out of a cosmic-ray session what is pointless, and all but a random sample; how many are left, and of how many."""
     from cosmic_ray.work_db import use_db
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
@@ -103,12 +103,13 @@ def choose(session: Path, clone: Path, sample: int, seed: int) -> int:
             path = clone / spec.module_path
             known = spans.setdefault(path, list(pointless(path)))
             (left if within(spec.start_pos, known) else kept).append(item.job_id)
+        possible = len(kept)
         random.Random(seed).shuffle(kept)
         if sample:
             left += kept[sample:]
             kept = kept[:sample]
         db.set_multiple_results(left, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
-    return len(kept)
+    return len(kept), possible
 
 
 def results(session: Path, clone: Path) -> tuple[int, list[Survivor]]:
@@ -179,8 +180,8 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
     )
     cosmic = [sys.executable, "-m", "cosmic_ray.cli"]
     subprocess.run([*cosmic, "init", config.name, session.name], cwd=clone, check=True)
-    count = choose(session, clone, sample, seed)
-    print(f"{name}: {count} changes", flush=True)
+    count, possible = choose(session, clone, sample, seed)
+    print(f"{name}: {count} of {possible} changes", flush=True)
     subprocess.run([*cosmic, "exec", config.name, session.name], cwd=clone, check=True)
     tried, survivors = results(session, clone)
     reasons = tomllib.loads(ACCEPTED.read_text("utf-8")).get("survivors", [])
@@ -188,6 +189,7 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
     found = [s for s in survivors if (s.module, s.text, s.operator) not in known]
     return {
         "room": name,
+        "possible": possible,
         "tried": tried,
         "noticed": tried - len(survivors),
         "known": len(survivors) - len(found),
