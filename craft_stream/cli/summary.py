@@ -115,8 +115,8 @@ class Summary:
             )
         if short := self._end["unspendable"]:
             console.print(
-                f"{short:,} pairs of the budget were not spendable: the stream held less of the target's "
-                "domain than it did at its best (selection.abstain)."
+                f"{short:,} pairs of the budget were not spendable: the stream holds too few pairs that pass, or, with "
+                "selection.abstain, less of the target's domain than it did at its best."
             )
 
     def _table(self) -> Table:

@@ -112,6 +112,8 @@ class Ranking(Generic[C]):
         self.ledger = Ledger(parameters)
         self._parameters, self._encoder = parameters, encoder
         self._options: Options[C] = options or Options()
+        self._records: int | None = None  # of the stream, once it has been read
+        self._threshold = np.inf
         self._learner = Learner(parameters, encoder, SerialExecutor("helper")) if model is None else None
 
     def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
@@ -154,6 +156,7 @@ class Ranking(Generic[C]):
             end = run.start + len(run)
             if len(wanted := sample.wanted(run.start, end)):
                 sample.add(run.pairs_at(wanted).batch)
+            self._records = end
             watch("sampled", end, None)
         batch = sample.batch()
         for start in range(0, len(batch), _MINIBATCH):
@@ -171,7 +174,7 @@ class Ranking(Generic[C]):
         columns = _Columns()
         for scored in mapped(self._scored, stream(), self._options.jobs):
             columns.add(scored)
-            watch("scored", columns.records, None)
+            watch("scored", columns.records, self._records)
         columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
         return columns
 
@@ -215,8 +218,8 @@ class Ranking(Generic[C]):
         portions.fill(candidates)
         columns.reason[positions] = portions.reasons
         columns.score[positions] = portions.scores
-        self.threshold = float(portions.lowest)
-        self.unspent = portions.missing
+        self.ledger.threshold = self._threshold = float(portions.lowest)
+        self.ledger.unspendable = float(portions.missing)
 
     def _judge(
         self,
@@ -286,7 +289,7 @@ class Ranking(Generic[C]):
                 positions=at,
                 reason=columns.reason[at],
                 score=columns.score[at],
-                threshold=np.full(n, self.threshold, np.float32),
+                threshold=np.full(n, self._threshold, np.float32),
                 cluster=columns.cluster[at],
                 domain=columns.domain[at],
                 quality=columns.quality[at],

@@ -120,7 +120,10 @@ def test_the_order_has_no_influence(whole: tuple[Decisions, Ranking[PairChunk]])
 @pytest.mark.parametrize(("budget", "accepted"), [(1, 1), (77, 77), (10**6, None)])
 def test_a_count_is_met_exactly_where_the_stream_holds_so_many(budget: int, accepted: int | None) -> None:
     """One pair, 77, or more than there are: then all that no bar holds back."""
-    decisions, _ = rank(stream(TOY, 2000).batch, options=Options(budget=lambda _: budget))
+    decisions, ranking = rank(stream(TOY, 2000).batch, options=Options(budget=lambda _: budget))
+    told = min(budget, 2000) - decisions.accepted.sum()
+    assert ranking.ledger.summary()["unspendable"] == told
+    assert ranking.ledger.threshold == decisions.score[decisions.accepted].min()
     if accepted is None:
         assert set(decisions.reason) & {Reason.OVER_BUDGET, Reason.OFF_DOMAIN} == set()
         assert 0.7 * 2000 < decisions.accepted.sum() < 2000
