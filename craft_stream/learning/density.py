@@ -76,7 +76,7 @@ def _weights(
 
 
 class NGramCounts:
-    """Counts of n-grams, exact below 2^24 each.
+    """Counts of n-grams, exact below 2^24 each where pairs stand for whole numbers of them.
 
     Attributes:
         target, stream, selected: float32 [2^NGRAM_BITS].
@@ -86,7 +86,7 @@ class NGramCounts:
         self.target = np.zeros(_SIZE, np.float32)
         self.stream = np.zeros(_SIZE, np.float32)
         self.selected = np.zeros(_SIZE, np.float32)
-        self._totals = {"target": 0, "stream": 0, "selected": 0}
+        self._totals = {"target": 0.0, "stream": 0.0, "selected": 0.0}
 
     def set_target(self, ngrams: NGrams) -> None:
         """Count the target anew."""
@@ -94,10 +94,10 @@ class NGramCounts:
         _count(ngrams.indices, self.target, np.float32(1))
         self._totals["target"] = len(ngrams.indices)
 
-    def add_stream(self, ngrams: NGrams) -> None:
-        """Add pairs of the stream."""
-        _count(ngrams.indices, self.stream, np.float32(1))
-        self._totals["stream"] += len(ngrams.indices)
+    def add_stream(self, ngrams: NGrams, each: float = 1.0) -> None:
+        """Add pairs of the stream, each of which stands for so many."""
+        _count(ngrams.indices, self.stream, np.float32(each))
+        self._totals["stream"] += each * len(ngrams.indices)
 
     def add_selected(self, ngrams: NGrams) -> None:
         """Add pairs that were accepted."""
