@@ -136,7 +136,7 @@ class Learner:
             rows = sampled(batch.positions, self._learning.sample_rate)
             if self._each != 1 / self._learning.sample_rate:
                 self._learn_waiting()
-            # Counted alike, the head of a crawl, a few sites of it, outweighed all that came after: by id finance had .37, so .40.
+            # Counted alike, the head of a crawl, outweighed all that came after: by id finance had .37, so .40.
             self._each = 1 / self._learning.sample_rate
         self.pairs_seen += len(batch)
         self._sample.add(batch)
