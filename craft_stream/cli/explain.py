@@ -31,6 +31,15 @@ _NO_TARGET = (
     "give --target FILE, or --target-topic, to see the nearest target pairs: the model does not keep them"
 )
 
+# Of features, what their names do not say.
+_MEANINGS = {
+    "human_judgement": "log-odds that people would call it a translation",
+    "linked": "share of the words of both sides that have a partner on the other",
+    "linked_least": "the same of the longer side",
+    "crossing": "how far apart partners stand, as a share of their sides",
+    "digit_mismatch": "share of the digits that the other side does not have",
+}
+
 
 @app.command(
     cls=ManyValues,
@@ -130,7 +139,7 @@ def _print(parts: dict[str, Any], console: Console) -> None:
     if "fault" in parts:
         table.add_row("fault", str(parts["fault"]), "what makes it no good translation")
     for name, value in parts["features"].items():
-        table.add_row(f"  {name}", f"{value:.3f}", "")
+        table.add_row(f"  {name}", f"{value:.3f}", _MEANINGS.get(name, ""))
     console.print(table)
     _print_nearest(parts["nearest"], console)
 
