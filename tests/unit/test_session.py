@@ -142,12 +142,13 @@ def test_the_cut_of_the_stream_has_no_influence(
     assert other.model.digest == whole[2]
 
 
-def test_versions_are_made_of_whole_epochs(crawl: PairBatch) -> None:
+@pytest.mark.parametrize(("prime", "cut"), [(1500, 3600), (2200, 4500)])
+def test_versions_are_made_of_whole_epochs(crawl: PairBatch, prime: int, cut: int) -> None:
     """One that is due in the midst of an epoch waits for its end, though a chunk ends between."""
     found = []
-    for cuts in ([1500], [1500, 3600]):  # the second version is due after 3,548 pairs
+    for cuts in ([prime], [prime, cut]):  # the second version is due after 3,548 pairs, or 4,400
         one: SelectionSession[PairChunk] = SelectionSession(
-            Parameters.of(rate=0.1, prime_pairs=1500), load_encoder()
+            Parameters.of(rate=0.1, prime_pairs=prime), load_encoder()
         )
         one.observe_target(*target(Toy()))
         decided(one, chunks(crawl, cuts))
@@ -236,6 +237,21 @@ def test_a_target_that_comes_late_is_waited_for(crawl: PairBatch) -> None:
     late.observe_target(*target(Toy()))
     assert len(list(late.push(parts[3]))) == 4
     assert late.versions == 1
+
+
+def test_priming_counts_every_pair(crawl: PairBatch) -> None:
+    """An epoch and one pair are not primed by an epoch."""
+    one: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH + 1), load_encoder())
+    one.observe_target(*target(Toy()))
+    assert [len(list(one.push(part))) for part in chunks(crawl)[:3]] == [0, 2, 1]
+
+
+def test_a_target_that_cannot_be_meant_is_refused_at_once(crawl: PairBatch) -> None:
+    """One of copies, at the first chunk and not after priming."""
+    one: SelectionSession[PairChunk] = SelectionSession(Parameters(), load_encoder())
+    one.observe_target(["a", "b"], PairBatch.pack(["one text", "another"], ["one text", "another"]))
+    with pytest.raises(TargetError, match="same text"):
+        list(one.push(chunks(crawl)[0]))
 
 
 @dataclass(frozen=True)
