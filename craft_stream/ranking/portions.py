@@ -67,9 +67,7 @@ class Portions:
             correct: None: the domain score is not corrected, and all is one portion.
         """
         known = len(self.reasons)
-        new = len(candidates) - known
-        self.reasons = np.concatenate([self.reasons, np.full(new, Reason.OVER_BUDGET, np.uint8)])
-        self.scores = np.concatenate([self.scores, candidates.scores[len(self.scores) :]])
+        self._extend(candidates)
         if correct is not None and known:
             self._rescore(candidates, correct(np.zeros(0, np.int64)))
         portions = PORTIONS if correct is not None else 1
@@ -82,9 +80,15 @@ class Portions:
                 self._rescore(candidates, correct(rows))
 
     def fill(self, candidates: Candidates) -> None:
-        """Take what the budget has left whatever its cluster: all that there is was a candidate."""
+        """Take what the budget has left, whatever its cluster, of all candidates, those that were added since among them."""
+        self._extend(candidates)
         clusters = len(self._shares)
         self._take(candidates, self._budget, np.zeros(clusters), np.full(clusters, np.inf))
+
+    def _extend(self, candidates: Candidates) -> None:
+        new = len(candidates) - len(self.reasons)
+        self.reasons = np.concatenate([self.reasons, np.full(new, Reason.OVER_BUDGET, np.uint8)])
+        self.scores = np.concatenate([self.scores, candidates.scores[len(self.scores) :]])
 
     def _rescore(self, candidates: Candidates, domain: NDArray[np.float32]) -> None:
         weight, open_ = np.float32(self._selection.domain_weight), self.reasons == Reason.OVER_BUDGET

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -211,11 +212,18 @@ class Ranking(Generic[C]):
         positions = np.zeros(0, np.int64)
         asked = selection.gate * budget + _MORE_CANDIDATES
         while portions.missing > 0 and len(best := columns.best(asked)):
-            self._judge(columns, best, candidates, stream, watch)
+            self._judge(columns, best, self.ledger, candidates, stream, watch)
             positions = candidates.positions
             portions.take(candidates, self._correct(candidates))
             asked *= 2
         portions.fill(candidates)
+        if portions.missing > 0 and len(held := columns.of(Reason.IN_TARGET)):
+            # What the target holds is not bought again while there is anything else.
+            lenient = copy.copy(self.ledger)
+            lenient.selection = replace(selection, duplicates=False)
+            self._judge(columns, held, lenient, candidates, stream, watch)
+            positions = candidates.positions
+            portions.fill(candidates)
         columns.reason[positions] = portions.reasons
         columns.score[positions] = portions.scores
         self.ledger.threshold = self._threshold = float(portions.lowest)
@@ -225,12 +233,14 @@ class Ranking(Generic[C]):
         self,
         columns: _Columns,
         best: NDArray[np.int64],
+        ledger: Ledger,
         candidates: Candidates,
         stream: Callable[[], Iterable[Run[C]]],
         watch: Watch,
     ) -> None:
         done = 0
-        for found in mapped(self._judged, self._runs(best, stream), self._options.jobs):
+        judged = partial(self._judged, ledger)
+        for found in mapped(judged, self._runs(best, stream), self._options.jobs):
             pairs, reason = found.pairs, found.reason
             at = pairs.batch.positions
             done += len(at)
@@ -255,10 +265,10 @@ class Ranking(Generic[C]):
             if low < high:
                 yield run, best[low:high]
 
-    def _judged(self, wanted: tuple[Run[C], NDArray[np.int64]]) -> Judgement:
+    def _judged(self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]]) -> Judgement:
         run, positions = wanted
         pairs = run.pairs_at(positions)
-        return judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, self.ledger, _admit_all)
+        return judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
 
     def _correct(self, candidates: Candidates) -> Callable[[NDArray[np.int64]], NDArray[np.float32]] | None:
         if (
@@ -349,9 +359,13 @@ class _Columns:
         self.context, self.score = self._context.values(), self._score.values()
         self.quality = self._quality.values()
 
+    def of(self, reason: Reason) -> NDArray[np.int64]:
+        """Positions, ascending, of pairs with that reason by now."""
+        return np.flatnonzero(self.reason == reason)
+
     def best(self, count: float) -> NDArray[np.int64]:
         """Positions, ascending, of so many pairs with the best scores at the gate among those not judged yet."""
-        rows = np.flatnonzero(self.reason == Reason.OFF_DOMAIN)
+        rows = self.of(Reason.OFF_DOMAIN)
         most = int(np.ceil(count))
         if len(rows) > most:
             scores = self.score[rows]

@@ -144,6 +144,19 @@ def test_what_is_listed_is_never_accepted() -> None:
     assert (decisions.reason == Reason.LISTED).sum() == labels.in_domain.sum()
 
 
+def test_what_the_target_holds_is_taken_last() -> None:
+    """Not while anything else passes; where nothing else is left the budget is met with it."""
+    labels = stream(TOY, 600, share=0.5, noise=0.0)
+    _, own = target(TOY)
+    batch = PairBatch.concatenate([labels.batch, own])
+    mine = np.arange(len(batch)) >= 600
+    few, all_ = (rank(batch, options=Options(budget=lambda _, n=n: n))[0] for n in (100, 700))
+    assert few.accepted.sum() == 100
+    assert not few.accepted[mine].any()
+    assert (few.reason[mine] == Reason.IN_TARGET).sum() > 0.5 * mine.sum()
+    assert all_.accepted[mine].sum() > 0.3 * mine.sum()
+
+
 def test_copies_are_accepted_once() -> None:
     """Of a stream that holds everything three times, no pair is accepted twice."""
     batch = stream(TOY, 1500).batch
