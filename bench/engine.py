@@ -103,7 +103,7 @@ def select_twice(corpus: Corpus, scenario: Scenario, context: str, overrides: Ma
     """Select from a scenario's stream in two passes, with contexts of `bench.orders.context`."""
     parameters = Parameters.of(**{**_without(context), **overrides, "rate": scenario.rate})
     options: Options[_ContextChunk] = Options(
-        contexts=attrgetter("contexts"), budget=lambda _: scenario.budget, jobs=os.cpu_count() or 1
+        contexts=attrgetter("contexts"), budget=lambda _: scenario.budget, jobs=len(os.sched_getaffinity(0))
     )
     ranking = Ranking(parameters, load_encoder(), options=options)
     n = len(scenario.order)

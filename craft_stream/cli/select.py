@@ -178,7 +178,7 @@ def select(
         engine = _open_session(settings, pinned)
     else:
         at_most = budget_rate is not None and length is None
-        engine = _open_ranking(settings, pinned, at_most, jobs or os.cpu_count() or 1)
+        engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)))
     if model is None:
         _read_target(engine, target or [], settings.record, look)
     outputs = Outputs(engine.ledger.parameters.digest, accepted, rejected, decisions, save_model)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.concurrency import SerialExecutor, mapped
+from craft_stream.errors import DataError
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
@@ -113,6 +114,7 @@ class Ranking(Generic[C]):
         self.ledger = Ledger(parameters)
         self._parameters, self._encoder = parameters, encoder
         self._options: Options[C] = options or Options()
+        self._jobs = 1 if encoder.expensive else self._options.jobs  # such an encoder has threads of its own
         self._records: int | None = None  # of the stream, once it has been read
         self._threshold = np.inf
         self._learner = Learner(parameters, encoder, SerialExecutor("helper")) if model is None else None
@@ -141,6 +143,7 @@ class Ranking(Generic[C]):
 
         Raises:
             TargetError: no version is pinned and the target is empty, or nothing can be learned from it.
+            DataError: the stream is not as long as it was when it was read before.
         """
         if self._learner is not None:
             self._learner.check_target()
@@ -173,9 +176,10 @@ class Ranking(Generic[C]):
 
     def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> _Columns:
         columns = _Columns()
-        for scored in mapped(self._scored, stream(), self._options.jobs):
+        for scored in mapped(self._scored, self._again(stream), self._jobs):
             columns.add(scored)
             watch("scored", columns.records, self._records)
+        self._records = columns.records
         columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
         return columns
 
@@ -240,7 +244,7 @@ class Ranking(Generic[C]):
     ) -> None:
         done = 0
         judged = partial(self._judged, ledger)
-        for found in mapped(judged, self._runs(best, stream), self._options.jobs):
+        for found in mapped(judged, self._runs(best, stream), self._jobs):
             pairs, reason = found.pairs, found.reason
             at = pairs.batch.positions
             done += len(at)
@@ -260,10 +264,25 @@ class Ranking(Generic[C]):
     def _runs(
         self, best: NDArray[np.int64], stream: Callable[[], Iterable[Run[C]]]
     ) -> Iterator[tuple[Run[C], NDArray[np.int64]]]:
-        for run in stream():
+        for run in self._again(stream):
             low, high = np.searchsorted(best, [run.start, run.start + len(run)])
             if low < high:
                 yield run, best[low:high]
+
+    def _again(self, stream: Callable[[], Iterable[Run[C]]]) -> Iterator[Run[C]]:
+        """The stream once more, as long as it was."""
+        end = 0
+        for run in stream():
+            end = run.start + len(run)
+            if self._records is not None and end > self._records:
+                break
+            yield run
+        if self._records is not None and end != self._records:
+            more = "more" if end > self._records else f"{end:,}"
+            raise DataError(
+                f"the stream had {self._records:,} records when it was first read and has {more} "
+                "now: select from a file that nobody writes to, or decide it as it comes (--one-pass)"
+            )
 
     def _judged(self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]]) -> Judgement:
         run, positions = wanted
@@ -292,7 +311,7 @@ class Ranking(Generic[C]):
     ) -> Iterator[tuple[C, Decisions]]:
         version = 0 if self.ledger.model is None else self.ledger.model.version
         like_target = columns.like_target
-        for run in stream():
+        for run in self._again(stream):
             chunk = run.read()
             at, n = chunk.pairs.batch.positions, len(chunk.pairs)
             decisions = Decisions(

@@ -38,7 +38,7 @@ TABLE = {
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
     "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
     "session": "concurrency learning parameters scoring selection text | numpy",
-    "ranking": "concurrency learning parameters scoring selection session text | numba numpy",
+    "ranking": "concurrency errors learning parameters scoring selection session text | numba numpy",
     "api": (
         "concurrency encoders errors learning parameters reading.records scoring selection session signals text"
         " | narwhals numpy pyarrow"

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
+from craft_stream.errors import DataError
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.parameters import Parameters, SelectionParameters
 from craft_stream.ports.messages import Message
@@ -171,6 +172,18 @@ def test_the_paper_s_own_criterion_ranks_too() -> None:
     decisions, ranking = rank(stream(TOY, 3000).batch, method="craft", host_weight=1.0)
     assert decisions.accepted.sum() == 150
     assert ranking.ledger.selection.host_weight == 0
+
+
+@pytest.mark.parametrize(("change", "said"), [(100, "has more now"), (-100, "has 900 now")])
+def test_a_stream_that_changes_between_readings_is_refused(change: int, said: str) -> None:
+    """Longer or shorter than it was: in words that say what to do."""
+    lengths = iter([1000, 1000, 1000 + change])
+
+    def begin() -> Iterator[Part]:
+        return parts(stream(TOY, 1100).batch.slice(0, next(lengths)), 256)
+
+    with pytest.raises(DataError, match=rf"1,000 records .* {said}.*--one-pass"):
+        list(_ranking().decide(begin))
 
 
 def test_without_pairs_nothing_happens() -> None:
