@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
 from craft_stream.ranking.candidates import Candidates
-from craft_stream.ranking.contexts import ContextMeans, Contexts, unknown
+from craft_stream.ranking.columns import NO_PAIR, Columns, Scored, spread
+from craft_stream.ranking.contexts import Contexts, unknown
 from craft_stream.ranking.portions import Portions
-from craft_stream.ranking.spool import Spool
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.scorer import Scorer
@@ -33,16 +33,11 @@ from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that are learned from together.
 _MINIBATCH = 1024
-# Records that arrays are gone through at a time.
-_SLICE = 1 << 20
 # Candidates of a small budget beside `gate` times as many as are to be accepted: the correction brings up pairs that stood far
 # down (664 pairs of medicine: 8.66 bits out of 3 times as many, 8.58 out of 8 times).
 _MORE_CANDIDATES = 8192
-# A record that holds no pair.
-_NO_PAIR = np.uint8(255)
 
 C = TypeVar("C", bound=Chunk)
-G = TypeVar("G", bound=np.generic)
 C_co = TypeVar("C_co", bound=Chunk, covariant=True)
 
 
@@ -58,18 +53,6 @@ class Run(Protocol[C_co]):
 
 # Called on the way with what is done, how many records of it, and of how many (None: not known yet).
 Watch = Callable[[str, int, int | None], None]
-
-
-class _Scored(NamedTuple):
-    """A run, scored: by record, so that a position finds its values."""
-
-    reason: NDArray[np.uint8]
-    gate: NDArray[np.float32]
-    domain: NDArray[np.float32]
-    cluster: NDArray[np.int16]
-    page: NDArray[np.uint32]
-    host: NDArray[np.uint32]
-    like_target: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +157,8 @@ class Ranking(Generic[C]):
         self.ledger.gate = self.ledger.threshold = -np.inf
         self._scorer = Scorer(model, self._encoder)
 
-    def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> _Columns:
-        columns = _Columns()
+    def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Columns:
+        columns = Columns()
         for scored in mapped(self._scored, self._again(stream), self._jobs):
             columns.add(scored)
             watch("scored", columns.records, self._records)
@@ -183,7 +166,7 @@ class Ranking(Generic[C]):
         columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
         return columns
 
-    def _scored(self, run: Run[C]) -> _Scored:
+    def _scored(self, run: Run[C]) -> Scored:
         chunk, records = run.read(), len(run)
         pairs, options = chunk.pairs, self._options
         found = measure(pairs, self._scorer, self.ledger)
@@ -194,17 +177,17 @@ class Ranking(Generic[C]):
         if listed is not None:
             reason[listed] = Reason.LISTED
         rows, tail = pairs.batch.positions - run.start, self._scorer.model.domain.tail
-        return _Scored(
-            _spread(reason, rows, records, _NO_PAIR),
-            _spread(found.gate_scores, rows, records, np.float32(np.nan)),
-            _spread(found.domain.domain, rows, records, np.float32(np.nan)),
-            _spread(found.cluster, rows, records, np.int16(NO_CLUSTER)),
-            _spread(page, rows, records, np.uint32(0)),
-            _spread(host, rows, records, np.uint32(0)),
+        return Scored(
+            spread(reason, rows, records, NO_PAIR),
+            spread(found.gate_scores, rows, records, np.float32(np.nan)),
+            spread(found.domain.domain, rows, records, np.float32(np.nan)),
+            spread(found.cluster, rows, records, np.int16(NO_CLUSTER)),
+            spread(page, rows, records, np.uint32(0)),
+            spread(host, rows, records, np.uint32(0)),
             int((found.domain.ratio >= tail).sum()),
         )
 
-    def _select(self, columns: _Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
+    def _select(self, columns: Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
         """Judge candidates and take the best of them, more and more until the budget is met or none is left."""
         model, selection = self.ledger.model, self.ledger.selection
         assert model is not None  # noqa: S101  # bound
@@ -235,7 +218,7 @@ class Ranking(Generic[C]):
 
     def _judge(
         self,
-        columns: _Columns,
+        columns: Columns,
         best: NDArray[np.int64],
         ledger: Ledger,
         candidates: Candidates,
@@ -307,7 +290,7 @@ class Ranking(Generic[C]):
         return candidates.domain_scores(self.model.domain)
 
     def _decisions(
-        self, columns: _Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch
+        self, columns: Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch
     ) -> Iterator[tuple[C, Decisions]]:
         version = 0 if self.ledger.model is None else self.ledger.model.version
         like_target = columns.like_target
@@ -332,72 +315,6 @@ class Ranking(Generic[C]):
                 self.ledger.skip(chunk.end - 1)
             watch("written", chunk.end, columns.records)
             yield chunk, decisions
-
-
-class _Columns:
-    """What is known of every record, in spools: 31 bytes each."""
-
-    def __init__(self) -> None:
-        self.records = self.pairs = self.like_target = 0
-        self._spools = {
-            "reason": Spool(np.uint8),
-            "gate": Spool(np.float32),
-            "domain": Spool(np.float32),
-            "cluster": Spool(np.int16),
-            "page": Spool(np.uint32),
-            "host": Spool(np.uint32),
-        }
-        self._context, self._quality, self._score = Spool(np.float32), Spool(np.float32), Spool(np.float32)
-        self._pages, self._hosts = ContextMeans(), ContextMeans()
-
-    def add(self, scored: _Scored) -> None:
-        for name, spool in self._spools.items():
-            spool.append(getattr(scored, name))
-        held = scored.reason != _NO_PAIR
-        self._pages.add(scored.page[held], scored.gate[held])
-        self._hosts.add(scored.host[held], scored.gate[held])
-        self.records += len(held)
-        self.pairs += int(held.sum())
-        self.like_target += scored.like_target
-
-    def seal(self, page_weight: float, host_weight: float) -> None:
-        """All records are known: what their contexts tell follows."""
-        self.reason, self.gate, self.domain, self.cluster, page, host = (
-            spool.values() for spool in self._spools.values()
-        )
-        self._pages.seal()
-        self._hosts.seal()
-        for start in range(0, self.records, _SLICE):
-            part = slice(start, start + _SLICE)
-            gate = self.gate[part]
-            context = np.float32(page_weight) * self._pages.others(page[part], gate)
-            context += np.float32(host_weight) * self._hosts.others(host[part], gate)
-            self._context.append(context)
-            self._score.append(gate + context)
-            self._quality.append(np.full(len(gate), np.nan, np.float32))
-        self.context, self.score = self._context.values(), self._score.values()
-        self.quality = self._quality.values()
-
-    def of(self, reason: Reason) -> NDArray[np.int64]:
-        """Positions, ascending, of pairs with that reason by now."""
-        return np.flatnonzero(self.reason == reason)
-
-    def best(self, count: float) -> NDArray[np.int64]:
-        """Positions, ascending, of so many pairs with the best scores at the gate among those not judged yet."""
-        rows = self.of(Reason.OFF_DOMAIN)
-        most = int(np.ceil(count))
-        if len(rows) > most:
-            scores = self.score[rows]
-            least = np.partition(scores, len(rows) - most)[len(rows) - most]
-            rows = rows[scores >= least]
-        return rows
-
-
-def _spread(values: NDArray[G], rows: NDArray[np.int64], records: int, other: G) -> NDArray[G]:
-    """Values of pairs, by record."""
-    out = np.full(records, other, values.dtype)
-    out[rows] = values
-    return out
 
 
 def _admit_all(pairs: TokenizedPairs, query: Query) -> NDArray[np.uint8]:
