@@ -18,6 +18,8 @@ from bench.metrics import kl, quality
 from bench.orders import ORDERS, arrange
 from bench.scenarios import Scenario, scenario
 from craft_stream.errors import ConfigurationError
+from craft_stream.parameters import SelectionParameters
+from craft_stream.selection.pacing import ahead
 
 NOUNS = {"sea": ("mer", "voile", "port", "vague"), "money": ("banque", "prêt", "taux", "solde")}
 ENGLISH = {"mer": "sea", "voile": "sail", "port": "harbour", "vague": "wave"}
@@ -300,7 +302,9 @@ def test_craft_plus_runs_through_the_engine(corpus: Corpus) -> None:
     setting = scenario(corpus, "plain", "sea")
     selection = engine.select(corpus, setting, {"method": "craft-plus", "abstain": False})
     assert selection.notes["summary"]["seen"] == len(setting.order)
-    assert len(selection.chosen) <= setting.budget + 50
+    assert len(selection.chosen) <= setting.budget + ahead(
+        SelectionParameters(rate=setting.rate), len(setting.order)
+    )
     assert selection.notes["versions"] >= 1
     with pytest.raises(
         ConfigurationError, match='unknown parameter "near_duplicat"; the nearest known one is "near_'

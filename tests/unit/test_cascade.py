@@ -89,7 +89,7 @@ def decided(crawl: Stream, encoder: DenseEncoder, models: list[Model]) -> tuple[
 def test_it_selects(crawl: Stream, decided: tuple[Decisions, Ledger]) -> None:
     """The budget is spent on clean pairs of the domain, and no accepted pair comes twice."""
     accepted = decided[0].accepted
-    assert 0.9 * 0.05 * SIZE <= accepted.sum() <= 0.05 * SIZE + 50
+    assert 0.9 * 0.05 * SIZE <= accepted.sum() <= 0.05 * SIZE + ahead(SelectionParameters(rate=0.05), SIZE)
     assert (crawl.in_domain & crawl.clean)[accepted].mean() > 0.9
     assert decided[1].reasons[Reason.DUPLICATE] > 0
 
