@@ -119,6 +119,7 @@ def test_run_and_select_decide_alike(bootstrap: str, tmp_path: Path) -> None:
     output, decisions = tmp_path / "out.jsonl", tmp_path / "decisions.jsonl"
     done = run.command(
         "select",
+        "--one-pass",
         "--input",
         str(stream),
         "--output",
