@@ -21,7 +21,8 @@ from craft_stream.settings import RecordSettings, Settings
 
 _RUN = 4096
 _HOST_FIELD = "host"
-_HOST = re.compile(r"[\w-]+(\.[\w-]+)+\.?")
+# A host as lists spell it: alone, with all beneath it (`*.example.org`), or as the address of its site.
+_HOST = re.compile(r"(?:https?://|\*\.)?([\w-]+(?:\.[\w-]+)+\.?)(?::\d+)?/?", re.IGNORECASE)
 
 
 def lists_digest(settings: Settings) -> str:
@@ -133,17 +134,18 @@ def _add_takedown(
     texts: list[str] = []
     for entry in entries:
         if isinstance(entry, str):
-            # A line may be an id, a text, or a host: what it is not, no record will have.
+            # A line may be an id, the URL of a page, a text, or a host: what it is not, no record will have.
             identifiers.append(entry)
             texts.append(entry)
-            if _HOST.fullmatch(entry):
-                hosts.append(entry)
+            if found := _HOST.fullmatch(entry):
+                hosts.append(found[1])
             continue
         identifier, host, own = read_id(entry, fields), entry.get(_HOST_FIELD), _texts(entry, fields)
         if identifier:
             identifiers.append(identifier)
         if type(host) is str and host:
-            hosts.append(host)
+            spelt = _HOST.fullmatch(host)
+            hosts.append(spelt[1] if spelt else host)
         texts += own
         if not own and not identifier and not host:
             raise DataError(f"{path}: a record has no {fields.id_field}, {_HOST_FIELD} or text")

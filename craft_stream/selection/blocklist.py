@@ -1,10 +1,11 @@
 """Pairs that must never be accepted: those of test sets (decontamination), and what was asked to be taken down.
 
 A list is a set of 64-bit hashes, each of a kind: an identifier, a host, a whole side, or 13 words of a side in a row. A pair
-is listed if its identifier is, the host of one of its URLs or a host above it, one of its sides as a whole, or any 13 words
-in a row of a side. Sides are compared by their words alone: case, spaces and marks make no difference, nor does what the
-eye does not see or tell apart (`text.plain`). Runs of 13 words are what language models' training data are cleaned by
-(Brown et al. 2020, appendix C: shorter runs meet by chance); a test sentence of fewer words is found as a whole side only.
+is listed if its identifier or one of its URLs is, the host of one of its URLs or a host above it, one of its sides as a
+whole, or any 13 words in a row of a side. Sides are compared by their words alone: case, spaces and marks make no
+difference, nor does what the eye does not see or tell apart (`text.plain`). Runs of 13 words are what language models'
+training data are cleaned by (Brown et al. 2020, appendix C: shorter runs meet by chance); a test sentence of fewer words is
+found as a whole side only.
 
 The hashes lie in an open-addressed table that is at most half full: 16 to 32 bytes an entry. A pair that is not listed passes
 for listed with probability entries x 2^-64 for each of its hashes: 5e-11 for a pair of 40 words and the largest list.
@@ -230,7 +231,9 @@ class Blocklist:
             return listed
         named = list(origins())
         if "identifiers" in self._kinds:
-            _mark(self._table, identifier_hashes([name for name, _ in named]), np.arange(len(named)), listed)
+            names = [(name, row) for row, (own, urls) in enumerate(named) for name in (own, *urls)]
+            owners = np.array([row for _, row in names], np.int64)
+            _mark(self._table, identifier_hashes([name for name, _ in names]), owners, listed)
         if "hosts" in self._kinds:
             found = [
                 (host, row) for row, (_, urls) in enumerate(named) for url in urls for host in hosts_of(url)

@@ -268,6 +268,40 @@ def test_lists_are_read_in_every_format(files: dict[str, Path]) -> None:
     assert found.tolist() == [True] * 11 + [False] * 2
 
 
+@pytest.mark.parametrize("name", ["gone.txt", "gone.jsonl"])
+@pytest.mark.parametrize(
+    ("line", "url", "listed"),
+    [
+        ("*.example.org", "https://www.example.org/1", True),
+        ("https://example.org/", "http://example.org/2", True),
+        ("HTTP://Example.org:8080", "https://a.example.org/", True),
+        ("https://example.org/", "https://example.net/", False),
+        ("*.example.org", "https://anexample.org/", False),
+    ],
+)
+def test_a_host_is_told_however_it_is_spelt(
+    tmp_path: Path, name: str, line: str, url: str, listed: bool
+) -> None:
+    """With all that is beneath it, or as the address of its site; in lines and in records."""
+    text = line if name.endswith(".txt") else orjson.dumps({"host": line}).decode()
+    assert _taken_down(tmp_path / name, text, url) is listed
+
+
+def test_a_page_is_told_by_its_url(tmp_path: Path) -> None:
+    """A line with the URL of a page lists the pairs of that page, and of no other."""
+    for url, listed in (("https://example.org/a?b=1", True), ("https://example.org/a", False)):
+        assert _taken_down(tmp_path / "gone.txt", "https://example.org/a?b=1", url) is listed
+
+
+def _taken_down(path: Path, text: str, url: str) -> bool:
+    path.write_text(text + "\n", "utf-8")
+    chosen = settings(takedown=path)
+    listed = read_lists(chosen)
+    assert listed is not None
+    chunk = Chunk.read([Message(orjson.dumps({"src": "a", "tgt": "b", "url": url}), 0)], chosen.record)
+    return bool(listed.matches(chunk.pairs, chunk.origins)[0])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
