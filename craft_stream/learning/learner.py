@@ -162,6 +162,7 @@ class Learner:
                 partial(self._translation.quality_model, training, self._executor),
                 partial(self._domain_model, examined),
             )
+            quality = quality.in_stream(recent)
             calibration, signals = calibrate(quality, domain, recent)
         self._translation.freeze_weights()
         self._quality = quality

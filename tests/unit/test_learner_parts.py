@@ -36,7 +36,7 @@ from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.executor import IN_TURN
 from craft_stream.learning.learner import Learner
 from craft_stream.learning.lexicon import learn_lexicon
-from craft_stream.learning.quality import QualityModel, fit_classifier
+from craft_stream.learning.quality import QualityModel, clean_share, fit_classifier
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Reservoir
 from craft_stream.learning.sampling import sampled
@@ -122,6 +122,33 @@ def test_what_is_old_fades_from_the_sample() -> None:
         held = np.bincount(sample.batch().positions // 20_000, minlength=4)
         assert held.sum() == 4000
         assert held[1:] / held[:-1] == pytest.approx([share] * 3, rel=0.15)
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 1 << 32))
+def test_the_share_of_clean_pairs_is_found(share: float, seed: int) -> None:
+    """From probabilities of a classifier that takes both for equally many, whose log-odds are normal around 2 and -2."""
+    rng = np.random.default_rng(seed)
+    clean = rng.random(4000) < share
+    odds = rng.normal(np.where(clean, 2.0, -2.0), 2.0)  # of two such normals the log-odds are their own value
+    assert clean_share(1 / (1 + np.exp(-odds))) == pytest.approx(clean.mean(), abs=0.05)
+    assert clean_share(np.zeros(0)) == 0.5
+
+
+def test_p_clean_is_stricter_where_most_is_noise() -> None:
+    """By the log-odds of the share of clean pairs; as it is where most are clean, and where nothing is known."""
+    learner = Learner(Parameters(), load_encoder())
+    learner.observe_target(*target(TOY))
+    learner.observe(stream(TOY, 3000).batch)
+    learner.publish()
+    quality = learner._quality
+    assert quality is not None
+    for noise, least, most in ((0.1, 0.0, 0.0), (0.8, -2.5, -0.7)):
+        pairs = TokenizedPairs.of(stream(TOY, 2000, noise=noise, seed=8).batch)
+        there = quality.in_stream(pairs).classifier
+        assert least <= there.weights[-1] - quality.classifier.weights[-1] <= most
+        assert np.array_equal(there.weights[:-1], quality.classifier.weights[:-1])
+    nothing = TokenizedPairs.of(PairBatch.pack([], []))
+    assert np.array_equal(quality.in_stream(nothing).classifier.weights, quality.classifier.weights)
 
 
 def test_the_training_set_knows_its_parents() -> None:
