@@ -308,7 +308,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Target", "Pairs of the target that are learned from, and those left out.", "short",
             (
                 ("max by (group) (craft_target_pairs{@})", "{{group}}"),
-                ("max by (group, reason) (craft_target_left_out_pairs{@}) > 0", "{{group}}, left out: {{reason}}"),
+                ("max by (group, reason) (craft_target_left_out_pairs{@})", "{{group}}, left out: {{reason}}"),
             ),
             width=6,
         ),
