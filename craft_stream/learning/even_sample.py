@@ -29,6 +29,7 @@ class EvenSample:
         self._batches: list[PairBatch] = []
         self._keys: list[NDArray[np.float64]] = []
         self._held = 0
+        self._ordered = False  # as one batch, in the order of keys: a version asks twice
 
     def wanted(self, start: int, stop: int) -> NDArray[np.int64]:
         """Positions from `start` to `stop` whose records are to be added, ascending, int64; where nothing fades."""
@@ -44,12 +45,14 @@ class EvenSample:
             self._batches.append(batch if len(rows) == len(batch) else batch.take(rows))
             self._keys.append(keys[rows])
             self._held += len(rows)
+            self._ordered = False
         if self._held >= 2 * self._size:
             self._shrink()
 
     def batch(self) -> PairBatch:
         """The sample, in the order of its keys: every part of it is even too."""
-        self._shrink()
+        if len(self._batches) != 1 or not self._ordered:
+            self._shrink()
         return self._batches[0]
 
     def _keys_of(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -63,6 +66,7 @@ class EvenSample:
         keys = np.concatenate([np.zeros(0), *self._keys])
         order = np.argsort(-keys, kind="stable")[: self._size]
         self._batches, self._keys, self._held = [together.take(order)], [keys[order]], len(order)
+        self._ordered = True
         if len(order) == self._size:
             self._least = float(keys[order[-1]])
 
