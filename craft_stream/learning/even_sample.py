@@ -51,7 +51,7 @@ class EvenSample:
 
     def batch(self) -> PairBatch:
         """The sample, in the order of its keys: every part of it is even too."""
-        if len(self._batches) != 1 or not self._ordered:
+        if not self._ordered:
             self._shrink()
         return self._batches[0]
 
