@@ -20,7 +20,7 @@ examples:  ## Properties on 500 examples each instead of 40: ten minutes
 integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTSTRAP names one
 	$(PYTHON) -m pytest tests/integration
 
-chaos:  ## The faults of docs/reliability.md in their long form; two hours, a line of chaos.report for each
+chaos:  ## The faults of docs/explanation/reliability.md in their long form; two hours, a line of chaos.report for each
 	CRAFT_TEST_CHAOS=long CRAFT_TEST_CHAOS_REPORT=chaos.report $(PYTHON) -m pytest tests/chaos
 
 mutants:  ## Changes made to the engine one at a time, which tests must notice; a night (SAMPLE=30 ROOM=ledger: 10 min)
@@ -75,7 +75,7 @@ types:  ## mypy, strict; the examples too
 demo:  ## The main job on real text, without a broker
 	.venv/bin/craft-stream demo
 
-settings:  ## Write the table of settings into the README
+settings:  ## Write docs/reference/settings.md
 	$(PYTHON) -m tests.readme
 
 lock:  ## Write requirements.lock, exact versions with hashes, for a deployment

@@ -2,8 +2,8 @@
 
 The texts are the packages', under their licences: a corpus is for measuring and is never committed. Domains are told by
 package (`bench/catalogues.toml`), the source is English. Noise is of the kinds and in the shares of the corpus that the
-constants were chosen on (docs/benchmarks.md); it replaces the pair that it is made of. With `--shared` only messages stay
-that other languages translate too, so that corpora of several languages differ in the language alone.
+constants were chosen on (docs/reference/benchmarks.md); it replaces the pair that it is made of. With `--shared` only messages
+stay that other languages translate too, so that corpora of several languages differ in the language alone.
 
 example, and the same messages in French to measure it by:
   python -m bench.catalogue_corpus --packages UNPACKED --language hi --other mr,ne,de --shared fr --output CORPORA/en-hi

@@ -1,6 +1,6 @@
-"""Writes `docs/performance.md` from the figures of `throughput`, `latency`, `cost`, `neural` and `encoders`.
+"""Writes `docs/reference/performance.md` from the figures of `throughput`, `latency`, `cost`, `neural` and `encoders`.
 
-`python -m bench.performance RESULTS.json docs/performance.md` replaces what lies between `<!-- bench:NAME -->` and
+`python -m bench.performance RESULTS.json docs/reference/performance.md` replaces what lies between `<!-- bench:NAME -->` and
 `<!-- /bench:NAME -->`; the rest is written by hand. A NAME is a benchmark's, or that and a label: `throughput 16 cores`.
 """
 

@@ -1,8 +1,8 @@
-"""Writes the tables of `docs/benchmarks.md` from JSON lines of `bench.quality --output`.
+"""Writes the tables of `docs/reference/benchmarks.md` from JSON lines of `bench.quality --output`.
 
 Those of `bench.translation judge --output` fill the table `translation` alone.
 
-`python -m bench.report ROWS.jsonl docs/benchmarks.md`
+`python -m bench.report ROWS.jsonl docs/reference/benchmarks.md`
 
 The document is a hand-written frame; what lies between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` is
 replaced. Where a row was measured twice, the later one counts.

@@ -1,7 +1,7 @@
 """craft_stream: selects, from a stream of sentence pairs, the training data that matches a target domain.
 
-`select` decides of a stream, `learn` and `load_model` give a `Model`, which scores. docs/api.md shows them at work. What is
-named here is loaded when it is first asked for: `import craft_stream` itself takes some milliseconds.
+`select` decides of a stream, `learn` and `load_model` give a `Model`, which scores. docs/how-to/python.md shows them at
+work. What is named here is loaded when it is first asked for: `import craft_stream` itself takes some milliseconds.
 """
 
 from __future__ import annotations

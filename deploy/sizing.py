@@ -1,7 +1,8 @@
-"""What a partition takes in memory: `python deploy/sizing.py` prints the table that docs/operations.md quotes; a minute.
+"""What a partition takes in memory: `python deploy/sizing.py` prints the table that docs/how-to/operations.md quotes; a minute.
 
 Ledgers of their own decide the same pairs, none of which comes twice (two messages of the demo's catalogues joined). The
-resident memory of the process is read before and after. Needs the extra `demo`. CPU time a pair is in docs/performance.md.
+resident memory of the process is read before and after. Needs the extra `demo`. CPU time a pair is in
+docs/reference/performance.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README as data: its commands, and the table of settings, which `python -m tests.readme` writes into it."""
+"""Documents as data: the README's commands, and the table of settings, which `python -m tests.readme` writes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from craft_stream.cli.config import markdown
 
 PATH = Path(__file__).parents[1] / "README.md"
+SETTINGS = PATH.parent / "docs" / "reference" / "settings.md"
 TABLE = re.compile(r"(?<=<!-- settings: craft-stream config table -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 
@@ -17,9 +18,9 @@ def commands() -> list[str]:
 
 
 def with_table() -> str:
-    """The README with the table of settings as it should be."""
-    return TABLE.sub(lambda _: f"\n{markdown()}\n", PATH.read_text("utf-8"))
+    """The settings' page with the table as it should be."""
+    return TABLE.sub(lambda _: f"\n{markdown()}\n", SETTINGS.read_text("utf-8"))
 
 
 if __name__ == "__main__":
-    PATH.write_text(with_table(), "utf-8")
+    SETTINGS.write_text(with_table(), "utf-8")

@@ -28,8 +28,8 @@ class Decision(NamedTuple):
 
     Attributes:
         accepted: it is training data for the domain.
-        reason: "accepted", or why not: a label of `selection.decisions.Reason` (docs/selection.md); of what is no pair one of
-            "missing_side", "not_text", "empty_side", "too_large" and "not_object" (neither a sequence nor a mapping).
+        reason: "accepted", or why not: a label of `selection.decisions.Reason` (docs/explanation/selection.md); of what is no pair
+            one of "missing_side", "not_text", "empty_side", "too_large" and "not_object" (neither a sequence nor a mapping).
         score: what was compared with the threshold; NaN for what is no pair.
         threshold: in force for it; NaN for what is no pair.
         domain: domain score, in deviations of the stream; NaN for what is no pair.
@@ -161,7 +161,7 @@ def select(
         exclude: pairs that must not be accepted, such as a test set, in any form and with the fields of the stream: no whole
             side of them, nor 13 words in a row of one. What holds such is rejected as "listed".
         signals: what else is known of a pair: names of numbers in mappings and frames, such as "bicleaner", and objects that
-            compute some (`craft_stream.signals.Signal`). What they are worth is learned (docs/connectors.md).
+            compute some (`craft_stream.signals.Signal`). What they are worth is learned (docs/reference/connectors.md).
         **settings: parameters by name, of `LearningParameters` or `SelectionParameters`: `method`, `seed`, `prime_pairs`, ...
 
     Returns:

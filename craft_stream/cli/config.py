@@ -44,7 +44,7 @@ def table() -> None:
 
 
 def markdown() -> str:
-    """The table of all settings that the README holds."""
+    """The table of all settings in docs/reference/settings.md."""
     rows = [f"| `{item.name}` | {_default(item.default)} | {item.text} |" for item in describe()]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows, ""])
 

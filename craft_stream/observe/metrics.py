@@ -180,7 +180,7 @@ WORKER: Final = (
            {"drifted": 1}, ("signal",), every(DRIFTS)),
 )  # fmt: skip
 
-# What becomes of a response: a page that is paired, or why it is not (docs/connectors.md, "Bad input").
+# What becomes of a response: a page that is paired, or why it is not (docs/reference/connectors.md, "Bad input").
 CRAWL_OUTCOMES: Final = (
     "paired", "truncated", "damaged", "too_large", "not_http", "not_found", "no_url", "not_html", "binary", "forbidden",
     "taken_down", "too_deep", "no_text", "other_language", "language_mismatch", "duplicate", "changed", "expired",

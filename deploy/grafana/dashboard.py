@@ -372,7 +372,8 @@ FOLDED: Final[dict[str, tuple[Panel, ...]]] = {
             "Pairs published", "Per second.", PER_SECOND, ((crawl_rate("craft_crawl_pairs_total"), "{{instance}}"),),
         ),
         Panel(
-            "What became of pages", "Per second; what does not occur is left out. names: docs/connectors.md.", PER_SECOND,
+            "What became of pages", "Per second; what does not occur is left out. Names: docs/reference/connectors.md.",
+            PER_SECOND,
             ((f"{crawl_rate('craft_crawl_pages_total', 'outcome')} > 0", "{{outcome}}"),), kind="stack",
         ),
         Panel(
@@ -454,7 +455,7 @@ def variables() -> Iterable[
         )
         query.current(model.VariableOption(selected=True, text="All", value="$__all"))
         yield query.include_all(True).all_value(".*").multi(True).sort(model.VariableSort.ALPHABETICAL_ASC)
-    yield dashboard.TextBoxVariable("runbooks").label("Runbook").default_value("docs/operations.md")
+    yield dashboard.TextBoxVariable("runbooks").label("Runbook").default_value("docs/how-to/operations.md")
 
 
 def build() -> str:

@@ -35,7 +35,7 @@ def size(short: T, long: T) -> T:
 
 
 def report(name: str, **facts: object) -> None:
-    """One line for docs/reliability.md, in the file that CRAFT_TEST_CHAOS_REPORT names."""
+    """One line for docs/explanation/reliability.md, in the file that CRAFT_TEST_CHAOS_REPORT names."""
     told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
     if path := os.environ.get("CRAFT_TEST_CHAOS_REPORT"):
         with Path(path).open("a") as file:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "craft.rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "craft-stream.json"
-OPERATIONS = ROOT / "docs" / "operations.md"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 CHART = DEPLOY / "helm" / "craft-stream"
 KUBERNETES = "1.34"
 # Import names that documents write as metrics are written.
@@ -197,7 +197,7 @@ def test_each_alert_has_its_paragraph() -> None:
     assert {name for name, _ in headings} == {alert["alert"] for alert in alerts()}
     assert all(len(first) > 40 for _, first in headings)
     for alert in alerts():
-        assert alert["annotations"]["runbook"] == f"docs/operations.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook"] == f"docs/how-to/operations.md#{alert['alert'].lower()}"
         assert alert["labels"]["severity"] in ("critical", "warning", "info")
 
 
@@ -392,7 +392,7 @@ def test_strimzi_topics_are_those_that_the_program_makes() -> None:
 
 
 def test_the_runbook_links_to_files_that_are_there() -> None:
-    """Relative links and pictures of docs/operations.md exist."""
+    """Relative links and pictures of docs/how-to/operations.md exist."""
     links = re.findall(r"\]\((?!http|#)([^)#]+)", OPERATIONS.read_text("utf-8"))
     assert links
     for link in links:

@@ -24,7 +24,7 @@ from craft_stream.selection.ledger import EPOCH
 from craft_stream.selection.pacing import ahead
 from tests.unit.toy import Toy
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "selection.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "selection.md"
 PRIME = 256
 
 
@@ -143,7 +143,7 @@ def test_the_parameters_reach_the_engine() -> None:
 
 
 def example() -> str:
-    """The example of docs/selection.md."""
+    """The example of docs/explanation/selection.md."""
     found = re.search(r"^```python\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert found
     return found[1]

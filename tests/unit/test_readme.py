@@ -1,4 +1,4 @@
-"""The README: its commands are those that CI runs, its table is the settings', its links lead somewhere."""
+"""The README: its commands are those that CI runs, its links lead somewhere; the table of settings is theirs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_first_command_is_the_demo_and_the_second_the_tests() -> None:
 
 def test_table_of_settings() -> None:
     """The table is what the settings say (`make settings` writes it)."""
-    assert readme.with_table() == readme.PATH.read_text("utf-8")
+    assert readme.with_table() == readme.SETTINGS.read_text("utf-8")
 
 
 def test_commands_exist() -> None:

@@ -31,7 +31,7 @@ from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
-# CRAFT_VARIANTS=200 is what docs/connectors.md tells of; the suite runs fewer, each time others
+# CRAFT_VARIANTS=200 is what docs/reference/connectors.md tells of; the suite runs fewer, each time others
 VARIANTS = settings(max_examples=int(os.environ.get("CRAFT_VARIANTS", "15")), deadline=None)
 Pair = tuple[str, str]
 
