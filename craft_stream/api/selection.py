@@ -28,8 +28,8 @@ class Decision(NamedTuple):
 
     Attributes:
         accepted: it is training data for the domain.
-        reason: "accepted", or why not: a label of `selection.decisions.Reason` (docs/explanation/selection.md); of what is no pair
-            one of "missing_side", "not_text", "empty_side", "too_large" and "not_object" (neither a sequence nor a mapping).
+        reason: "accepted", or why not: a label of `selection.decisions.Reason` (docs/explanation/selection.md); of what is
+            no pair one of "missing_side", "not_text", "empty_side", "too_large" and "not_object" (no sequence, no mapping).
         score: what was compared with the threshold; NaN for what is no pair.
         threshold: in force for it; NaN for what is no pair.
         domain: domain score, in deviations of the stream; NaN for what is no pair.
