@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
-from craft_stream.errors import ConfigurationError, UnavailableError
-from craft_stream.ports.transport import TransactionError
+from craft_stream.errors import ConfigurationError
 from craft_stream.settings import KafkaSettings
 
 
@@ -28,12 +26,6 @@ class Publisher(Protocol):
 
     def close(self) -> None:
         """Release what is open."""
-
-
-def source_key(record: bytes, field: str) -> bytes:
-    """Eight bytes of a hash of the normalised source side: copies of a sentence share a partition."""
-    text = " ".join(str(orjson.loads(record)[field]).casefold().split())
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 class FilePublisher:
@@ -96,7 +88,7 @@ class KafkaPublisher:
 
     Args:
         kafka: how to reach the brokers.
-        topic: of the pairs; made when it is missing (4 partitions).
+        topic: of the pairs; made when it is missing.
         name: of the crawl; a second process with the same name fences the first one off.
         identity: of the store.
         source_field: side that the records are keyed by.
@@ -105,88 +97,29 @@ class KafkaPublisher:
     def __init__(
         self, kafka: KafkaSettings, topic: str, name: str, identity: str, source_field: str = "src"
     ) -> None:
-        self._source_field = source_field
-        self._kafka, self._topic, self._progress = kafka, topic, f"{topic}.progress"
-        self._name, self._identity = name, identity
-        self._partitions = self._ensure_topics()
-        self._output: Any = None
-        self._batch = 0
-        self._connect()
+        from connectors.kafka.publisher import MarkedPublisher
 
-    def _ensure_topics(self) -> int:
-        from connectors.kafka.admin import COMPACTED, TopicPlan, connect
-
-        with connect(self._kafka) as admin:
-            present = admin.partitions()
-            plans = [
-                TopicPlan("topic", self._topic, 4, {}, {}),
-                TopicPlan("progress", self._progress, 1, COMPACTED, {}),
-            ]
-            missing = [plan for plan in plans if plan.name not in present]
-            if missing:
-                admin.create(missing, min(3, len(admin.cluster()["brokers"])))
-            return int(present.get(self._topic, 4))
-
-    def _connect(self) -> None:
-        """A new producer, which ends what an older one of this name has begun; then the last batch that counts."""
-        from connectors.kafka.output import TransactionalOutput
-        from connectors.kafka.reader import KafkaReader
-
-        self._output = TransactionalOutput(self._kafka, f"craft-crawl-{self._topic}-{self._name}")
-        reader = KafkaReader(self._kafka)
-        try:
-            first, end = reader.bounds(self._progress, [0])[0]
-            for messages in reader.read(self._progress, 0, first, end):
-                for message in messages:
-                    if message.key == self._name.encode() and message.value:
-                        self._remember(orjson.loads(message.value))
-        finally:
-            reader.close()
-
-    def _remember(self, progress: dict[str, Any]) -> None:
-        if progress["store"] != self._identity:
+        self._identity = identity
+        self._topic = MarkedPublisher(kafka, topic, name, source_field, make=True)
+        if self._topic.mark is not None and self._topic.mark["store"] != identity:
+            self._topic.close()
             raise ConfigurationError(
-                f'the crawl "{self._name}" published to {self._topic} from another store: use that one, '
-                "or another --name"
+                f'the crawl "{name}" published to {topic} from another store: use that one, or another --name'
             )
-        self._batch = int(progress["batch"])
 
     def committed(self) -> int:
         """See `Publisher.committed`."""
-        return self._batch
+        return int(self._topic.mark["batch"]) if self._topic.mark else 0
 
     def publish(self, batch: int, records: Sequence[bytes]) -> None:
-        """See `Publisher.publish`; an ambiguous failure is settled by reading what the topic holds.
+        """See `Publisher.publish`.
 
         Raises:
             UnavailableError: the batch could not be published.
             ConfigurationError: another process took the crawl over.
         """
-        progress = orjson.dumps({"store": self._identity, "batch": batch})
-        for attempt in range(3):
-            try:
-                if attempt:
-                    self._output.close()
-                    self._connect()
-                    if self._batch >= batch:
-                        return
-                self._output.begin()
-                for record in records:
-                    key = source_key(record, self._source_field)
-                    partition = int.from_bytes(key, "little") % self._partitions
-                    self._output.send(self._topic, partition, record, key)
-                self._output.send(self._progress, 0, progress, self._name.encode())
-                self._output.commit({}, None)
-                self._batch = batch
-                return
-            except TransactionError as error:
-                if error.fenced:
-                    raise ConfigurationError(
-                        f'another process runs the crawl "{self._name}": {error}'
-                    ) from error
-                failure = error
-        raise UnavailableError(f"batch {batch} could not be published: {failure}")
+        self._topic.publish(records, {"store": self._identity, "batch": batch})
 
     def close(self) -> None:
         """See `Publisher.close`."""
-        self._output.close()
+        self._topic.close()

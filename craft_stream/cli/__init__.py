@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "Select from a crawl topic into a training topic, for as long as it is let.",
     "learn": "Run the learner as a process of its own.",
     "topics": "Create and check the topics.",
+    "publish": "Put pairs of files on the crawl topic, each once.",
     "target": "Publish and withdraw the pairs that describe the domain.",
     "crawl": "Make pairs from a crawl and publish them.",
     "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",

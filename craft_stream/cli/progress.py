@@ -19,9 +19,13 @@ from rich.progress import Progress as Bar
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A line with counts; nothing is written where standard error is no terminal."""
+    """A line with counts; nothing is written where standard error is no terminal.
 
-    def __init__(self) -> None:
+    Args:
+        first: what is done before anything is counted.
+    """
+
+    def __init__(self, first: str = "priming on the head of the stream") -> None:
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -33,7 +37,7 @@ class Progress(AbstractContextManager["Progress"]):
             disable=not sys.stderr.isatty(),
             transient=True,
         )
-        self._task = self._bar.add_task("priming on the head of the stream", total=None)
+        self._task = self._bar.add_task(first, total=None)
 
     def __enter__(self) -> Self:
         self._bar.start()

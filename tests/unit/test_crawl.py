@@ -15,12 +15,13 @@ pytest.importorskip("fastwarc")
 from connectors.crawl.blocks import NestingError, extract
 from connectors.crawl.job import Crawl
 from connectors.crawl.pages import SkippedError, decode, read_page
-from connectors.crawl.publish import FilePublisher, source_key
+from connectors.crawl.publish import FilePublisher
 from connectors.crawl.responses import Response
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical, marked, neutral
 from connectors.crawl.warc import WarcFile
+from connectors.kafka.publisher import source_key
 from craft_stream.demo.fetch import warc_record
 from craft_stream.demo.site import Site
 from craft_stream.errors import ConfigurationError, DataError

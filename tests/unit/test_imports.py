@@ -59,9 +59,9 @@ TABLE = {
     "connectors": "errors ports | orjson",
     "connectors.files": "errors language_tags ports settings | orjson pyarrow zstandard",
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
-    "connectors.kafka": "errors ports settings | kafka numba numpy",
+    "connectors.kafka": "errors ports settings | kafka numba numpy orjson",
     "connectors.crawl": (
-        "connectors.files connectors.kafka errors language_identification language_tags ports settings"
+        "connectors.files connectors.kafka errors language_identification language_tags settings"
         " | fastwarc galechurch icu4py numpy orjson selectolax zstandard"
     ),
 }
