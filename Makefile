@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo settings lock ci
+.PHONY: help install test examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo reference docs lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,8 +75,14 @@ types:  ## mypy, strict; the examples too
 demo:  ## The main job on real text, without a broker
 	.venv/bin/craft-stream demo
 
-settings:  ## Write docs/reference/settings.md
+reference:  ## Write the tables of docs/reference that are made from the code
 	$(PYTHON) -m tests.readme
+
+docs:  ## Build the documents as a site, in an environment of its own, and check every link
+	[ -d .venv-docs ] || python3 -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet 'mkdocs-material>=9.5' 'mkdocstrings[python]>=1'
+	.venv-docs/bin/mkdocs build --quiet --strict
+	.venv-docs/bin/python -m tests.site.links site
 
 lock:  ## Write requirements.lock, exact versions with hashes, for a deployment
 	$(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \

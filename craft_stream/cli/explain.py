@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from craft_stream import meanings
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
@@ -31,14 +32,10 @@ _NO_TARGET = (
     "give --target FILE, or --target-topic, to see the nearest target pairs: the model does not keep them"
 )
 
-# Of features, what their names do not say.
-_MEANINGS = {
-    "human_judgement": "log-odds that people would call it a translation",
-    "linked": "share of the words of both sides that have a partner on the other",
-    "linked_least": "the same of the longer side",
-    "crossing": "how far apart partners stand, as a share of their sides",
-    "digit_mismatch": "share of the digits that the other side does not have",
-}
+# Parts in the order in which a pair meets them.
+_PARTS = ("domain", "dual", "gate", "quality", "distance", "score", "threshold", "margin")
+_SHOWN = 6  # features, of those that speak for or against the pair
+_LEAST = 0.05  # log-odds below which a feature says nothing
 
 
 @app.command(
@@ -59,6 +56,9 @@ def explain(
     nearest_pairs: Annotated[
         int, typer.Option("--nearest", min=1, max=100, help="How many target pairs to show.")
     ] = 3,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every feature that quality is computed from.")
+    ] = False,
     signal: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A signal of the pair that the model weighs. Repeatable."),
@@ -67,10 +67,10 @@ def explain(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a pair would be accepted or rejected at the start of a stream, part by part.
+    """Say why a pair would be accepted or rejected, part by part, each with its meaning.
 
-    Later in a stream gate and threshold follow what has come and what was accepted; the decisions that `select` and
-    `run` write hold those that each pair met.
+    It is judged as if it came first in a stream. Later, what is needed depends on what has come and what was accepted:
+    the decisions that `select --decisions` and `run` write hold what each pair met.
 
     For example:
 
@@ -100,7 +100,7 @@ def explain(
     if as_json:
         print(orjson.dumps(parts).decode())
     else:
-        _print(parts, Console(highlight=False))
+        _print(parts, every, Console(highlight=False))
 
 
 def _signals(texts: Sequence[str], model: Model) -> dict[str, float]:
@@ -120,28 +120,47 @@ def _signals(texts: Sequence[str], model: Model) -> dict[str, float]:
     return found
 
 
-def _print(parts: dict[str, Any], console: Console) -> None:
-    outcome = "accepted" if parts["reason"] == Reason.ACCEPTED.label else f"rejected: {parts['reason']}"
+def _print(parts: dict[str, Any], every: bool, console: Console) -> None:
+    reason = parts["reason"]
+    outcome = "accepted" if reason == Reason.ACCEPTED.label else f"rejected as {reason}"
+    console.print(f"At the start of a stream this pair is [bold]{outcome}[/]. {meanings.REASONS[reason]}")
+    if "fault" in parts and parts["fault"] != reason:
+        console.print(
+            f"It is no good translation either: {parts['fault']}. {meanings.REASONS[parts['fault']]}"
+        )
+    console.print()
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("outcome", outcome, "at the start of a stream")
-    for name, meaning in (
-        ("domain", "nearness to the target, in deviations of the stream"),
-        ("dual", "of the cluster: above 0 where it is behind the target's share, below where ahead"),
-        ("gate", "domain and dual together must reach it"),
-        ("quality", "log P(the sides are translations)"),
-        ("distance", "of the target side from what the cluster's regression predicts, squared"),
-        ("score", "domain, dual and weighted quality"),
-        ("threshold", "the score must reach it"),
-        ("margin", "what is left where it is least; below 0 the pair is rejected"),
-    ):
-        table.add_row(name, f"{parts[name]:.3f}", meaning)
-    table.add_row("cluster", str(parts["cluster"]), "of the target, the nearest")
-    if "fault" in parts:
-        table.add_row("fault", str(parts["fault"]), "what makes it no good translation")
-    for name, value in parts["features"].items():
-        table.add_row(f"  {name}", f"{value:.3f}", _MEANINGS.get(name, ""))
+    for side in ("left", "right", "left"):
+        table.add_column(justify=side)
+    for name in _PARTS:
+        title, meaning = meanings.PARTS[name]
+        table.add_row(title, f"{parts[name]:.3f}", meaning)
+    title, meaning = meanings.PARTS["cluster"]
+    table.add_row(title, str(parts["cluster"]), meaning)
     console.print(table)
+    console.print()
+    _print_features(parts, every, console)
     _print_nearest(parts["nearest"], console)
+
+
+def _print_features(parts: dict[str, Any], every: bool, console: Console) -> None:
+    weights: dict[str, float] = parts["contributions"]
+    order = sorted(weights, key=lambda name: -abs(weights[name]))
+    names = [name for name in order if abs(weights[name]) >= _LEAST][:_SHOWN]
+    names += [name for name in parts["features"] if name not in (names if every else weights)]
+    if not names:
+        return
+    console.print(
+        "What its quality comes from; the weight is in log-odds, 0 for what is usual in good pairs:"
+    )
+    table = Table("feature", "value", "weight", "", box=None, pad_edge=False)
+    for name in names:
+        weight = f"{weights[name]:+.2f}" if name in weights else ""
+        meaning = meanings.FEATURES.get(name, "a signal of yours")
+        table.add_row(name, f"{parts['features'][name]:.3f}", weight, meaning)
+    console.print(table)
+    if len(names) < len(parts["features"]):
+        console.print(f"--all shows all {len(parts['features'])}.")
 
 
 def _print_nearest(pairs: Sequence[dict[str, Any]] | None, console: Console) -> None:
@@ -149,13 +168,15 @@ def _print_nearest(pairs: Sequence[dict[str, Any]] | None, console: Console) -> 
     if pairs is None:
         console.print(_NO_TARGET)
         return
-    table = Table("source side", "target side", "target pair", box=None, pad_edge=False)
+    table = Table("source alike", "target alike", "target pair", box=None, pad_edge=False)
     for near in pairs:
         similarities = f"{near['similarity']:.3f}", f"{near['target_similarity']:.3f}"
         table.add_row(*similarities, escape(near["id"]), end_section=False)
         for side in ("source", "target"):
             table.add_row("", "", escape(near[side]))
     console.print(
-        "nearest target pairs, by the cosine of embeddings:" if len(pairs) else "the target is empty"
+        "Nearest pairs of the target; 1 is alike, 0 unrelated (cosine of embeddings):"
+        if len(pairs)
+        else "the target is empty"
     )
     console.print(table)

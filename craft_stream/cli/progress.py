@@ -9,13 +9,24 @@ from typing import Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
+from rich.text import Text
+
+
+class Rate(ProgressColumn):
+    """Records a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -25,13 +36,15 @@ class Progress(AbstractContextManager["Progress"]):
         first: what is done before anything is counted.
     """
 
-    def __init__(self, first: str = "priming on the head of the stream") -> None:
+    def __init__(self, first: str = "learning from the beginning of the stream") -> None:
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
+            Rate(),
             TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
@@ -48,7 +61,7 @@ class Progress(AbstractContextManager["Progress"]):
 
     def show(self, read: int, accepted: int) -> None:
         """Records read and accepted so far."""
-        self._bar.update(self._task, description=f"{read:,} read, {accepted:,} accepted")
+        self._bar.update(self._task, description=f"{read:,} read, {accepted:,} accepted", completed=read)
 
     def stage(self, name: str, done: int, total: int | None) -> None:
         """What is being done with records, how many of them it was done with, of how many (None: not known)."""

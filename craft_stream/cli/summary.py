@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from craft_stream import meanings
 from craft_stream.cli.faults import Faults
 from craft_stream.errors import DataError
 from craft_stream.reading.chunk import Chunk
@@ -105,61 +106,76 @@ class Summary:
         console.print(self._table())
         if self._end["like_target"] == 0:
             console.print(
-                "Nothing that the stream held of late looks like the target: are they of the same languages, and does "
+                "Nothing in the last part of the stream looks like the target. Are both in the same languages, and does "
                 "the stream hold the domain at all?"
             )
         elif (share := self._end["domain_share"]) is not None and share < self._end["rate"]:
             console.print(
-                f"Of the stream some {share:.2%} looks like the target, the budget asks for {self._end['rate']:.2%}: of what "
-                f"was accepted hardly more than {share / self._end['rate']:.0%} can be of the target's domain."
+                f"About {share:.2%} of the stream looks like the target, but the budget asks for {self._end['rate']:.2%}: at "
+                f"most some {share / self._end['rate']:.0%} of what was accepted can be of the domain. A smaller budget "
+                "would be purer."
             )
         if short := self._end["unspendable"]:
             console.print(
-                f"{short:,} pairs of the budget were not spendable: the stream holds too few pairs that pass, or, with "
-                "selection.abstain, less of the target's domain than it did at its best."
+                f"{short:,} pairs of the budget were not spent: too few pairs of the stream meet the requirements, or, with "
+                "selection.abstain, it holds less of the domain than it did at its best."
             )
 
     def _table(self) -> Table:
         values = self.values()
         table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
         table.add_column()
-        table.add_column(justify="right")
-        table.add_column()
-        table.add_row("read", f"{self.read:,}")
-        table.add_row(
-            "accepted",
-            f"{self.accepted:,}",
-            f"{_share(self.accepted, self.read)}, budget {values['rate']:.4g}",
-        )
-        table.add_row("rejected", f"{values['rejected']:,}")
-        for reason, count in values["rejected_by_reason"].items():
-            if count:
-                table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
+        table.add_row("read", f"{self.read:,}", "", "records")
+        budget = f"the budget was {values['rate'] * 100:.4g}%"
+        table.add_row("accepted", f"{self.accepted:,}", _share(self.accepted, self.read), budget)
+        table.add_row("rejected", f"{values['rejected']:,}", _share(values["rejected"], self.read))
+        self._add_reasons(table, values["rejected_by_reason"], meanings.REASONS)
         if values["undecidable"]:
-            table.add_row("undecidable", f"{values['undecidable']:,}")
-            for reason, count in values["undecidable_by_reason"].items():
-                table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read))
-        table.add_row("embedded", f"{self.embedded:,}", _share(self.embedded, self.read))
+            share = _share(values["undecidable"], self.read)
+            table.add_row("no pair", f"{values['undecidable']:,}", share, "records that cannot be decided")
+            self._add_reasons(table, values["undecidable_by_reason"], meanings.REFUSALS)
+        if self.embedded < self.read - values["undecidable"]:
+            table.add_row(
+                "embedded",
+                f"{self.embedded:,}",
+                _share(self.embedded, self.read),
+                meanings.SUMMARY["embedded"],
+            )
         for name, count in self.unknown.items():
-            table.add_row(f"without {name}", f"{count:,}", _share(count, self.read))
+            table.add_row(
+                f"without {name}", f"{count:,}", _share(count, self.read), "records that lack this signal"
+            )
         if target := values["target"]:
             left_out = ", ".join(f"{count:,} {finding}" for finding, count in target["left_out"].items())
-            table.add_row("target", f"{target['pairs']:,}", left_out and f"left out: {left_out}")
+            table.add_row(
+                "target",
+                f"{target['pairs']:,}",
+                "",
+                "pairs learned from" + (left_out and f"; left out: {left_out}"),
+            )
         kl = values["kl"]
+        table.add_row("topic mismatch", "-" if kl is None else f"{kl:.3f}", "nats", meanings.SUMMARY["kl"])
         table.add_row(
-            "KL(target || accepted)", "-" if kl is None else f"{kl:.4f}", "nats over the target's clusters"
+            "speed", f"{values['pairs_per_second']:,}", "pairs/s", f"{values['seconds']:.1f} s in all"
         )
-        table.add_row("pairs/s", f"{values['pairs_per_second']:,}", f"{values['seconds']:.1f} s")
-        table.add_row("model", f"{values['model_version']}", values["model_digest"] or "")
+        table.add_row("model", f"{values['model_version']}", "version", values["model_digest"] or "")
         return table
+
+    def _add_reasons(self, table: Table, counts: dict[str, int], meaning: dict[str, str]) -> None:
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+            if count:
+                table.add_row(f"  {reason}", f"{count:,}", _share(count, self.read), meaning[reason])
 
     def check(self, limit: float) -> None:
         """Raise DataError when more of the records could not be decided than the limit allows."""
         count = self.undecidable.total()
         if count > limit * self.read:
             raise DataError(
-                f"{count:,} of {self.read:,} records are undecidable, more than errors.dead_letter_limit = "
-                f"{limit}; --rejected keeps them with their reasons"
+                f"{count:,} of {self.read:,} records hold no pair, more than errors.dead_letter_limit = "
+                f"{limit} allows; --rejected FILE keeps them with their reasons"
             )
 
 

@@ -73,6 +73,13 @@ def log_probability(
     return out
 
 
+def contributions(features: NDArray[np.float32], classifier: QualityClassifier) -> NDArray[np.float32]:
+    """What each feature adds to the log-odds, float32 [n, F]: w q + v q^2 / 4, 0 for the average clean pair."""
+    count = len(classifier.mean)
+    inputs = design(features, classifier.mean, classifier.deviation)[:, : 2 * count] * classifier.weights[:-1]
+    return np.asarray(inputs[:, :count] + inputs[:, count:], np.float32)
+
+
 def without_embedding(
     text: NDArray[np.float32], classifier: QualityClassifier, lift: float | NDArray[np.float64] = 0.0
 ) -> NDArray[np.float32]:

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from craft_stream.errors import IntegrityError
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import FEATURES, TEXT_FEATURES, log_probability, without_embedding
+from craft_stream.scoring.quality import (
+    FEATURES,
+    TEXT_FEATURES,
+    contributions,
+    log_probability,
+    without_embedding,
+)
 from craft_stream.scoring.translation import Embeddings, TranslationScorer
 from craft_stream.text.keys import pair_keys
 from craft_stream.text.tokenized import TokenizedPairs
@@ -91,6 +97,10 @@ class Scorer(TranslationScorer):
         """Log P(clean) of features [n, F + S], float32 [n]."""
         own, evidence = self._apart(features, len(FEATURES))
         return log_probability(own, self.model.classifier, evidence)
+
+    def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What each of `scoring.quality.FEATURES` adds to the log-odds of P(clean), float32 [n, F]."""
+        return contributions(self._apart(features, len(FEATURES))[0], self.model.classifier)
 
     def _with_signals(
         self, features: NDArray[np.float32], pairs: TokenizedPairs, rows: NDArray[np.int64]

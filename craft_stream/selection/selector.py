@@ -13,6 +13,7 @@ from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
+from craft_stream.scoring.quality import FEATURES
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import faults, fitness
@@ -143,8 +144,8 @@ class Selector:
 
         Returns:
             `reason`, `margin`, `gate`, `threshold`, `model_version`, and of the pair, whether or not the rule came to ask for
-            them, `domain`, `cluster`, `dual`, `quality`, `distance`, `score`, `features` by name, and `fault` if it has one
-            that makes it no good translation.
+            them, `domain`, `cluster`, `dual`, `quality`, `distance`, `score`, `features` by name, `contributions` of these to
+            the log-odds of a clean translation, and `fault` if it has one that makes it no good translation.
 
         Raises:
             IntegrityError: as in `decide`.
@@ -167,6 +168,9 @@ class Selector:
             "distance": float(-scorer.distance(embeddings)[0]),
             "score": float(ahead.method.scores(found.gate_scores, quality, dual)[0]),
             "features": dict(zip(scorer.feature_names, features[0].astype(float).tolist(), strict=True)),
+            "contributions": dict(
+                zip(FEATURES, scorer.contributions(features)[0].astype(float).tolist(), strict=True)
+            ),
         }
         if scorer.foreign(pairs, rows)[0]:
             parts["fault"] = Reason.OTHER_LANGUAGE.label

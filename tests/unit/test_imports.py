@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Data goes downhill: a record is read, judged (scoring), decided (selection) and written.
 TABLE = {
     "errors": "",
+    "meanings": "",
     "concurrency": "",
     "parameters": "errors",
     "settings": "errors parameters | pydantic pydantic_settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,10 @@ def test_the_first_command_is_the_demo_and_the_second_the_tests() -> None:
     assert "-m pytest" in second
 
 
-def test_table_of_settings() -> None:
-    """The table is what the settings say (`make settings` writes it)."""
-    assert readme.with_table() == readme.SETTINGS.read_text("utf-8")
+@pytest.mark.parametrize("document", readme.TABLES, ids=lambda path: path.name)
+def test_tables_made_from_the_code(document: Path) -> None:
+    """Settings, reasons, parts and features are what the code says (`make reference` writes them)."""
+    assert readme.with_tables(document) == document.read_text("utf-8")
 
 
 def test_commands_exist() -> None:

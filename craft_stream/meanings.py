@@ -1,0 +1,139 @@
+"""What reasons, parts of a score and features mean, a sentence each: for summaries, `explain`, reports and the documents.
+
+Keys are the names that decisions, summaries and models have; a test holds them to the code.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+REASONS: Final[dict[str, str]] = {
+    "accepted": "It is selected.",
+    "off_domain": "Its words are not those of the target: too far from the domain to be looked at any closer.",
+    "misaligned": "The sides do not say the same: too unlikely to be a translation of one another.",
+    "copy": "The target side repeats the words of the source side instead of translating them.",
+    "unfamiliar_text": "Many words or characters are unknown in these languages: another language, codes or debris.",
+    "garbled": "The text shows broken encoding, such as Ã© for é.",
+    "duplicate": "The same pair, but for case and spaces, has been accepted before.",
+    "near_duplicate": "Nearly the same pair has been accepted before: most of its word pairs on both sides are the same.",
+    "over_budget": "It may be a good pair of the domain, but better ones have used the budget.",
+    "listed": "It is on a list of what must not be accepted: a test set or a takedown list.",
+    "other_language": "A side is in another language than the target's, as the language identifier tells.",
+    "in_target": "The target holds this very pair already, so that it would teach nothing new.",
+}
+"""Why a pair was accepted or rejected."""
+
+REFUSALS: Final[dict[str, str]] = {
+    "not_json": "The line is not JSON.",
+    "not_object": "The line is JSON, but not an object with fields.",
+    "missing_side": "A side is missing: the record has no field of that name (`record.source_field`, `.target_field`).",
+    "not_text": "A side is a number, a list or null instead of text.",
+    "empty_side": "A side is empty or holds nothing but spaces.",
+    "invalid_utf8": "The bytes are not valid UTF-8.",
+    "too_large": "The record is larger than `record.max_bytes`.",
+    "tombstone": "The Kafka message has no value: it marks a deletion.",
+    "unreadable": "The file's format is broken at this place; the message says how.",
+}
+"""Why a record holds no pair that could be decided."""
+
+
+class Part(NamedTuple):
+    """A part of a score.
+
+    Attributes:
+        title: in words of the trade.
+        meaning: a sentence, with the unit and which way is better.
+    """
+
+    title: str
+    meaning: str
+
+
+PARTS: Final[dict[str, Part]] = {
+    "domain": Part(
+        "nearness to the domain",
+        "How much likelier its words are in the target than in the stream, in standard deviations of the stream; "
+        "0 is an average pair, above 1 is near.",
+    ),
+    "dual": Part(
+        "help for its topic",
+        "Added where the pair's topic is behind its share of the target, taken off where it is ahead.",
+    ),
+    "gate": Part(
+        "needed to be looked at",
+        "Nearness and help together must reach this; only pairs that do are checked for quality.",
+    ),
+    "quality": Part(
+        "quality",
+        "Natural logarithm of the probability that the sides are a clean translation: 0 is certain, -0.3 is 74 %, "
+        "-3 is 5 %.",
+    ),
+    "distance": Part(
+        "distance from the expected translation",
+        "How far the target side is from what the model expects for this source, squared; 0 is the same.",
+    ),
+    "score": Part("score", "Nearness, help and weighted quality together; what pairs are ranked by."),
+    "threshold": Part("needed to be accepted", "The score must reach this; it follows from the budget."),
+    "margin": Part(
+        "to spare",
+        "What is left at the requirement that the pair meets least; below 0 it is rejected.",
+    ),
+    "cluster": Part(
+        "topic", "Number of the group of target pairs that it is nearest to; -1 where none was asked for."
+    ),
+    "fault": Part("fault", "What makes it no good translation, if its nearness does not reject it first."),
+    "model_version": Part("model version", "The version of the model that scored it."),
+}
+"""Parts of a score, as `explain` and decisions name them."""
+
+FEATURES: Final[dict[str, str]] = {
+    "forward": "how well the source words explain the words of the target side; 0 is chance, 5 is as well as can be",
+    "backward": "how well the target words explain the words of the source side; 0 is chance",
+    "weaker": "the lower of forward and backward",
+    "coverage": "share of the target words that have a likely translation in the source",
+    "back_coverage": "share of the source words that have a likely translation in the target",
+    "tail_coverage": "share of the last four source words with a likely translation: low where it breaks off",
+    "unknown": "share of the target words that the stream has hardly shown",
+    "weakest": "support of the two target words that are explained worst",
+    "back_weakest": "support of the two source words that are explained worst",
+    "length_ratio": "logarithm of target characters over source characters; 0 is equal length",
+    "token_ratio": "logarithm of target words over source words",
+    "number_mismatch": "share of the numbers that stand on one side only",
+    "mark_mismatch": "share of the punctuation marks that stand on one side only",
+    "copied_target": "share of the target words that stand in the source as they are",
+    "copied_source": "share of the source words that stand in the target as they are",
+    "all_copied": "1 if every target word is copied from the source",
+    "final_mark": "1 if only one side ends in a mark, 0.5 if they end in different ones",
+    "non_ascii": "share of the target's characters beyond plain English letters, digits and marks",
+    "language_ratio": "how much more the target's spelling looks like target text than like source text",
+    "target_characters": "how familiar the target's spelling is; low for debris and other languages",
+    "worst_characters": "how familiar the target's least familiar stretch of 16 characters is",
+    "source_characters": "how familiar the source's spelling is",
+    "mojibake": "signs of broken encoding in the target side, 4 at most",
+    "length": "logarithm of the target's words",
+    "digit_mismatch": "share of the digits that the other side does not have",
+    "capitals": "share of capitals among the source's letters",
+    "capitals_difference": "share of capitals in the target less that in the source",
+    "source_language_ratio": "how much more the source's spelling looks like source text than like target text",
+    "source_worst_characters": "how familiar the source's least familiar stretch of 16 characters is",
+    "linked": "share of the words of both sides that have a partner on the other",
+    "linked_least": "share of the longer side's words that have a partner on the other",
+    "crossing": "how far apart partners stand, as a share of their sides",
+    "human_judgement": "log-odds that people would call it a translation, learned from human labels",
+    "cosine": "likeness of the target side to the one expected from the source; 1 is the same",
+    "residual": "squared distance from it, as a negative number; 0 is the same",
+    "back_cosine": "likeness of the source side to the one expected from the target",
+    "cluster_residual": "logarithm of the squared distance from what this topic leads to expect; lower is closer",
+    "cluster_cosine": "likeness of the target side to what this topic leads to expect",
+    "cluster_ratio": "the distance beside what is usual in this topic; 0 is usual, below 0 is closer",
+}
+"""What P(clean) is computed from; signals of the user's own come after these."""
+
+SUMMARY: Final[dict[str, str]] = {
+    "embedded": "pairs whose meaning vectors were computed; with a neural encoder the expensive part",
+    "kl": "how far the mix of topics accepted is from the target's (KL divergence); 0 is the same mix",
+    "domain_share": "share of the stream that looks like the target",
+    "unspendable": "pairs of the budget for which the stream held nothing that passes",
+    "undecidable": "records that hold no pair: no decision is possible, each has a reason and is kept by --rejected",
+}
+"""Figures of a summary."""

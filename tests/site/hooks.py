@@ -1,0 +1,37 @@
+"""What MkDocs is told beside mkdocs.yml: links that leave the documents, and the list of decisions.
+
+A document may link to a file of the repository, which a reader on a code host follows. The site has no such file, and
+knows no host: there the link becomes the file's path. One that leads nowhere stays as it is, and the strict build fails.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
+OF_SITE = (".md", ".png", ".svg")
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """A page's text as the site has it."""
+    here = page.file.src_uri
+
+    def replace(link: re.Match[str]) -> str:
+        place = posixpath.normpath(posixpath.join("docs", posixpath.dirname(here), link[2]))
+        if place.startswith("docs/") and place.endswith(OF_SITE) and not place.startswith("docs/examples/"):
+            return link[0]
+        if not (ROOT / place).exists():
+            return link[0]
+        return f"`{place}`" if link[1].strip("`") in (place, link[2]) else f"{link[1]} (`{place}`)"
+
+    if here == "adr/index.md":
+        decisions = sorted((ROOT / "docs" / "adr").glob("0*.md"))
+        titles = (path.read_text("utf-8").partition("\n")[0].removeprefix("# ") for path in decisions)
+        markdown += "\n" + "".join(
+            f"- [{title}]({path.name})\n" for path, title in zip(decisions, titles, strict=True)
+        )
+    return LINK.sub(replace, markdown)
