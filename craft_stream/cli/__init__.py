@@ -26,6 +26,8 @@ from craft_stream.errors import CraftError
 COMMANDS = {
     "demo": "Show the main job on real text, without a broker.",
     "select": "Select from files into files, without a broker.",
+    "score": "Score every pair of files.",
+    "take": "Take the best of files that were scored.",
     "run": "Select from a crawl topic into a training topic, for as long as it is let.",
     "learn": "Run the learner as a process of its own.",
     "topics": "Create and check the topics.",

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from connectors.files import ending, open_source
 from connectors.files.entries import entries
 from connectors.files.fields import sides
 from connectors.files.open import STANDARD
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import read_id
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.settings import RecordSettings, Settings
@@ -44,6 +47,16 @@ def lists_digest(settings: Settings) -> str:
             except OSError as error:
                 raise ConfigurationError(f"selection.{name}: cannot read {path}: {error.strerror}") from None
     return sha.hexdigest()[:16]
+
+
+def matching(settings: Settings) -> Callable[[Chunk], NDArray[np.bool_] | None]:
+    """What says which pairs of a chunk the settings' lists name; raises as `read_lists` does."""
+    listed = read_lists(settings)
+
+    def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
+        return None if listed is None else listed.matches(chunk.pairs, chunk.origins)
+
+    return matches
 
 
 def read_lists(settings: Settings) -> Blocklist | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -13,8 +14,9 @@ from craft_stream.ports.files import Sink
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions
-from craft_stream.writing.decisions import decision_lines
+from craft_stream.writing.decisions import decision_lines, with_texts
 from craft_stream.writing.rejected import rejected_lines
+from craft_stream.writing.scores import scored_records
 
 
 class Outputs:
@@ -22,10 +24,12 @@ class Outputs:
 
     Args:
         parameters: digest of the parameters in force.
-        accepted: gets the accepted records, unchanged.
+        accepted: gets the accepted records, unchanged but for `scores`.
         rejected: gets all others, as `rejected_lines` writes them; None: they are not kept.
         decisions: gets a JSON object for each decision; None: they are not kept.
         model: gets the last version; None: it is not kept.
+        scores: fields that accepted records get, of `writing.scores.FIELDS`.
+        texts: whether decisions hold the texts.
 
     Raises:
         ConfigurationError: one cannot be written.
@@ -38,14 +42,17 @@ class Outputs:
         rejected: str | None = None,
         decisions: str | None = None,
         model: str | None = None,
+        scores: Sequence[str] = (),
+        *,
+        texts: bool = False,
     ) -> None:
-        self._parameters = parameters
+        self._parameters, self._scores, self._texts = parameters, scores, texts
         with ExitStack() as opened:
             self._rejected = _open(rejected, opened)
             self._decisions = _open(decisions, opened)
             self._model = _open(model, opened)
             self._accepted = open_sink(accepted)
-            opened.push(_leaving(self._accepted))
+            opened.push(leaving(self._accepted))
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -56,12 +63,19 @@ class Outputs:
 
     def write(self, chunk: Chunk, decisions: Decisions) -> None:
         """Write one chunk, in its order."""
-        chosen = (chunk.message(pair).value for pair in np.flatnonzero(decisions.accepted).tolist())
-        self._accepted.write([value for value in chosen if value is not None])
+        accepted = np.flatnonzero(decisions.accepted)
+        if self._scores:
+            self._accepted.write(scored_records(chunk, decisions, accepted, self._scores))
+        else:
+            chosen = (chunk.message(pair).value for pair in accepted.tolist())
+            self._accepted.write([value for value in chosen if value is not None])
         if self._rejected:
             self._rejected.write(b"".join(rejected_lines(chunk, decisions)))
         if self._decisions:
-            lines = decision_lines(chunk, decisions, np.arange(len(decisions)), self._parameters)
+            pairs = np.arange(len(decisions))
+            lines = decision_lines(chunk, decisions, pairs, self._parameters)
+            if self._texts:
+                lines = with_texts(lines, chunk, pairs)
             self._decisions.write(b"\n".join([*lines, b""]))
 
     def left_out(self) -> list[str]:
@@ -78,7 +92,9 @@ def _open(path: str | None, stack: ExitStack) -> OutputFile | None:
     return stack.enter_context(OutputFile(path)) if path else None
 
 
-def _leaving(sink: Sink) -> Any:
+def leaving(sink: Sink) -> Any:
+    """What leaves a `with` block with a sink: closes it, or discards what was written when an error leaves it."""
+
     def leave(kind: object, *_: object) -> None:
         if kind is not None and hasattr(sink, "discard"):
             sink.discard()

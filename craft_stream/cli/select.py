@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import typer.core
-from numpy.typing import NDArray
 
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
@@ -23,7 +22,7 @@ from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
 from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
-from craft_stream.cli.lists import read_lists
+from craft_stream.cli.lists import matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
@@ -118,6 +117,12 @@ def select(
     decisions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Every decision, one JSON object a line.")
     ] = None,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Of --decisions: with both sides and their URLs.")
+    ] = False,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Accepted records get the fields of record.score_fields.")
+    ] = False,
     budget_rate: Annotated[float | None, typer.Option(help="Share of the stream to accept.")] = None,
     budget_count: Annotated[int | None, typer.Option(help="Pairs to accept, at most.")] = None,
     length: Annotated[
@@ -181,7 +186,10 @@ def select(
         engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)))
     if model is None:
         _read_target(engine, target or [], settings.record, look)
-    outputs = Outputs(engine.ledger.parameters.digest, accepted, rejected, decisions, save_model)
+    added = settings.record.score_fields if scores else ()
+    outputs = Outputs(
+        engine.ledger.parameters.digest, accepted, rejected, decisions, save_model, added, texts=texts
+    )
     lighten()
     summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
@@ -195,19 +203,9 @@ def select(
     summary.check(settings.errors.dead_letter_limit)
 
 
-def _matching(settings: Settings) -> Callable[[Chunk], NDArray[np.bool_] | None]:
-    """What says which pairs the settings' lists name."""
-    listed = read_lists(settings)
-
-    def matches(chunk: Chunk) -> NDArray[np.bool_] | None:
-        return None if listed is None else listed.matches(chunk.pairs, chunk.origins)
-
-    return matches
-
-
 def _open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
     """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
-    return SelectionSession.threaded(*load_engine(settings), model, _matching(settings))
+    return SelectionSession.threaded(*load_engine(settings), model, matching(settings))
 
 
 def _open_ranking(settings: Settings, model: Model | None, at_most: bool, jobs: int) -> Ranking[Chunk]:
@@ -218,7 +216,7 @@ def _open_ranking(settings: Settings, model: Model | None, at_most: bool, jobs: 
         spent = round(rate * pairs)
         return spent if count is None else min(spent, count) if at_most else count
 
-    options = Options(_matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs)
+    options = Options(matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs)
     return Ranking(*load_engine(settings), model, options)
 
 

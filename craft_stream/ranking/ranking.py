@@ -128,14 +128,42 @@ class Ranking(Generic[C]):
             TargetError: no version is pinned and the target is empty, or nothing can be learned from it.
             DataError: the stream is not as long as it was when it was read before.
         """
+        self._prepare(stream, watch)
+        columns = self._score(stream, watch)
+        self._select(columns, stream, watch)
+        yield from self._decisions(columns, stream, watch)
+
+    def score(
+        self, stream: Callable[[], Iterable[Run[C]]], watch: Watch = lambda *_: None
+    ) -> Iterator[tuple[C, Decisions]]:
+        """Score every pair, in order, whatever becomes of the others: what `decide` compares before anything is taken.
+
+        Args:
+            stream: begins to read the stream; called once where `page_weight` and `host_weight` are 0, else twice, and once
+                more to learn.
+            watch: is told how far it has come.
+
+        Returns:
+            Chunks with what is said of their pairs: scores of all of them, with quality and context; the `reason` that speaks
+            against a pair whatever its score, or accepted where none does. Duplicates are told when pairs are taken.
+
+        Raises:
+            TargetError, DataError: as in `decide`.
+        """
+        self._prepare(stream, watch)
+        told = self.ledger.selection.page_weight or self.ledger.selection.host_weight
+        columns = self._score(stream, watch) if told else None
+        for chunk, found in mapped(partial(self._judged_whole, columns), self._again(stream), self._jobs):
+            watch("scored", chunk.end, self._records)
+            yield chunk, found
+
+    def _prepare(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
+        """Put a version in force: the pinned one, or one that is learned."""
         if self._learner is not None:
             self._learner.check_target()
             self.model = self._learn(self._learner, stream, watch)
         assert self.model is not None  # noqa: S101  # pinned, or just learned
         self._bind(self.model)
-        columns = self._score(stream, watch)
-        self._select(columns, stream, watch)
-        yield from self._decisions(columns, stream, watch)
 
     def _learn(self, learner: Learner, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Model:
         sample = EvenSample(max(self._parameters.learning.prime_pairs, EPOCH))
@@ -271,6 +299,29 @@ class Ranking(Generic[C]):
         run, positions = wanted
         pairs = run.pairs_at(positions)
         return judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
+
+    def _judged_whole(self, columns: Columns | None, run: Run[C]) -> tuple[C, Decisions]:
+        """A run whose pairs are all held against the bars and scored whole, with what `columns` know of their contexts."""
+        chunk = run.read()
+        pairs, matches, model = chunk.pairs, self._options.matches, self._scorer.model
+        at, n = pairs.batch.positions, len(pairs)
+        listed = None if matches is None else matches(chunk)
+        blocked = np.zeros(n, np.bool_) if listed is None else listed
+        found = judge(pairs, blocked, self._scorer, self.ledger, _admit_all)
+        if len(unasked := np.flatnonzero(np.isnan(found.quality))):
+            found.set_quality(unasked)
+        decisions = Decisions(
+            positions=at,
+            reason=found.reason,
+            score=found.scores if columns is None else found.scores + columns.context[at],
+            threshold=np.full(n, -np.inf, np.float32),
+            cluster=found.cluster,
+            domain=found.domain.domain,
+            quality=found.quality,
+            dual=np.zeros(n, np.float32),
+            model_version=np.full(n, model.version, np.int64),
+        )
+        return chunk, decisions
 
     def _correct(self, candidates: Candidates) -> Callable[[NDArray[np.int64]], NDArray[np.float32]] | None:
         if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -26,6 +26,7 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+ScoreField = Literal["score", "domain", "quality", "cluster", "reason"]
 
 
 class Section(BaseModel):
@@ -148,6 +149,8 @@ class RecordSettings(Section):
     """names of fields with numbers that others have judged the pair by, such as `bicleaner`: what they are worth is learned"""
     computed_signals: Names = ()
     """the same computed: entry points of the group `craft_stream.signals`, options behind a question mark"""
+    score_fields: Annotated[tuple[ScoreField, ...], BeforeValidator(_split)] = get_args(ScoreField)
+    """what `select --scores` and `score` add to records; fields of the same names are kept as `NAME_`"""
     max_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 26)] = 1 << 20
     """largest record; a larger one is dead-lettered"""
 

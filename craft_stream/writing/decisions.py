@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -45,12 +47,12 @@ def decision_lines(
         decisions.reason[pairs].tolist(),
         (_string(chunk.message(pair).location) for pair in pairs.tolist()),
         map(_string, chunk.identifiers(pairs.tolist())),
-        _numbers(decisions.score[pairs]),
-        _numbers(decisions.threshold[pairs]),
+        numbers(decisions.score[pairs]),
+        numbers(decisions.threshold[pairs]),
         (b"%d" % cluster if cluster >= 0 else b"null" for cluster in decisions.cluster[pairs].tolist()),
-        _numbers(decisions.domain[pairs]),
-        _numbers(decisions.quality[pairs]),
-        _numbers(decisions.dual[pairs]),
+        numbers(decisions.domain[pairs]),
+        numbers(decisions.quality[pairs]),
+        numbers(decisions.dual[pairs]),
         decisions.model_version[pairs].tolist(),
         strict=True,
     )
@@ -59,6 +61,17 @@ def decision_lines(
         b'"model_version":%d%b'
         % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, dual, version, tail)
         for reason, decision, name, score, threshold, cluster, domain, quality, dual, version in columns
+    ]
+
+
+def with_texts(lines: Iterable[bytes], chunk: Chunk, pairs: NDArray[np.int64]) -> list[bytes]:
+    """Lines of `decision_lines` with the two sides and the URLs of their records, under the names that these have there."""
+    fields = chunk.fields
+    names = (fields.source_field, fields.target_field, *fields.url_fields)
+    records = (orjson.loads(chunk.message(pair).value or b"{}") for pair in pairs.tolist())
+    return [
+        line[:-1] + b"," + orjson.dumps({name: record[name] for name in names if name in record})[1:]
+        for line, record in zip(lines, records, strict=True)
     ]
 
 
@@ -74,8 +87,8 @@ def _string(text: str) -> bytes:
         return orjson.dumps(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
-def _numbers(column: NDArray[np.float32]) -> list[bytes]:
-    """Each number as orjson writes it, all in one call."""
+def numbers(column: NDArray[np.float32]) -> list[bytes]:
+    """Each number of float32 [n] as orjson writes it, all in one call; what is not finite is null."""
     if not len(column):
         return []
     text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
