@@ -80,7 +80,7 @@ reference:  ## Write the tables of docs/reference that are made from the code
 
 docs:  ## Build the documents as a site, in an environment of its own, and check every link
 	[ -d .venv-docs ] || python3 -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet 'mkdocs-material>=9.5' 'mkdocstrings[python]>=1'
+	.venv-docs/bin/python -m pip install --quiet 'mkdocs-material>=9.5,<10' 'mkdocstrings[python]>=1' ruff
 	.venv-docs/bin/mkdocs build --quiet --strict
 	.venv-docs/bin/python -m tests.site.links site
 

@@ -56,7 +56,7 @@ class PairSelector(base.MiniBatchClassifier):
         seed: of every hash and random number.
         parameters: of the engine, where more than rate, method, prime and seed is to be set; None: its defaults.
 
-    Example:
+    Examples:
         >>> selector = PairSelector(rate=0.5, prime=32)
         >>> for n in range(40):
         ...     selector.learn_one({"src": f"take {n} tablets daily", "tgt": f"prenez {n} comprimés par jour"}, True)
@@ -205,7 +205,7 @@ class PairFilter(base.AnomalyFilter):
     Args:
         selector: decides; a `PairSelector`.
 
-    Example:
+    Examples:
         >>> from river import compose, feature_extraction, naive_bayes
         >>> selector = PairSelector(rate=0.5, prime=32)
         >>> for n in range(40):

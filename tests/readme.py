@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import typer.main
 
 from craft_stream import meanings
+from craft_stream.cli import COMMANDS
 from craft_stream.cli.config import markdown
 
 PATH = Path(__file__).parents[1] / "README.md"
@@ -29,7 +34,93 @@ def _parts() -> str:
     return "\n".join(["| part | name in JSON | meaning |", "|---|---|---|", *lines, ""])
 
 
+def _options(params: Iterable[Any]) -> Iterator[str]:
+    for param in params:
+        if param.param_type_name == "argument" or param.name in ("help", "config", "overrides", "as_json"):
+            continue
+        value = param.metavar or ("" if param.is_flag else "VALUE")
+        default = (
+            ""
+            if param.default in (None, False, ()) or callable(param.default)
+            else f" (default {param.default})"
+        )
+        names = ", ".join((*param.opts, *param.secondary_opts))
+        yield f"| `{f'{names} {value}'.strip()}` | {param.help or ''}{default} |"
+
+
+def _command(name: str, command: Any, level: int) -> Iterator[str]:
+    arguments = [
+        (param.metavar or param.name).upper()
+        for param in command.params
+        if param.param_type_name == "argument"
+    ]
+    yield f"{'#' * level} {name}\n"
+    yield f"{inspect.cleandoc(command.help or COMMANDS.get(name, ''))}\n"
+    if inner := getattr(command, "commands", None):
+        for own, one in inner.items():
+            yield from _command(f"{name} {own}", one, level + 1)
+        return
+    yield f"`craft-stream {' '.join([name, *arguments])} [OPTIONS]`\n"
+    if options := list(_options(command.params)):
+        yield "\n".join(["| option | meaning |", "|---|---|", *options, ""])
+    if command.epilog:
+        what, _, example = command.epilog.partition(": ")
+        yield f"{what}: `{example}`\n"
+
+
+def _commands() -> str:
+    """Every command: what it does, its options but for those that most have, an example."""
+    made = ((name, import_module(f"craft_stream.cli.{name.replace('-', '_')}")) for name in COMMANDS)
+    return "\n".join(
+        line for name, module in made for line in _command(name, typer.main.get_command(module.app), 2)
+    )
+
+
+_METHODS = {
+    "random": "a random choice",
+    "dsir-both": "DSIR, both sides",
+    "craft-batch": "CRAFT in batch",
+    "craft-plus": "craft_stream, one pass",
+    "ceiling": "the domain's own clean pairs",
+}
+
+
+def _figures(domains: Iterable[str] = ("medical", "finance", "fiction", "web")) -> str:
+    """Good pairs and noise by method and domain, as docs/reference/benchmarks.md has them."""
+    text = (
+        (REFERENCE / "benchmarks.md")
+        .read_text("utf-8")
+        .partition("<!-- bench:quality -->")[2]
+        .partition("<!-- /bench")[0]
+    )
+    found: dict[tuple[str, str], str] = {}
+    for domain in domains:
+        section = text.partition(f"### {domain},")[2].partition("###")[0]
+        rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+        good, noise = rows[0].index("good"), rows[0].index("noise")
+        found.update({(row[0], domain): f"{row[good]} / {row[noise]}" for row in rows if row[0] in _METHODS})
+    lines = [
+        f"| {title} | {' | '.join(found[method, domain] for domain in domains)} |"
+        for method, title in _METHODS.items()
+    ]
+    head = f"| good / noise | {' | '.join(domains)} |"
+    return "\n".join([head, "|---" * (len(_METHODS)) + "|", *lines, ""])
+
+
+def _speed() -> str:
+    """Pairs a second over files and in a worker, as docs/reference/performance.md has them."""
+    text = (REFERENCE / "performance.md").read_text("utf-8")
+    rows = [
+        line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `craft-stream ")
+    ]
+    files = next(row[3] for row in rows if row[0] == "`craft-stream select`")
+    worker = next(row[1].split()[0] for row in rows if row[0] == "`craft-stream run` (a)")
+    return f"Over files it takes {files} pairs a second of two cores, in a Kafka worker {worker}, learning included.\n"
+
+
 TABLES: Final[dict[Path, dict[str, Callable[[], str]]]] = {
+    PATH: {"figures": _figures, "speed": _speed},
+    REFERENCE / "command-line.md": {"commands": _commands},
     REFERENCE / "settings.md": {"settings": markdown},
     REFERENCE / "reasons.md": {
         "reasons": lambda: _table("reason", meanings.REASONS),

@@ -36,7 +36,7 @@ class Model:
         scoring: what the engine decides by.
         encoder: that it was made with.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs
         >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [("a share", "une action")])
         >>> model.version, len(model.digest)
@@ -66,7 +66,7 @@ class Model:
         Raises:
             DataError: the file cannot be written.
 
-        Example:
+        Examples:
             >>> import craft_stream as cs, os, tempfile
             >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [("a share", "une action")])
             >>> with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ class Model:
             ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or pyarrow is not installed.
             IntegrityError: the Model tells languages by what is not installed here, or weighs a signal that is not named.
 
-        Example:
+        Examples:
             >>> import craft_stream as cs
             >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
             >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]
@@ -173,7 +173,7 @@ def learn(
         ConfigurationError: a setting is unknown or not allowed, or a frame lacks a column.
         TargetError: the target holds no pair, or more than half of its pairs are copies of their sources.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs
         >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
         >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]
@@ -204,7 +204,7 @@ def load_model(path: str | os.PathLike[str], encoder: str | Embedder = "hashing"
         DataError: the file cannot be read.
         IntegrityError: it holds no Model, a damaged one, one of another format, or one of another encoder.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs, os, tempfile
         >>> pairs = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
         >>> model, folder = cs.learn(pairs, pairs), tempfile.TemporaryDirectory()

@@ -37,7 +37,7 @@ class Decision(NamedTuple):
         cluster: of the target, the nearest; -1 where none was looked for.
         model_version: that scored it; 0 for what is no pair.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs
         >>> model = cs.learn([("take two tablets", "prenez deux comprimés")], [])
         >>> (pair, decision), = cs.select([("", "deux comprimés")], model=model)
@@ -58,7 +58,7 @@ class Decision(NamedTuple):
 class Selection(Generic[T]):
     """Items of a stream with their decisions: an iterator, to be run through once. `select` makes it.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs
         >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
         >>> selection = cs.select(domain, target=domain, rate=0.5)
@@ -174,7 +174,7 @@ def select(
         IntegrityError: the model is of another encoder, or weighs a signal that is not named.
         TypeError: the data cannot be iterated over.
 
-    Example:
+    Examples:
         >>> import craft_stream as cs
         >>> domain = [(f"take {n} tablets a day", f"prenez {n} comprimés par jour") for n in range(200)]
         >>> crawl = [(f"the price of share {n} rose", f"le cours de l’action {n} monte") for n in range(1000, 2000)]

@@ -18,8 +18,8 @@ class Message(NamedTuple):
         offset: its position in the partition, strictly increasing.
         key, headers, timestamp_ms: as in Kafka; empty for files.
         topic, partition: where it was; for files the path and 0.
-        problem: why a connector could not turn its input into a record (then `value` is the raw input); None
-        when it could.
+        problem: why a connector could not turn its input into a record (then `value` is the raw input); None when
+            it could.
     """
 
     value: bytes | None

@@ -14,6 +14,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 OF_SITE = (".md", ".png", ".svg")
+# What the theme's search loads on pages that are opened as files; docs/assets has it.
+SHIM = "https://unpkg.com/iframe-worker/shim"
+OWN_SHIM = "assets/iframe-worker.js"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -35,3 +38,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             f"- [{title}]({path.name})\n" for path, title in zip(decisions, titles, strict=True)
         )
     return LINK.sub(replace, markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """A page that loads nothing from elsewhere."""
+    return output.replace(SHIM, "../" * page.file.dest_uri.count("/") + OWN_SHIM)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same of the page that a server shows for what is not there."""
+    return output_content.replace(SHIM, OWN_SHIM)

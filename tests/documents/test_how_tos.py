@@ -1,0 +1,63 @@
+"""The how-tos: their commands work, on the data of the tutorial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from connectors.files import open_sink
+from craft_stream.ports.messages import Message
+from tests.blocks import run
+
+TUTORIAL = "docs/tutorial/files.md"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a stream, a target, and both as TMX files."""
+    folder = tmp_path_factory.mktemp("how-tos")
+    run(TUTORIAL, folder)
+    for name in ("stream", "target"):
+        (folder / f"{name}.jsonl").write_bytes((folder / "demo" / f"{name}.jsonl").read_bytes())
+    (folder / "corpora").mkdir()
+    lines = (folder / "stream.jsonl").read_bytes().splitlines()
+    half = len(lines) // 2
+    targets = (folder / "target.jsonl").read_bytes().splitlines()
+    for name, part in (
+        ("corpora/one.tmx", lines[:half]),
+        ("corpora/two.tmx", lines[half:]),
+        ("target.tmx", targets),
+    ):
+        with open_sink(str(folder / name)) as sink:
+            records = (orjson.loads(line) | {"src_lang": "en", "tgt_lang": "fr"} for line in part)
+            sink.write([Message(orjson.dumps(record), k) for k, record in enumerate(records)])
+    return folder
+
+
+def test_a_folder_of_tmx(folder: Path) -> None:
+    """Both ways select from all files, into TMX and JSON lines."""
+    run("docs/how-to/tmx.md", folder)
+    assert b"<tu" in (folder / "selected.tmx").read_bytes()
+    records = [orjson.loads(line) for line in (folder / "selected.jsonl").read_bytes().splitlines()]
+    assert len(records) > 300
+    assert all(record["src"] and record["tgt"] for record in records)
+
+
+def test_why_a_pair_was_refused(folder: Path) -> None:
+    """The reason is found in the outputs, and `explain` names the target's own pair."""
+    shown = run("docs/how-to/refused.md", folder)
+    assert "rejected as in_target" in shown
+
+
+def test_is_the_target_too_small(folder: Path) -> None:
+    """Halves of the target are compared by what they select."""
+    shown = run("docs/how-to/target.md", folder)
+    both, _, every, *_ = shown.strip().splitlines()[-1].split()
+    assert 0 < int(both) < int(every)
+
+
+def test_the_edge_of_a_budget(folder: Path) -> None:
+    """Decisions of a generous budget can be looked at."""
+    assert '"accepted"' in run("docs/how-to/budget.md", folder)
