@@ -78,7 +78,7 @@ demo:  ## The main job on real text, without a broker
 reference:  ## Write the tables of docs/reference that are made from the code
 	$(PYTHON) -m tests.readme
 
-docs:  ## Build the documents as a site, in an environment of its own, and check every link
+docs: reference  ## Build the documents as a site, in an environment of its own, and check every link
 	[ -d .venv-docs ] || python3 -m venv .venv-docs
 	.venv-docs/bin/python -m pip install --quiet 'mkdocs-material>=9.5,<10' 'mkdocstrings[python]>=1' ruff
 	.venv-docs/bin/mkdocs build --quiet --strict

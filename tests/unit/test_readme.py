@@ -36,7 +36,17 @@ def test_the_first_command_is_the_demo_and_the_second_the_tests() -> None:
     assert "-m pytest" in second
 
 
-@pytest.mark.parametrize("document", readme.TABLES, ids=lambda path: path.name)
+COMMAND_LINE = (
+    readme.REFERENCE / "command-line.md"
+)  # `make docs` writes it anew; here only its headings are held
+
+
+def test_every_command_has_its_section() -> None:
+    """The page of the command line has a heading for each command."""
+    assert re.findall(r"^## (.+)$", COMMAND_LINE.read_text("utf-8"), re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("document", set(readme.TABLES) - {COMMAND_LINE}, ids=lambda path: path.name)
 def test_tables_made_from_the_code(document: Path) -> None:
     """Settings, reasons, parts and features are what the code says (`make reference` writes them)."""
     assert readme.with_tables(document) == document.read_text("utf-8")
