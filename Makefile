@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo reference docs lock ci
+.PHONY: help install test examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo reference docs other-tools lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,15 @@ demo:  ## The main job on real text, without a broker
 
 reference:  ## Write the tables of docs/reference that are made from the code
 	$(PYTHON) -m tests.readme
+
+other-tools:  ## docs/how-to/other-tools.md, each tool in an environment of its own
+	for tool in opusfilter datatrove; do \
+	  python3 -m venv .venv-tools/$$tool && .venv-tools/$$tool/bin/pip install --quiet '.[parquet]' $$tool || exit 1; \
+	done
+	for tool in opuscleaner opustrainer; do \
+	  python3 -m venv .venv-tools/$$tool && .venv-tools/$$tool/bin/pip install --quiet $$tool || exit 1; \
+	done
+	CRAFT_OTHER_TOOLS=$(CURDIR)/.venv-tools $(PYTHON) -m pytest tests/other_tools
 
 docs: reference  ## Build the documents as a site, in an environment of its own, and check every link
 	[ -d .venv-docs ] || python3 -m venv .venv-docs
