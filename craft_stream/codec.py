@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
 
+# What errors call the kinds that people meet.
+_KINDS = {b"CRAFTMDL": "model", b"CRAFTLDG": "ledger"}
 _CHECKSUM = 16
 # A Model is some 45 MB loaded and a Ledger under 1 MB; a header that claims more is damaged or hostile.
 _LARGEST = 1 << 30
@@ -44,9 +46,9 @@ def decode(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray
     Raises:
         IntegrityError: the bytes are of another kind, damaged, or claim more than 1 GiB.
     """
-    name = magic.decode("ascii", "replace").strip()
+    name = _KINDS.get(magic, magic.decode("ascii", "replace").strip())
     if data[: len(magic)] != magic:
-        raise IntegrityError(f"not a {name}: it begins with {bytes(data[: len(magic)])!r}")
+        raise IntegrityError(f"not a {name} of craft_stream: it begins with {bytes(data[: len(magic)])!r}")
     body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
     if len(data) < len(magic) + 4 + _CHECKSUM or hashlib.sha256(body).digest()[:_CHECKSUM] != checksum:
         raise IntegrityError(f"the {name} is damaged: its checksum does not match ({len(data)} bytes)")

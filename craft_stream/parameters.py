@@ -122,10 +122,10 @@ class SelectionRules:
             have come): room for a site of the domain that comes early.
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
-        domain_weight: weight of the standardised domain score in the score; without it there is no gate either.
-        gate: candidates per accepted pair that are scored for quality; from 2.5 to 6 they give the same accepted pairs.
-        quality_weight: weight of log P(clean) in the score.
-        quality_floor: pairs with log P(clean) below are rejected; -infinity turns it off.
+        domain_weight: weight of nearness to the domain in the score; at 0 every pair is checked for quality.
+        gate: pairs near enough to the domain to be checked for quality, per accepted pair; from 2.5 to 6 the result is the same.
+        quality_weight: weight of quality, log P(clean), in the score.
+        quality_floor: pairs of lower quality, log P(clean), are rejected: -0.3 is 74 %; -infinity turns it off.
         horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all it holds.
         window: pairs over which the distribution of scores is remembered.
         duplicates: reject what has been accepted before, and what the target holds.
@@ -133,8 +133,8 @@ class SelectionRules:
             rejected as a near duplicate; above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
-        page_weight, host_weight: weight of what the other pairs of its page, and of its host, tell of a pair's domain, where a
-            stream is read twice; 0 turns it off.
+        page_weight: weight of what the other pairs of its page tell of a pair's domain, where files are read again; 0: none.
+        host_weight: the same of the other pairs of its host (web site).
     """
 
     method: Method = "craft-plus"

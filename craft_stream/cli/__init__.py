@@ -24,11 +24,11 @@ from craft_stream import __version__
 from craft_stream.errors import CraftError
 
 COMMANDS = {
-    "demo": "Show the main job on real text, without a broker.",
-    "select": "Select from files into files, without a broker.",
+    "demo": "See it work on real text: no broker, no files of your own.",
+    "select": "Select from files into files.",
     "score": "Score every pair of files.",
     "take": "Take the best of files that were scored.",
-    "run": "Select from a crawl topic into a training topic, for as long as it is let.",
+    "run": "Select on Kafka, from one topic into another, until stopped.",
     "learn": "Run the learner as a process of its own.",
     "topics": "Create and check the topics.",
     "publish": "Put pairs of files on the crawl topic, each once.",
@@ -36,13 +36,13 @@ COMMANDS = {
     "crawl": "Make pairs from a crawl and publish them.",
     "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",
     "export": "Write accepted pairs from their topic to files.",
-    "model": "List, pin and inspect the versions of the model.",
-    "ledger": "List and verify what each partition has done.",
-    "audit": "Recompute decisions from the log and prove them.",
+    "model": "List, show, pin and roll back versions of the model on its topic.",
+    "ledger": "Show how far each partition is and what it has accepted.",
+    "audit": "Compute decisions again from the log and compare.",
     "replay": "Decide a log again under other parameters and show the difference.",
     "explain": "Say why a pair is accepted or rejected.",
-    "dlq": "List dead letters and send them again.",
-    "warm-up": "Compile what a machine compiles once, before it is waited for.",
+    "dlq": "List records that could not be decided (dead letters) and send them again.",
+    "warm-up": "Compile now what the first command would compile, 25 s of CPU.",
     "doctor": "Check broker, topics, permissions and clock.",
     "config": "Show and check the settings in force.",
 }
