@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from craft_stream.errors import IntegrityError
 
 # What errors call the kinds that people meet.
-_KINDS = {b"CRAFTMDL": "model", b"CRAFTLDG": "ledger"}
+_NAMES = {b"CRAFTMDL": "model", b"CRAFTLDG": "ledger"}
 _CHECKSUM = 16
 # A Model is some 45 MB loaded and a Ledger under 1 MB; a header that claims more is damaged or hostile.
 _LARGEST = 1 << 30
@@ -46,7 +46,7 @@ def decode(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray
     Raises:
         IntegrityError: the bytes are of another kind, damaged, or claim more than 1 GiB.
     """
-    name = _KINDS.get(magic, magic.decode("ascii", "replace").strip())
+    name = _NAMES.get(magic, magic.decode("ascii", "replace").strip())
     if data[: len(magic)] != magic:
         raise IntegrityError(f"not a {name} of craft_stream: it begins with {bytes(data[: len(magic)])!r}")
     body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
