@@ -76,12 +76,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     cls=ManyValues,
-    epilog="Example: craft-stream select --input crawl.jsonl --target domain.jsonl --output accepted.jsonl",
+    epilog="Example: craft-stream select --input corpora/*.tmx --target domain.tmx --output best.tmx --budget-rate 0.02",
 )
 def select(
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", metavar="FILE...", help="The stream; `-` is standard input."),
+        typer.Option("--input", metavar="FILE...", help="The pairs to select from; `-` is standard input."),
     ] = None,
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Accepted records, unchanged and in order.")
@@ -91,22 +91,25 @@ def select(
     ] = None,
     input_source: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE...", help="A stream of two files: the source's lines, and"),
+        typer.Option(metavar="FILE...", help="The same as two plain files: the lines of the source, and"),
     ] = None,
     input_target: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="its target's; instead of --input.")
+        list[str] | None,
+        typer.Option(metavar="FILE...", help="those of the translation; instead of --input."),
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of --input, where names do not tell it: tsv, tmx, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Format of --input where its name does not tell: tsv, tmx, ..."),
     ] = None,
     output_source: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Accepted pairs as two files: the source's lines, and")
+        str | None,
+        typer.Option(metavar="FILE", help="Accepted pairs as two plain files: the lines of the source, and"),
     ] = None,
     output_target: Annotated[
-        str | None, typer.Option(metavar="FILE", help="the target's; instead of --output.")
+        str | None, typer.Option(metavar="FILE", help="those of the translation; instead of --output.")
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of --output, where its name does not tell it.")
+        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
     ] = None,
     rejected: Annotated[
         str | None,
@@ -123,17 +126,21 @@ def select(
     scores: Annotated[
         bool, typer.Option("--scores", help="Accepted records get the fields of record.score_fields.")
     ] = False,
-    budget_rate: Annotated[float | None, typer.Option(help="Share of the stream to accept.")] = None,
-    budget_count: Annotated[int | None, typer.Option(help="Pairs to accept, at most.")] = None,
+    budget_rate: Annotated[
+        float | None, typer.Option(help="Share of the input to accept, such as 0.02.")
+    ] = None,
+    budget_count: Annotated[int | None, typer.Option(help="Number of pairs to accept.")] = None,
     length: Annotated[
         int | None,
         typer.Option(min=1, help="Records in the stream, for --budget-count; else they are counted."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Decide by this version instead of learning.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Decide by this model, learned before, instead of learning."),
     ] = None,
     save_model: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Keep the last version that decided.")
+        str | None,
+        typer.Option(metavar="FILE", help="Keep the model that decided, for --model and `explain`."),
     ] = None,
     one_pass: Annotated[
         bool, typer.Option("--one-pass", help="Decide each pair as it comes, as on a topic and from a pipe.")
@@ -143,18 +150,18 @@ def select(
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
-    seed: Annotated[int | None, typer.Option(help="Of every hash and random number.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every hash and random number.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Select from files into files.
+    """Select from files into files the pairs that are near the target's domain, good translations and new.
 
-    Files are read twice (in truth four times, quickly): an even sample of them teaches, then every pair is scored and the
-    best are taken, so many as the budget says. A pipe can be read once only: it is decided as it comes.
+    Files are read more than once: a sample teaches, then every pair is scored and the best are taken, as many as the
+    budget says. A pipe can be read once only: each pair is decided as it comes.
 
-    Formats are told by the files' names, compressed or not, or by --input-format: JSON lines (also where nothing
-    tells a format), TSV, CSV, TMX, Parquet, Moses, and those of other packages. Exit codes: 0; 2 usage or
-    configuration; 1 unreadable input, or more undecidable records than errors.dead_letter_limit allows (the outputs
-    are written all the same).
+    The names of files tell their formats, compressed or not, or --input-format does: JSON lines (also where nothing
+    tells), TSV, CSV, TMX, Parquet, Moses, and those of other packages. Exit codes: 0; 2 usage or configuration;
+    1 unreadable input, or more records without a pair than errors.dead_letter_limit allows (the outputs are written
+    all the same).
     """
     if not target and not model:
         raise ConfigurationError("nothing says what to select: give --target FILE, or --model FILE")
