@@ -123,7 +123,7 @@ class SelectionRules:
         relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
             from 1 - lambda to 1 / (1 - lambda) times its share of the target.
         domain_weight: weight of nearness to the domain in the score; at 0 every pair is checked for quality.
-        gate: pairs near enough to the domain to be checked for quality, per accepted pair; from 2.5 to 6 the result is the same.
+        gate: pairs near enough to be checked for quality, per accepted pair; from 2.5 to 6 the result is the same.
         quality_weight: weight of quality, log P(clean), in the score.
         quality_floor: pairs of lower quality, log P(clean), are rejected: -0.3 is 74 %; -infinity turns it off.
         horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all it holds.
