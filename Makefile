@@ -79,12 +79,11 @@ reference:  ## Write the tables of docs/reference that are made from the code
 	$(PYTHON) -m tests.readme
 
 other-tools:  ## docs/how-to/other-tools.md, each tool in an environment of its own
-	for tool in opusfilter datatrove; do \
-	  python3 -m venv .venv-tools/$$tool && .venv-tools/$$tool/bin/pip install --quiet '.[parquet]' $$tool || exit 1; \
-	done
-	for tool in opuscleaner opustrainer; do \
-	  python3 -m venv .venv-tools/$$tool && .venv-tools/$$tool/bin/pip install --quiet $$tool || exit 1; \
-	done
+	for tool in opusfilter opuscleaner opustrainer datatrove; do python3 -m venv .venv-tools/$$tool || exit 1; done
+	.venv-tools/opusfilter/bin/pip install --quiet '.[parquet]' opusfilter
+	.venv-tools/datatrove/bin/pip install --quiet '.[parquet]' datatrove regex nltk
+	.venv-tools/opuscleaner/bin/pip install --quiet opuscleaner
+	.venv-tools/opustrainer/bin/pip install --quiet opustrainer
 	CRAFT_OTHER_TOOLS=$(CURDIR)/.venv-tools $(PYTHON) -m pytest tests/other_tools
 
 docs: reference  ## Build the documents as a site, in an environment of its own, and check every link
