@@ -58,7 +58,7 @@ class Bench:
         self._texts, self._seconds, self._precision = texts, arguments.seconds, precision
 
     def measure(self, batch_size: int) -> dict[str, Any]:
-        """Texts a second and how many have other bits in other company; with `vectors`, all embeddings."""
+        """Texts a second and how many vectors their batch changes; with `vectors`, all embeddings."""
         shapes = FixedShapes(self._model, "", batch_size)
         in_order = [np.arange(len(self._texts))]
         self._embed(shapes, [in_order[0][:WARM]])  # each shape's first time chooses its kernels

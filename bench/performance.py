@@ -223,7 +223,7 @@ def encoders(found: Found) -> str:
         "all at once",
         "sentence-transformers",
     ]
-    header += ["other bits in other company", "furthest from the first row's"]
+    header += ["vectors changed by their batch", "furthest from the first row's"]
     text = table(header, rows)
     if chosen := found.get("select"):
         same = "the same" if chosen["same"] else "NOT the same"
