@@ -357,7 +357,7 @@ def test_examples_of_docstrings_run(module: ModuleType) -> None:
     assert found.failed == 0
 
 
-@pytest.mark.parametrize("document", ["docs/how-to/python.md", "README.md"])
+@pytest.mark.parametrize("document", ["docs/how-to/python.md", "docs/how-to/other-tools.md", "README.md"])
 def test_examples_of_documents_run(document: str) -> None:
     """So is what a document shows."""
     found = doctest.testfile(str(ROOT / document), module_relative=False)
