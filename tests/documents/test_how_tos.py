@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from connectors.files import open_sink
-from craft_stream.ports.messages import Message
 from tests.blocks import run
 
 TUTORIAL = "docs/tutorial/files.md"
@@ -31,8 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("target.tmx", targets),
     ):
         with open_sink(str(folder / name)) as sink:
-            records = (orjson.loads(line) | {"src_lang": "en", "tgt_lang": "fr"} for line in part)
-            sink.write([Message(orjson.dumps(record), k) for k, record in enumerate(records)])
+            sink.write([orjson.dumps(orjson.loads(x) | {"src_lang": "en", "tgt_lang": "fr"}) for x in part])
     return folder
 
 
