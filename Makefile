@@ -17,6 +17,10 @@ test:  ## Unit and contract tests: seconds, no broker
 examples:  ## Properties on 500 examples each instead of 40: ten minutes
 	CRAFT_TEST_EXAMPLES=500 $(PYTHON) -m pytest tests/unit
 
+.PHONY: damages
+damages:  ## Models, ledgers and records with valid checksums over damaged contents, 10,000 of each kind: ten minutes
+	CRAFT_TEST_DAMAGES=10000 $(PYTHON) -m pytest tests/unit/test_untrusted.py --timeout 3600
+
 integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTSTRAP names one
 	$(PYTHON) -m pytest tests/integration
 

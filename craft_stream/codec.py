@@ -2,27 +2,31 @@
 
 Layout: 8 bytes of magic, uint32 length of the header, the header (UTF-8 JSON: the caller's fields and, under "arrays",
 name, dtype and shape of each), the arrays end to end in little-endian order, compressed with zstd, and the first 16 bytes
-of SHA-256 over all before. Nothing in it is ever executed, so it is safe to read from a topic that others may write to.
+of SHA-256 over all before. Nothing in it is ever executed. Whether the arrays are what they must be its reader asks (`schema`):
+a checksum says that nothing was changed by accident, not who wrote it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
+from craft_stream.schema import read_json
 
 # What errors call the kinds that people meet.
 _NAMES = {b"CRAFTMDL": "model", b"CRAFTLDG": "ledger"}
 _CHECKSUM = 16
 # A Model is some 45 MB loaded and a Ledger under 1 MB; a header that claims more is damaged or hostile.
 _LARGEST = 1 << 30
+_DIMENSIONS = 4
 _KINDS = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int64", "float32", "float64"})
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -43,6 +47,8 @@ def encode(magic: bytes, header: Mapping[str, Any], arrays: Arrays, level: int =
 def decode(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Decode what `encode` made: the header's fields and the arrays, writable.
 
+    Of what the fields and arrays must be it knows nothing: hold them against a `schema` before they are used.
+
     Raises:
         IntegrityError: the bytes are of another kind, damaged, or claim more than 1 GiB.
     """
@@ -54,27 +60,68 @@ def decode(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray
         raise IntegrityError(f"the {name} is damaged: its checksum does not match ({len(data)} bytes)")
     start = len(magic) + 4
     stop = start + int.from_bytes(data[len(magic) : start], "little")
-    header = json.loads(body[start:stop])
-    described = header.pop("arrays")
-    sizes = []
-    for item in described:
-        if item["dtype"] not in _KINDS:
-            raise IntegrityError(f"the {name} holds an array of unknown type {item['dtype']!r}")
-        sizes.append(int(np.prod(item["shape"], dtype=np.int64)) * np.dtype(item["dtype"]).itemsize)
-    if sum(sizes) > _LARGEST:
-        raise IntegrityError(f"the {name} claims {sum(sizes)} bytes of arrays; at most {_LARGEST} are read")
-    raw = zstandard.ZstdDecompressor().decompress(body[stop:], max_output_size=max(sum(sizes), 1))
-    if len(raw) != sum(sizes):
-        raise IntegrityError(f"the {name} holds {len(raw)} bytes of arrays, its header says {sum(sizes)}")
+    header = read_json(f"the header of the {name}", body[start:stop])
+    described = [_described(name, item) for item in _list(name, header.pop("arrays", None))]
+    if len({one.name for one in described}) < len(described):
+        raise IntegrityError(f"the {name} holds two arrays of one name")
+    total = sum(one.size for one in described)
+    if total > _LARGEST:
+        raise IntegrityError(f"the {name} claims {total} bytes of arrays; at most {_LARGEST} are read")
+    raw = _decompressed(name, body[stop:], total)
     arrays = {}
     at = 0
-    for item, size in zip(described, sizes, strict=True):
-        array = np.frombuffer(
-            raw, np.dtype(item["dtype"]), count=int(np.prod(item["shape"], dtype=np.int64)), offset=at
-        )
-        arrays[item["name"]] = array.reshape(item["shape"]).copy()
-        at += size
+    for one in described:
+        array = np.frombuffer(raw, one.dtype, count=math.prod(one.shape), offset=at)
+        arrays[one.name] = array.reshape(one.shape).copy()
+        at += one.size
     return header, arrays
+
+
+class _Described(NamedTuple):
+    """What a header says of an array."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _list(name: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise IntegrityError(f"the header of the {name} does not say which arrays it holds")
+    return value
+
+
+def _described(name: str, item: object) -> _Described:
+    match item:
+        case {"name": str(called), "dtype": str(dtype), "shape": list(shape)}:
+            if dtype not in _KINDS:
+                raise IntegrityError(f"the {name} holds an array of unknown type {dtype!r}")
+            if len(shape) <= _DIMENSIONS and all(
+                type(size) is int and 0 <= size <= _LARGEST for size in shape
+            ):
+                return _Described(called, np.dtype(dtype), tuple(shape))
+    raise IntegrityError(f"the header of the {name} describes an array that there cannot be")
+
+
+def _decompressed(name: str, packed: bytes, size: int) -> bytes:
+    """Exactly so many bytes; what claims to be more is not unpacked."""
+    try:
+        claimed = zstandard.frame_content_size(packed)
+        if claimed in (-1, size):  # -1: it does not say
+            raw = zstandard.ZstdDecompressor().decompress(
+                packed, max_output_size=max(size, 1), allow_extra_data=False
+            )
+            claimed = len(raw)
+    except zstandard.ZstdError as error:
+        raise IntegrityError(f"the arrays of the {name} cannot be unpacked: {error}") from error
+    if claimed != size:
+        raise IntegrityError(f"the {name} holds {claimed} bytes of arrays, its header says {size}")
+    return raw
 
 
 def digest(arrays: Arrays, header: Mapping[str, Any]) -> str:

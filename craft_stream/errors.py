@@ -7,6 +7,8 @@
     ├── DataError               too much of the input is bad, or it cannot be read; exit code 1
     ├── TargetError             the target is empty or unusable
     ├── IntegrityError          a Model or Ledger is damaged, of a newer format, or of other parameters
+    │   ├── TopicReplacedError  a ledger is of a topic that was deleted and made anew
+    │   └── OffsetMovedError    somebody else has committed another offset than a ledger leads to
     ├── UnavailableError        brokers out of reach for too long; exit code 75 (a supervisor restarts)
     └── LogTruncatedError       the log no longer holds what must be read again
 
@@ -64,6 +66,14 @@ class TargetError(CraftError):
 
 class IntegrityError(CraftError):
     """A Model or a Ledger fails its checksum, is of a newer format, or belongs to other parameters."""
+
+
+class TopicReplacedError(IntegrityError):
+    """A ledger is of a topic that was deleted and made anew: its offsets mean nothing on the new one."""
+
+
+class OffsetMovedError(IntegrityError):
+    """Somebody else has committed another offset than a ledger leads to."""
 
 
 class UnavailableError(CraftError):

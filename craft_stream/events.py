@@ -165,6 +165,9 @@ class Observer:
     def model(self, header: Mapping[str, Any], size: int, /) -> None:
         """A Model was loaded: its `header` (version, target_version, published_at_ms, ...) and bytes."""
 
+    def models_passed_over(self, versions: int, /) -> None:
+        """So many versions on the model topic are not taken: damaged, or not signed as `models.key` demands."""
+
     def model_in_force(self, partition: int, version: int, /) -> None:
         """A partition decides with this Model version."""
 

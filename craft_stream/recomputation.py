@@ -48,11 +48,17 @@ class Stretch:
 
 
 def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
-    """Read a partition's ledger topic and committed offset."""
-    position = reader.committed(partition)
-    records = read_ledger(reader, settings.kafka, partition)
+    """Read a partition's ledger topic and committed offset.
+
+    Raises:
+        TopicReplacedError: the ledger is of another topic of this name.
+    """
+    kafka, position = settings.kafka, reader.committed(partition)
+    records = read_ledger(reader, kafka, partition)
+    topics = reader.topic_ids(kafka.input_topic, kafka.ledger_topic)
+    records.origin.check(topics, kafka.input_topic, kafka.ledger_topic)
     begun = min(records.models, default=None)
-    retained, _ = reader.bounds(settings.kafka.input_topic, [partition])[partition]
+    retained, _ = reader.bounds(kafka.input_topic, [partition])[partition]
     return Stretch(partition, records, begun, position.offset if position else 0, retained)
 
 

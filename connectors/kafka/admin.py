@@ -113,6 +113,21 @@ class Admin:
                 raise ConfigurationError(f"topic {topic['name']} could not be made: {reason}")
         self._client.wait_for_topics(list(wanted), timeout_ms=30_000)
 
+    def widen(self, sizes: Mapping[str, int]) -> None:
+        """Add partitions to topics, by name the number that each is to have.
+
+        Raises:
+            ConfigurationError: the brokers do not allow it.
+        """
+        answer = self._client.create_partitions(dict(sizes), raise_errors=False)
+        for topic in answer.results:
+            error = client_errors.for_code(topic.error_code)
+            # Another worker may have been faster.
+            if error not in (client_errors.NoError, client_errors.InvalidPartitionsError):
+                raise ConfigurationError(
+                    f"partitions could not be added to {topic.name}: {topic.error_message or error.__name__}"
+                )
+
 
 @contextmanager
 def connect(settings: KafkaSettings) -> Iterator[Admin]:
@@ -150,7 +165,7 @@ def check(admin: Admin, kafka: KafkaSettings, fields: RecordSettings) -> None:
                 f"{plan.name} has {present[plan.name]} partitions and needs {plan.partitions}"
                 for plan in small
             )
-            + ": add partitions, or delete it and type `craft-stream topics create`"
+            + ": `craft-stream topics create` with the same --config adds partitions"
         )
     configs = admin.configs([plan.name for plan in wanted if plan.required])
     wrong = [

@@ -17,6 +17,7 @@ from craft_stream.settings import KafkaSettings
 RECONNECT_MS = (
     2_000  # 30 s, the default, would be a third of the time in which a broker's return must be noticed
 )
+METADATA_MS = 10_000  # topics that grow, or were made anew, are noticed within this; 5 minutes by default
 FETCH_BYTES = 8 << 20  # of one partition in one answer; 50 MB over all partitions is the client's own bound
 REQUEST_BYTES = 65 << 20  # above the largest `record.max_bytes`, so that any record fits with its headers
 
@@ -36,6 +37,11 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]
         except client_errors.KafkaError:
             return False
 
+    def topic_id(self, topic: str) -> str:
+        """What tells a topic from one of its name that was made anew, as the newest metadata have it; empty: not known."""
+        found = self.cluster.topic_id(topic)
+        return str(found) if found is not None and found.int else ""
+
     def reachable(self) -> bool:
         """Whether a connection to any broker is open."""
         return any(self.connected(broker.node_id) for broker in self.cluster.brokers())
@@ -48,6 +54,7 @@ def common(settings: KafkaSettings) -> dict[str, Any]:
         "client_id": f"craft-stream-{settings.instance_id or settings.group_id}",
         "reconnect_backoff_max_ms": RECONNECT_MS,
         "bootstrap_timeout_ms": 10_000,
+        "metadata_max_age_ms": METADATA_MS,
         **settings.security.client_options(),
     }
 
@@ -97,9 +104,10 @@ def consumer(settings: KafkaSettings, **options: Any) -> Any:
         raise explain(error, settings) from error
 
 
-def reader(settings: KafkaSettings) -> Any:
+def reader(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
     """A consumer outside of the group that delivers Messages."""
-    return deliver_messages(consumer(settings, client_id=f"craft-stream-reader-{settings.group_id}"))
+    name = f"craft-stream-reader-{settings.group_id}"
+    return deliver_messages(consumer(settings, client_id=name, kafka_client=client))
 
 
 def member(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:

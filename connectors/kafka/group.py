@@ -16,7 +16,7 @@ from kafka import errors as client_errors
 
 from connectors.kafka import internals
 from connectors.kafka.clients import SafeClient, explain, member
-from craft_stream.errors import LogTruncatedError
+from craft_stream.errors import LogTruncatedError, TopicReplacedError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Change, ChangeKind, TransactionError
 from craft_stream.settings import KafkaSettings
@@ -43,6 +43,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoked: dict[int, int] = {}  # of those, by the generation that took it away
         self._changes: list[Change] = []
         self._client: SafeClient | None = None
+        self._topic_id = ""
         self._consumer = member(settings, self._make_client)
         internals.claim_nothing_when_put_out(self._consumer)
         try:
@@ -59,6 +60,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """See `Group.poll`."""
+        self._check_topic()
         try:
             if internals.join_group(self._consumer, JOIN_MS):
                 seconds = 0.0
@@ -76,6 +78,16 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
         return [message for messages in chunks.values() for message in messages]
+
+    def _check_topic(self) -> None:
+        """That the topic is the one that was joined, as the newest metadata have it: a look-up."""
+        found = self._client.topic_id(self._topic) if self._client is not None else ""
+        if self._topic_id and found and found != self._topic_id:
+            raise TopicReplacedError(
+                f"the topic {self._topic} was deleted and made anew while this worker read it: offsets of before mean nothing "
+                "on it. `craft-stream run --rebuild` begins a new ledger at the log's first record"
+            )
+        self._topic_id = found or self._topic_id
 
     def changes(self) -> Sequence[Change]:
         """See `Group.changes`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from kafka import TopicPartition
 from kafka import errors as client_errors
 
-from connectors.kafka.clients import explain, reader
+from connectors.kafka.clients import SafeClient, explain, reader
 from craft_stream.errors import LogTruncatedError, UnavailableError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Position
@@ -24,7 +25,20 @@ class KafkaReader:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._consumer = reader(settings)
+        self._client: SafeClient | None = None
+        self._consumer = reader(settings, self._make_client)
+
+    def _make_client(self, **options: Any) -> SafeClient:
+        self._client = SafeClient(**options)
+        return self._client
+
+    def topic_ids(self, *topics: str) -> Mapping[str, str]:
+        """See `Reader.topic_ids`."""
+        try:
+            self._consumer.topics()  # asks the brokers, whatever is known
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
+        return {topic: self._client.topic_id(topic) if self._client else "" for topic in topics}
 
     def partitions(self, topic: str) -> Sequence[int]:
         """See `Reader.partitions`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from connectors.kafka.admin import connect
 from connectors.kafka.group import KafkaGroup
 from connectors.kafka.output import IdempotentOutput, TransactionalOutput
 from connectors.kafka.reader import KafkaReader
@@ -39,3 +40,8 @@ class KafkaTransport:
     def reader(self) -> KafkaReader:
         """See `Transport.reader`."""
         return KafkaReader(self._settings)
+
+    def widen(self, topic: str, partitions: int) -> None:
+        """See `Transport.widen`."""
+        with connect(self._settings) as admin:
+            admin.widen({topic: partitions})

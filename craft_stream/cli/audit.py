@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,15 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.ports.transport import Reader
 from craft_stream.recomputation import Recomputation, Stretch, look
+from craft_stream.schema import is_number, read_json
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer(add_completion=False)
@@ -84,7 +87,7 @@ def audit(
     settings = load_settings(config, overrides)
     reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))
     try:
-        store = ModelStore(evidence, settings.kafka.model_topic)
+        store = ModelStore(evidence, settings.kafka.model_topic, Signatures.of(settings))
         store.refresh()
         if model is not None:
             store.give(load_model(model))
@@ -147,8 +150,16 @@ def _audit(
         f"{topic}/{partition}: recomputed from offset {begun} to {stop}, compared from {max(begun, start)}"
         + (f"; {found.missed} offsets before cannot be recomputed any more" if found.missed else "")
     )
-    written = _written(evidence, settings, partition, max(begun, start), stop)
+    places = list(evidence.partitions(settings.kafka.decisions_topic))
+    home = partition % len(places)
+    # Where it had fewer partitions once, decisions are in others; a look there costs as much as all of the topic.
+    elsewhere = [place for place in places if place != home]
+    written = _written(evidence, settings, stretch, max(begun, start), stop, [home])
     for chunk, decisions in work.run(stop):
+        accepted = decisions.positions[decisions.accepted]
+        if elsewhere and any(offset not in written for offset in accepted[accepted >= start].tolist()):
+            written |= _written(evidence, settings, stretch, int(accepted[0]), stop, elsewhere)
+            elsewhere = []
         found.decided += int((decisions.positions >= start).sum())
         for row in _noteworthy(decisions, written, start):
             identity = chunk.message(row).location
@@ -183,18 +194,26 @@ def _noteworthy(decisions: Decisions, written: dict[int, dict[str, Any]], start:
 
 
 def _written(
-    reader: Reader, settings: Settings, partition: int, start: int, stop: int
+    reader: Reader, settings: Settings, stretch: Stretch, start: int, stop: int, places: Iterable[int]
 ) -> dict[int, dict[str, Any]]:
-    """Decisions on the topic by the offset of their record."""
+    """Decisions of this ledger in partitions of the topic, by the offset of their record."""
     topic = settings.kafka.decisions_topic
-    prefix = f"{settings.kafka.input_topic}/{partition}/".encode()
-    where = partition % len(reader.partitions(topic))
-    first, end = reader.bounds(topic, [where])[where]
+    prefix = f"{settings.kafka.input_topic}/{stretch.partition}/".encode()
     found = {}
-    for messages in reader.read(topic, where, first, end):
-        for message in messages:
-            if message.value and message.key and message.key.startswith(prefix):
-                offset = int(message.key[len(prefix) :])
-                if start <= offset < stop:
-                    found[offset] = orjson.loads(message.value)
+    for place, (first, end) in reader.bounds(topic, places).items():
+        begun = max(first, stretch.records.origin.decisions_from.get(place, 0))
+        for messages in reader.read(topic, place, begun, end):
+            for message in messages:
+                if message.value and message.key and message.key.startswith(prefix):
+                    name = message.key[len(prefix) :].decode("utf-8", "replace")
+                    if is_number(name) and start <= int(name) < stop:
+                        found[int(name)] = _decision(message.value)
     return found
+
+
+def _decision(value: bytes) -> dict[str, Any]:
+    """What a decision says; nothing, which differs from all, where it cannot be read."""
+    try:
+        return read_json("a decision", value)
+    except IntegrityError:
+        return {}

@@ -40,6 +40,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
         partitions = reader.partitions(kafka.input_topic)
         if not partitions:
             raise ConfigurationError(f"there is no topic {kafka.input_topic}")
+        topics = reader.topic_ids(kafka.input_topic, kafka.ledger_topic)
         for partition in partitions if only is None else [only]:
             if partition not in partitions:
                 raise ConfigurationError(f"{kafka.input_topic} has no partition {partition}")
@@ -47,7 +48,10 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
             records = read_ledger(reader, kafka, partition)
             ledger, problem = None, None
             try:
-                found = records.restore(parameters, position.offset if position else None)
+                records.origin.check(topics, kafka.input_topic, kafka.ledger_topic)
+                # Without a note somebody has moved the offset, and only the ledger knows where it was.
+                upto = position.offset if position and position.note else None
+                found = records.restore(parameters, upto)
                 ledger = found.ledger if found else None
                 if ledger and position and ledger.next_offset != position.offset:
                     problem = f"leads to {ledger.next_offset}, but {position.offset} is committed"

@@ -19,6 +19,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
 from craft_stream.topics import model_writer
 from craft_stream.topics.models import Manifest, ModelStore
+from craft_stream.topics.signatures import Signatures
 from craft_stream.topics.unused_models import unused
 
 app = typer.Typer(
@@ -35,7 +36,7 @@ def _store(settings: Settings) -> Iterator[ModelStore]:
             raise ConfigurationError(
                 f"there is no topic {settings.kafka.model_topic}: type `craft-stream topics create`"
             )
-        store = ModelStore(reader, settings.kafka.model_topic)
+        store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
         store.refresh()
         yield store
 
@@ -52,7 +53,11 @@ def _known(store: ModelStore, version: int) -> Manifest:
 def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
     """List every version, the oldest first."""
     with _store(load_settings(config, overrides)) as store:
-        for version in sorted(store.manifests):
+        for version in sorted({*store.manifests, *store.refused}):
+            if (problem := store.refused.get(version)) is not None:
+                told = orjson.dumps({"version": version, "passed_over": problem}).decode()
+                print(told if as_json else f"{version:6d}  passed over: {problem}")
+                continue
             manifest = store.manifests[version]
             header = manifest.header
             wanted = version == store.newest
@@ -111,6 +116,31 @@ def pin(
     print(f"pinned model {version}" if version else "no version is pinned; the newest is used")
 
 
+@app.command(epilog="Example: craft-stream model sign 12")
+def sign(
+    versions: Annotated[list[int], typer.Argument(min=1, help="Numbers of versions.")],
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Sign versions that were published without `models.key`, so that workers which have it take them.
+
+    For a group that comes to sign: whoever signs answers for what is on the topic by now.
+    """
+    settings = load_settings(config, overrides)
+    topic, signatures = settings.kafka.model_topic, Signatures.of(settings)
+    if settings.models.signing_key() is None:
+        raise ConfigurationError("set models.key or models.key_file: versions are signed with it")
+    transport = KafkaTransport(settings.kafka)
+    with closing(transport.reader()) as reader, closing(transport.output("admin")) as output:
+        store = ModelStore(reader, topic)  # takes what is not signed, too
+        store.refresh()
+        manifests = [_known(store, version) for version in versions]
+        for version in versions:
+            store.load(version)  # what is damaged is not signed
+        model_writer.sign(output, topic, manifests, signatures)
+    print(f"signed {', '.join(map(str, versions))}")
+
+
 @app.command(epilog="Example: craft-stream model rollback --config craft.toml")
 def rollback(config: Config = None, overrides: Overrides = None) -> None:
     """Pin the version before the one in use: the pinned one, else the newest that this group decides with."""
@@ -156,4 +186,4 @@ def prune(
 
 def _change(settings: Settings, version: int | None) -> None:
     with closing(KafkaTransport(settings.kafka).output("admin")) as output:
-        model_writer.pin(output, settings.kafka.model_topic, version)
+        model_writer.pin(output, settings.kafka.model_topic, version, Signatures.of(settings))

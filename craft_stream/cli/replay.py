@@ -21,6 +21,7 @@ from craft_stream.selection.decisions import Reason
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer(add_completion=False)
@@ -57,7 +58,7 @@ def replay(
     total = accepted_before = accepted_after = 0
     file = output.open("wb") if output else None
     try:
-        store = ModelStore(readers[2], before.kafka.model_topic)
+        store = ModelStore(readers[2], before.kafka.model_topic, Signatures.of(before))
         store.refresh()
         other = (
             load_model(model, after.parameters().learning)

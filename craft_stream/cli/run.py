@@ -19,6 +19,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.signatures import Signatures
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.retry import retry
 from craft_stream.worker.worker import Worker
@@ -58,7 +59,7 @@ def work(
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     seconds = settings.kafka.unavailable_seconds
     reader = retry(transport.reader, seconds, stop, observer.beat)
-    store = ModelStore(reader, settings.kafka.model_topic)
+    store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
     models = ModelFollower(store, observer, learning=settings.parameters().learning)
     if path is not None:
         fixed = load_model(path, settings.parameters().learning)

@@ -26,7 +26,10 @@ def create(
         int, typer.Option(min=-1, max=16, help="Copies of each partition; -1: the brokers' default.")
     ] = -1,
 ) -> None:
-    """Make the topics that are missing, with the settings that they need; what is there stays as it is."""
+    """Make the topics that are missing, with the settings that they need, and add partitions where the input topic has more.
+
+    What is there stays as it is.
+    """
     settings = load_settings(config, overrides)
     with kafka_admin.connect(settings.kafka) as admin:
         present = admin.partitions()
@@ -38,10 +41,15 @@ def create(
         ]
         if missing:
             admin.create(missing, replication_factor)
-        for plan in kafka_admin.plans(settings.kafka, settings.record, count):
+        plans = kafka_admin.plans(settings.kafka, settings.record, count)
+        small = {p.name: p.partitions for p in plans if present.get(p.name, p.partitions) < p.partitions}
+        if small:
+            admin.widen(small)
+        for plan in plans:
             made = any(plan.name == other.name for other in missing)
-            size = plan.partitions if made else present[plan.name]
-            print(f"{'created' if made else 'exists '}  {plan.name}  ({plan.role}, {size} partitions)")
+            done = "created" if made else "widened" if plan.name in small else "exists "
+            size = plan.partitions if made or plan.name in small else present[plan.name]
+            print(f"{done}  {plan.name}  ({plan.role}, {size} partitions)")
 
 
 @app.command(epilog="Example: craft-stream topics check --config craft.toml")

@@ -142,6 +142,8 @@ WORKER: Final = (
     Metric("craft_model_version", "Model version that decides; the oldest of the partitions held."),
     Metric("craft_model_loaded_version", "Newest model version loaded.",
            {"model": lambda header: header.get("version", 0)}),
+    Metric("craft_passed_over_models", "Versions on the model topic that are damaged or not signed as models.key demands.",
+           {"models_passed_over": "versions"}),
     Metric("craft_model_published_timestamp_seconds", "When the newest model version loaded was published.",
            {"model": lambda header: header.get("published_at_ms", 0) / 1000}),
     Metric("craft_model_bytes", "Size of the newest model version loaded.", {"model": "size"}),

@@ -160,6 +160,9 @@ class Reader(Protocol):
     def partitions(self, topic: str) -> Sequence[int]:
         """Partitions of a topic, in order; empty when there is no such topic."""
 
+    def topic_ids(self, *topics: str) -> Mapping[str, str]:
+        """What tells topics from others of their names that were made anew (KIP-516), now; empty where that is not known."""
+
     def bounds(self, topic: str, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]:
         """For each partition its first offset and the end of what is committed."""
 
@@ -188,3 +191,10 @@ class Transport(Protocol):
 
     def reader(self) -> Reader:
         """A Reader."""
+
+    def widen(self, topic: str, partitions: int) -> None:
+        """Add partitions to a topic until it has so many.
+
+        Raises:
+            ConfigurationError: the brokers do not allow it.
+        """

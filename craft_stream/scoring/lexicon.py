@@ -21,6 +21,8 @@ from craft_stream.text.tokens import WORD, Tokens
 
 # Joint counts are kept as integers of 1/1024, so that adding and evicting are exact.
 JOINT_UNIT = 1 / 1024
+# Of the table of joint counts.
+BUCKET_BITS = 18
 # Words of a side that the lexicon looks at; longer sides are judged on their head.
 LEXICON_TOKENS = 40
 # Pseudo-count that shrinks a rare word's translations towards p(f).
@@ -60,7 +62,7 @@ class Lexicon:
     totals: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, bucket_bits: int = 18) -> Lexicon:
+    def empty(cls, bucket_bits: int = BUCKET_BITS) -> Lexicon:
         """A lexicon that knows nothing, of 2^bucket_bits buckets (4 MB at 18).
 
         A table of 16 MB finds no more, and waits for memory: with 2^18 buckets a pair's features take .68 of the time, and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar, get_type_hints
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from craft_stream import codec
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import LearningParameters
+from craft_stream.schema import has_type
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.domain import DomainModel
+from craft_stream.scoring.model_schema import check_parts
 from craft_stream.scoring.quality import FEATURES, QualityClassifier
 from craft_stream.scoring.signals import SignalModel
 from craft_stream.scoring.translation import TranslationModel
@@ -101,8 +103,23 @@ class Model:
                 f"the model is of another format than {FORMAT}: run the version of craft_stream that made it, or learn a "
                 "new model"
             )
-        digest = header.pop("digest")
-        leaves = header | arrays
+        digest = header.pop("digest", None)
+        model = cls.of(header | arrays)
+        if model.digest != digest:
+            raise IntegrityError(
+                f"model {model.version} says that its digest is {digest}, but it is {model.digest}"
+            )
+        return model
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> Model:
+        """From its numbers and arrays by their dotted names.
+
+        Raises:
+            IntegrityError: one is missing, not known, or not as it must be (`scoring.model_schema`).
+        """
+        check_parts(parts)
+        leaves = dict(parts)
         try:
             model = _built(cls, leaves, "")
         except (TypeError, ConfigurationError) as error:
@@ -110,14 +127,10 @@ class Model:
         if leaves:
             raise IntegrityError(f"the model has parts that are not known here: {', '.join(sorted(leaves))}")
         count = len(FEATURES)
-        if model.classifier.mean.shape != (count,) or model.classifier.weights.shape != (2 * count + 1,):
+        if len(model.classifier.mean) != count:
             raise IntegrityError(
                 f"model {model.version} judges {len(model.classifier.mean)} features of a pair, this version of craft_stream "
                 f"has {count}: learn a new model, or run the version that made it"
-            )
-        if model.digest != digest:
-            raise IntegrityError(
-                f"model {model.version} says that its digest is {digest}, but it is {model.digest}"
             )
         return model
 
@@ -140,6 +153,8 @@ def _built(kind: type[T], leaves: dict[str, Any], prefix: str) -> T:
             values[name] = _built(of, leaves, f"{prefix}{name}.")
         elif prefix + name in leaves:
             value = leaves.pop(prefix + name)
+            if not has_type(value, of):
+                raise IntegrityError(f"the model is damaged: its part {prefix}{name} is {value!r:.50}")
             values[name] = tuple(value) if isinstance(value, list) else value
         else:
             raise IntegrityError(f"the model lacks its part {prefix}{name}")

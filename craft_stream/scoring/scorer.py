@@ -51,6 +51,12 @@ class Scorer(TranslationScorer):
                 f"model {model.version} was made with the encoder {model.translation.encoder}, this is "
                 f"{embedder.digest}: set encoder.kind and its options as they were, or learn a new model"
             )
+        dimensions, _ = model.translation.centroids.shape
+        if (dimensions, model.translation.cascade) != (embedder.dimensions, embedder.expensive):
+            raise IntegrityError(
+                f"model {model.version} is damaged: it is not as its encoder is, of {embedder.dimensions} dimensions: "
+                "learn a new model"
+            )
         super().__init__(model.translation, embedder)
         self.model = model
 

@@ -17,8 +17,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream import codec
+from craft_stream import codec, schema
 from craft_stream.errors import IntegrityError
+from craft_stream.selection.ledger_schema import SEGMENT
 from craft_stream.text.hashing import chain, mix
 
 MAGIC = b"CRAFTPAG"
@@ -93,7 +94,10 @@ class Segment:
         held = np.arange(SKETCH) < lengths[:, None]
         steps = np.zeros((len(marks), SKETCH), np.uint16)
         steps[held] = np.ascontiguousarray(gaps.T).view(np.uint16).reshape(-1)
-        sketches = np.where(held, np.cumsum(steps, axis=1, dtype=np.uint16), NONE)
+        sums = np.cumsum(steps, axis=1, dtype=np.uint32)
+        if sums.max(initial=0) >= NONE or (steps[:, 1:] == 0)[held[:, 1:]].any():
+            raise IntegrityError("the fingerprints of seen pairs do not ascend")
+        sketches = np.where(held, sums.astype(np.uint16), NONE)
         keys = np.empty(len(marks), np.uint64)
         _keys(sketches, marks, keys)
         return cls(first, keys, sketches)
@@ -114,4 +118,5 @@ class Segment:
             raise IntegrityError(
                 f"this is segment {header.get('index')} of format {header.get('format')}, not {index} of {FORMAT}"
             )
-        return cls.of(int(header["first"]), arrays)
+        schema.check("the segment", header | arrays, SEGMENT)
+        return cls.of(header["first"], arrays)

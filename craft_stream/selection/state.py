@@ -15,12 +15,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream import codec
+from craft_stream import codec, schema
 from craft_stream.errors import IntegrityError
 from craft_stream.parameters import Parameters
+from craft_stream.schema import Number
 from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
+from craft_stream.selection.ledger_schema import DELTA, SNAPSHOT, STATE
 from craft_stream.selection.seen import SeenPairs, first_remembered
 from craft_stream.selection.segments import Segment
 
@@ -182,6 +184,9 @@ class LedgerState:
         """
         header, arrays = codec.decode(MAGIC, delta)
         self._check(header, "delta")
+        schema.check("the ledger", header | arrays, DELTA, integers=len(self.integers))
+        if (arrays["places"] >= len(self.floats) - 2 * histogram.BINS).any():
+            raise IntegrityError("the ledger is damaged: a delta changes numbers that there are not")
         if header["from"] != self.next_offset:
             raise IntegrityError(
                 f"the ledger is at offset {self.next_offset}, the delta goes on from {header['from']}: one is missing"
@@ -189,6 +194,7 @@ class LedgerState:
         self.integers += _joined(arrays["integers"], np.int64)
         self.floats[: -2 * histogram.BINS][arrays["places"]] = _joined(arrays["numbers"], np.float64)
         self.floats[-2 * histogram.BINS :] += _joined(arrays["bins"], np.int64) / histogram.UNITS
+        self._check_state()
         self._replay(segments or {}, Segment.of(header["first"], arrays))
 
     def snapshot(self) -> bytes:
@@ -218,13 +224,15 @@ class LedgerState:
         header, arrays = codec.decode(MAGIC, snapshot)
         ledger = cls(parameters)
         ledger._check(header, "whole")
+        schema.check("the ledger", header | arrays, SNAPSHOT)
         floats = _joined(arrays["floats"], np.float64)
         if arrays["integers"].shape != ledger.integers.shape or floats.shape != ledger.floats.shape:
             raise IntegrityError("the ledger's arrays are of another size than these parameters give")
         ledger.integers[:], ledger.floats[:] = arrays["integers"], floats
+        ledger._check_state()
         seen = ledger.seen_pairs
         seen.begin_at(first_remembered(ledger._remembered, seen.size))
-        seen.stored, seen.segments = seen.count, int(header["first_page"])
+        seen.stored, seen.segments = seen.count, header["first_page"]
         ledger._replay(segments or {}, Segment.of(header["first"], arrays), chained=False)
         return ledger
 
@@ -261,7 +269,9 @@ class LedgerState:
     def first_segment(cls, snapshot: bytes) -> int:
         """Index of the oldest segment that restoring this snapshot needs."""
         header, _ = codec.decode(MAGIC, snapshot)
-        return int(header["first_page"])
+        schema.check("the ledger", header, {"first_page": SNAPSHOT["first_page"]})
+        first: int = header["first_page"]
+        return first
 
     def closed_segments(self) -> list[tuple[int, bytes]]:
         """Segments of the pairs that wait, encoded, with their indices: to be written once, before the next `delta`."""
@@ -291,8 +301,25 @@ class LedgerState:
         arrays: codec.Arrays = {"integers": state, "floats": self.floats}
         return codec.digest(arrays, {"parameters": self.parameters.ledger_digest})
 
+    def _check_state(self) -> None:
+        """That it can have come about.
+
+        Raises:
+            IntegrityError: it cannot.
+        """
+        schema.check("the ledger", {name: getattr(self, name) for name in STATE}, STATE)
+        if (
+            not self.accepted <= self.seen <= self.next_offset
+            or not self.epoch_seen <= self.seen
+            or not self.epoch <= self.next_offset
+            or self.reasons.sum() != self.seen
+            or self.reasons[Reason.ACCEPTED] != self.accepted
+        ):
+            raise IntegrityError("the ledger is damaged: its counters contradict one another")
+
     def _check(self, header: dict[str, Any], kind: str) -> None:
-        written = int(header.get("format", 0))
+        schema.check("the ledger", header, {"format": Number()})
+        written = header["format"]
         if written != FORMAT:
             raise IntegrityError(
                 f"the ledger is of format {written}, which a newer release wrote; this one reads {FORMAT}: upgrade"

@@ -29,6 +29,7 @@ from craft_stream.settings.sections import (
     KafkaSettings,
     LearnerSettings,
     LedgerSettings,
+    ModelsSettings,
     ObserveSettings,
     Policy,
     PolicySettings,
@@ -55,6 +56,7 @@ __all__ = [
     "KafkaSettings",
     "LearnerSettings",
     "LedgerSettings",
+    "ModelsSettings",
     "ObserveSettings",
     "Policy",
     "PolicySettings",
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     record: RecordSettings = RecordSettings()
     budget: BudgetSettings = BudgetSettings()
     ledger: LedgerSettings = LedgerSettings()
+    models: ModelsSettings = ModelsSettings()
     decisions: DecisionsSettings = DecisionsSettings()
     learner: LearnerSettings = LearnerSettings()
     selection: SelectionSettings = SelectionSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -15,6 +16,7 @@ from craft_stream.parameters import LearningParameters, SelectionRules
 Policy = Literal["fail", "skip", "dead-letter"]
 # The one in force, the next, one for a worker that lags, one for a rollback.
 LEAST_VERSIONS = 4
+_LEAST_KEY = 16
 Option = str | int | float | bool
 
 
@@ -171,6 +173,40 @@ class LedgerSettings(Section):
     """snapshots of each partition's ledger from which an audit can begin; 0: none, audits begin where the group began"""
     retained_snapshot_hours: Annotated[float, Field(gt=0)] = 12.0
     """least time between them; times their number this should be more than the input topic's retention"""
+
+
+class ModelsSettings(Section):
+    """Who may say by which versions is decided."""
+
+    key: SecretStr | None = None
+    """a secret of at least 16 characters: versions and pins are signed with it, and others are passed over"""
+    key_file: str | None = None
+    """a file that holds it"""
+
+    def signing_key(self) -> bytes | None:
+        """The key, wherever it is.
+
+        Raises:
+            ConfigurationError: the file cannot be read, there are two, or it is too short to keep anything secret.
+        """
+        if self.key is not None and self.key_file is not None:
+            raise ConfigurationError("models.key and models.key_file are both set: leave one")
+        if self.key_file is not None:
+            try:
+                key = Path(self.key_file).read_bytes().strip()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot read models.key_file {self.key_file}: {error.strerror}"
+                ) from None
+        elif self.key is not None:
+            key = self.key.get_secret_value().encode()
+        else:
+            return None
+        if len(key) < _LEAST_KEY:
+            raise ConfigurationError(
+                f"models.key has {len(key)} characters: at least {_LEAST_KEY} are needed"
+            )
+        return key
 
 
 class DecisionsSettings(Section):

@@ -61,6 +61,7 @@ class MemoryBroker:
         committed: positions in the input topic.
         commits: how many were tried.
         outputs: how often each name of an output was taken.
+        ids: of topics.
     """
 
     topics: Mapping[str, int]
@@ -69,6 +70,7 @@ class MemoryBroker:
     committed: dict[int, Position] = field(default_factory=dict)
     commits: int = 0
     outputs: Counter[str] = field(default_factory=Counter)
+    ids: dict[str, str] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def append(
@@ -134,6 +136,10 @@ class MemoryTransport:
     def reader(self) -> MemoryReader:
         """See `Transport.reader`."""
         return MemoryReader(self)
+
+    def widen(self, topic: str, partitions: int) -> None:
+        """See `Transport.widen`."""
+        self.broker.topics = {**self.broker.topics, topic: partitions}
 
 
 class MemoryGroup:
@@ -313,6 +319,10 @@ class MemoryReader:
     def partitions(self, topic: str) -> Sequence[int]:
         """See `Reader.partitions`."""
         return range(self._broker.topics.get(topic, 0))
+
+    def topic_ids(self, *topics: str) -> Mapping[str, str]:
+        """See `Reader.topic_ids`."""
+        return {topic: self._broker.ids.get(topic, "") for topic in topics}
 
     def bounds(self, topic: str, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]:
         """See `Reader.bounds`."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from craft_stream.errors import IntegrityError
+from craft_stream.schema import Number, Schema, check, is_number
 
 MAGIC = b"CRAFTLOG"
 FORMAT = 2
 _HEADER = struct.Struct("<8sHBQQI")
 _CHECKSUM = 4  # bytes
+_SCHEMA: Schema = {"sequence": Number(), "next_offset": Number()}
 
 
 class Kind(IntEnum):
@@ -29,6 +31,7 @@ class Kind(IntEnum):
     MODEL = 3
     RETAINED_SNAPSHOT = 4
     RETAINED_SNAPSHOTS = 5
+    ORIGIN = 7  # 6: settings
 
 
 # How keys name them: other words than ours, so that what version 0.1.0 has written is still read.
@@ -39,6 +42,7 @@ KEY_WORDS = {
     Kind.MODEL: "model",  # an offset, from which on a version of the Model was in force; kept, so that a log can be audited
     Kind.RETAINED_SNAPSHOT: "anchor",  # the offset that it leads to; a tombstone when there are enough newer ones
     Kind.RETAINED_SNAPSHOTS: "anchors",  # 0: which of them there are; written with every snapshot
+    Kind.ORIGIN: "origin",  # 0: the ids of the topics that all this is about; written with every snapshot
 }
 _KINDS = {word: kind for kind, word in KEY_WORDS.items()}
 
@@ -55,7 +59,7 @@ def parse_key(name: str) -> tuple[Kind, int]:
         IntegrityError: it names none.
     """
     word, _, number = name.partition("/")
-    if word not in _KINDS or not number.isdigit():
+    if word not in _KINDS or not is_number(number):
         raise IntegrityError("the key names no record of a ledger")
     return _KINDS[word], int(number)
 
@@ -111,4 +115,5 @@ class Entry:
             raise IntegrityError("the checksum does not fit")
         if kind not in set(Kind):
             raise IntegrityError(f"a record of the unknown kind {kind}")
+        check("a record of the ledger", {"sequence": sequence, "next_offset": next_offset}, _SCHEMA)
         return cls(Kind(kind), sequence, next_offset, body[_HEADER.size :], at, written_ms)

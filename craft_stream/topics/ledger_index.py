@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from craft_stream.errors import IntegrityError
+from craft_stream.schema import Number, check, read_json
 from craft_stream.topics.ledger_entries import Entry, Kind
 
 
@@ -70,6 +72,9 @@ def restore_note(offset: int) -> str:
 def read_restore_offset(note: str) -> int:
     """What `restore_note` said; 0 when the note says nothing that can be understood."""
     try:
-        return max(0, int(json.loads(note)["ledger"]))
-    except (ValueError, KeyError, TypeError):
+        values = read_json("the note", note)
+        check("the note", values, {"ledger": Number()})
+    except IntegrityError:
         return 0
+    offset: int = values["ledger"]
+    return offset

@@ -12,9 +12,10 @@ from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import KafkaSettings
-from craft_stream.topics.ledger_entries import Entry, Kind, parse_key
+from craft_stream.topics.ledger_entries import KEY_WORDS, Entry, Kind, parse_key
 from craft_stream.topics.ledger_index import LedgerIndex, SnapshotReference
-from craft_stream.topics.ledger_writer import LedgerWriter
+from craft_stream.topics.ledger_writer import RING, LedgerWriter
+from craft_stream.topics.origin import Origin
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.topics.retained_snapshots import RetainedSnapshots
 
@@ -34,6 +35,8 @@ class LedgerRecords:
         models: version by the offset from which it was in force, of every change of model.
         retained: snapshots kept for audits, by the offset that they lead to.
         retained_list: the newest list of them.
+        origin: of the ledger; an empty one where a release before 0.2.0 has written it.
+        keys: that have a value, whatever it is.
         damaged: what could not be used, and why.
         size: bytes read.
     """
@@ -45,6 +48,8 @@ class LedgerRecords:
     models: dict[int, int] = field(default_factory=dict)
     retained: dict[int, Entry] = field(default_factory=dict)
     retained_list: RetainedSnapshots = field(default_factory=RetainedSnapshots)
+    origin: Origin = field(default_factory=Origin)
+    keys: set[bytes] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -59,17 +64,34 @@ class LedgerRecords:
             try:
                 kind, number = parse_key(name)
                 if message.value is None:
+                    self.keys.discard(message.key)
                     self._remove(kind, number)
-                else:
-                    self._add(number, Entry.decode(message.value, message.offset, message.timestamp_ms))
+                    continue
+                self.keys.add(message.key)
+                self._add(number, Entry.decode(message.value, message.offset, message.timestamp_ms))
             except IntegrityError as error:
                 self.damaged.append(f"{name} at offset {message.offset}: {error}")
 
     def _remove(self, kind: Kind, number: int) -> None:
-        if kind is Kind.SEGMENT:
-            self.segments.pop(number, None)
-        elif kind is Kind.RETAINED_SNAPSHOT:
-            self.retained.pop(number, None)
+        start = f"{KEY_WORDS[kind]}/{number} at "
+        self.damaged = [problem for problem in self.damaged if not problem.startswith(start)]
+        match kind:
+            case Kind.SNAPSHOT:
+                for sequence in [n for n, (slot, _) in self.snapshots.items() if slot == number]:
+                    del self.snapshots[sequence]
+            case Kind.DELTA:
+                for sequence in [n for n in self.deltas if n % RING == number]:
+                    del self.deltas[sequence]
+            case Kind.SEGMENT:
+                self.segments.pop(number, None)
+            case Kind.MODEL:
+                self.models.pop(number, None)
+            case Kind.RETAINED_SNAPSHOT:
+                self.retained.pop(number, None)
+            case Kind.RETAINED_SNAPSHOTS:
+                self.retained_list = RetainedSnapshots()
+            case Kind.ORIGIN:
+                self.origin = Origin()
 
     def _add(self, number: int, entry: Entry) -> None:
         match entry.kind:
@@ -85,6 +107,8 @@ class LedgerRecords:
                 self.retained[entry.next_offset] = entry
             case Kind.RETAINED_SNAPSHOTS:
                 self.retained_list = RetainedSnapshots.decode(entry.payload)
+            case Kind.ORIGIN:
+                self.origin = Origin.decode(entry.payload)
 
     def restore(self, parameters: Parameters, upto: int | None = None) -> PartitionLedger | None:
         """The ledger as the newest snapshot that leads to the end, or to offset `upto`, has it.
@@ -156,6 +180,8 @@ class LedgerRecords:
             deltas=number - sequence,
             delta_bytes=size,
             snapshot_bytes=len(snapshot),
+            origin=self.origin,
+            noted=self.origin,
         )
         index = LedgerIndex(references, {number: entry.at for number, entry in self.segments.items()})
         return PartitionLedger(ledger, writer, index)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import LedgerSettings
 from craft_stream.topics.ledger_entries import Entry, Kind, entry_key
+from craft_stream.topics.origin import Origin
 from craft_stream.topics.retained_snapshots import RetainedSnapshot, RetainedSnapshots
 
 RING = 256
@@ -66,6 +67,9 @@ class LedgerWriter:
         deltas: since the newest snapshot.
         delta_bytes: of these.
         snapshot_bytes: of the newest snapshot.
+        origin: of the ledger.
+        noted: the origin that the topic tells of.
+        given_up: keys of a ledger in whose place this one has come, until they are withdrawn.
     """
 
     prefix: str
@@ -77,6 +81,9 @@ class LedgerWriter:
     deltas: int = 0
     delta_bytes: int = 0
     snapshot_bytes: int = 0
+    origin: Origin = field(default_factory=Origin)
+    noted: Origin = field(default_factory=Origin)
+    given_up: frozenset[bytes] = frozenset()
 
     def write(
         self, ledger: Ledger, changes: Iterable[tuple[int, int]], settings: LedgerSettings, now_ms: int
@@ -89,7 +96,8 @@ class LedgerWriter:
             settings: which snapshots to retain.
             now_ms: the time.
         """
-        records: list[tuple[bytes, Entry | None]] = []
+        records: list[tuple[bytes, Entry | None]] = [(key, None) for key in sorted(self.given_up)]
+        self.given_up = frozenset()
         for offset, version in changes:
             payload = json.dumps({"offset": offset, "version": version}).encode()
             records.append(self._record(offset, Entry(Kind.MODEL, offset, version, payload)))
@@ -117,6 +125,11 @@ class LedgerWriter:
         else:
             self.deltas += 1
             self.delta_bytes += len(delta.payload)
+        # Behind the snapshot, from which a restore reads on.
+        if self.origin != Origin() and (due or self.noted != self.origin):
+            entry = Entry(Kind.ORIGIN, self.sequence, ledger.next_offset, self.origin.encode())
+            records.append(self._record(0, entry))
+            self.noted = self.origin
         self.sequence += 1
         return PendingWrites(records, ledger.seen_pairs.first_segment, seconds)
 

@@ -11,12 +11,16 @@ from dataclasses import asdict
 from craft_stream.ports.transport import Output
 from craft_stream.scoring.model import Model
 from craft_stream.topics.models import CHUNKS, MANIFESTS, Manifest, ModelStore
+from craft_stream.topics.signatures import FIELD, Signatures
 
 CHUNK_BYTES = 900_000  # brokers take 1 MiB by default, headers included
 
 
-def publish(output: Output, topic: str, model: Model) -> Manifest:
+def publish(output: Output, topic: str, model: Model, signatures: Signatures | None = None) -> Manifest:
     """Write a version in one transaction.
+
+    Args:
+        signatures: that its manifest is signed with, if any.
 
     Raises:
         TransactionError: it is not there; another learner may have taken over.
@@ -41,15 +45,30 @@ def publish(output: Output, topic: str, model: Model) -> Manifest:
         published_at_ms=int(time.time() * 1000),
         header=model.header,
     )
-    value = json.dumps(asdict(manifest)).encode()
-    output.send(topic, MANIFESTS, value, f"version/{model.version}".encode())
+    _send_manifest(output, topic, manifest, signatures or Signatures(topic))
     output.commit({}, None)
     return manifest
 
 
-def pin(output: Output, topic: str, version: int | None) -> None:
+def sign(output: Output, topic: str, manifests: Iterable[Manifest], signatures: Signatures) -> None:
+    """Sign versions that are on the topic already."""
+    output.begin()
+    for manifest in manifests:
+        _send_manifest(output, topic, manifest, signatures)
+    output.commit({}, None)
+
+
+def _send_manifest(output: Output, topic: str, manifest: Manifest, signatures: Signatures) -> None:
+    # A release that knows no signatures refuses manifests that have the field.
+    plain = {name: value for name, value in asdict(manifest).items() if name != FIELD}
+    value = json.dumps(signatures.signed(plain)).encode()
+    output.send(topic, MANIFESTS, value, f"version/{manifest.version}".encode())
+
+
+def pin(output: Output, topic: str, version: int | None, signatures: Signatures | None = None) -> None:
     """Make every worker use a version from its next epoch on; None lifts it."""
-    value = None if version is None else json.dumps({"version": version}).encode()
+    signed = (signatures or Signatures(topic)).signed({"version": version})
+    value = None if version is None else json.dumps(signed).encode()
     output.begin()
     output.send(topic, MANIFESTS, value, b"pin")
     output.commit({}, None)

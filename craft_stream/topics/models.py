@@ -12,20 +12,33 @@ ledger, pin or audit can need (`topics.unused_models`).
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from craft_stream.errors import IntegrityError
 from craft_stream.ports.transport import Reader
+from craft_stream.schema import Number, Schema, check, has_type, is_number, read_json
 from craft_stream.scoring.model import Model
+from craft_stream.scoring.model_schema import LARGEST_VERSION
+from craft_stream.topics.signatures import Signatures
 
 MANIFESTS, CHUNKS = 0, 1
 FORMAT = 1
 _LOADED = 4  # in force, next, one for a partition that lags, one for a rollback: some 45 MB each
+
+_YEAR_9999_MS = 253_370_764_800_000
+_SCHEMA: Schema = {
+    "format": Number(1, 1 << 31),
+    "version": Number(1, LARGEST_VERSION),
+    "size": Number(),
+    "chunks": Number(1, 1 << 20),
+    "first": Number(),
+    "last": Number(),
+    "published_at_ms": Number(0, _YEAR_9999_MS),
+}
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +57,7 @@ class Manifest:
         published_at_ms: by the publisher's clock.
         header: of the Model.
         format: of this manifest.
+        signature: of its publisher, see `topics.signatures`; None: not signed.
     """
 
     version: int
@@ -56,6 +70,7 @@ class Manifest:
     published_at_ms: int
     header: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+    signature: str | None = None
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
@@ -64,12 +79,18 @@ class Manifest:
         Raises:
             IntegrityError: not a manifest, or of a newer format.
         """
+        values = read_json("a model's manifest", data)
+        check("a model's manifest", values, {"format": _SCHEMA["format"]})
+        if values["format"] > FORMAT:
+            raise IntegrityError(f"manifest of format {values['format']}: upgrade craft_stream")
+        check("a model's manifest", values, _SCHEMA)
+        types = get_type_hints(cls)
+        for name, value in values.items():
+            if name not in types or not has_type(value, types[name]):
+                raise IntegrityError(f"a model's manifest is damaged: its part {name} is {value!r:.50}")
         try:
-            values = json.loads(data)
-            if values["format"] > FORMAT:
-                raise IntegrityError(f"manifest of format {values['format']}: upgrade craft_stream")
             return cls(**values)
-        except (ValueError, TypeError, KeyError) as error:
+        except TypeError as error:
             raise IntegrityError(f"a model's manifest cannot be read: {error}") from error
 
 
@@ -82,9 +103,15 @@ class ModelStore:
         manifests: what there is, by version.
         pinned: the version that everybody must use; None when none is.
         uses: by partition (group/topic/partition) and version the offset from which it was last in force.
+        refused: versions that are passed over, and why: not signed as `signatures` demands, or damaged.
+
+    Args:
+        signatures: what a version and a pin must be signed with.
     """
 
-    def __init__(self, reader: Reader, topic: str) -> None:
+    def __init__(self, reader: Reader, topic: str, signatures: Signatures | None = None) -> None:
+        self.refused: dict[int, str] = {}
+        self._signatures = signatures or Signatures(topic)
         self.manifests: dict[int, Manifest] = {}
         self.pinned: int | None = None
         self.uses: dict[str, dict[int, int]] = {}
@@ -106,6 +133,9 @@ class ModelStore:
 
     def _refresh(self) -> None:
         first, end = self._reader.bounds(self._topic, [MANIFESTS])[MANIFESTS]
+        if self._position is not None and end < self._position:
+            log.warning("%s is shorter than it was, so it was made anew: it is read again", self._topic)
+            self._forget()
         position = first if self._position is None else max(self._position, first)
         if position >= end:
             return
@@ -114,33 +144,69 @@ class ModelStore:
                 self._note((message.key or b"").decode("utf-8", "replace"), message.value)
         self._position = end
 
+    def _forget(self) -> None:
+        """All that the topic has told."""
+        for known in (self.manifests, self.refused, self.uses, self._loaded):
+            known.clear()
+        self.pinned = self._position = None
+
     def _note(self, key: str, value: bytes | None) -> None:
         if key == "pin":
-            self.pinned = json.loads(value)["version"] if value else None
+            self._note_pin(value)
             return
         kind, _, number = key.partition("/")
         if kind == "use":
             self._note_use(number, value)
             return
-        if kind != "version" or not number.isdigit():
-            return
+        if kind == "version" and is_number(number):
+            self._note_version(int(number), value)
+
+    def _note_pin(self, value: bytes | None) -> None:
         if value is None:
-            self.manifests.pop(int(number), None)
+            self.pinned = None
             return
         try:
-            self.manifests[int(number)] = Manifest.decode(value)
+            pin = read_json("the pin", value)
+            check("the pin", pin, {"version": _SCHEMA["version"]})
+            self._signatures.verify(pin)
+            self.pinned = pin["version"]
         except IntegrityError as error:
-            log.warning("model %s: %s", number, error)
+            log.warning("%s: the pin is passed over: %s", self._topic, error)
+
+    def _note_version(self, number: int, value: bytes | None) -> None:
+        self.manifests.pop(number, None)
+        self.refused.pop(number, None)
+        if value is None:
+            return
+        try:
+            manifest = Manifest.decode(value)
+            if manifest.version != number:
+                raise IntegrityError(f"its manifest is that of model {manifest.version}")
+            self._signatures.verify(read_json("a model's manifest", value))
+            self.manifests[number] = manifest
+        except IntegrityError as error:
+            self.refused[number] = str(error)
+            log.warning("model %d is passed over: %s", number, error)
 
     def _note_use(self, key: str, value: bytes | None) -> None:
         prefix, _, version = key.rpartition("/")
-        if not version.isdigit():
+        if not is_number(version):
             return
         uses = self.uses.setdefault(prefix, {})
         if value is None:
             uses.pop(int(version), None)
-        else:
-            uses[int(version)] = int(json.loads(value)["offset"])
+            return
+        try:
+            use = read_json("a use", value)
+            check("a use", use, {"offset": Number()})
+            uses[int(version)] = use["offset"]
+        except IntegrityError as error:
+            log.warning("%s: use/%s is passed over: %s", self._topic, key, error)
+
+    @property
+    def last_number(self) -> int:
+        """The greatest number that a version has here, one that is passed over too; 0 without any."""
+        return max([*self.manifests, *self.refused], default=0)
 
     @property
     def newest(self) -> int:
@@ -172,6 +238,11 @@ class ModelStore:
             return self._load(version)
 
     def _load(self, version: int) -> Model:
+        if version in self.refused:
+            raise IntegrityError(
+                f"model {version} is passed over: {self.refused[version]}; `craft-stream model sign {version}` signs it, if "
+                "you know who made it"
+            )
         if version not in self.manifests:
             raise IntegrityError(
                 f"model {version} is not on {self._topic}: it was pruned, or the topic is not compacted as "
@@ -188,11 +259,17 @@ class ModelStore:
     def _fetch(self, manifest: Manifest) -> bytes:
         start = f"chunk/{manifest.version}/"
         parts: dict[int, bytes] = {}
+        first, end = self._reader.bounds(self._topic, [CHUNKS])[CHUNKS]
+        if not first <= manifest.first <= manifest.last < end:
+            raise IntegrityError(
+                f"the chunks of model {manifest.version} should be at offsets {manifest.first} to {manifest.last}, but "
+                f"partition {CHUNKS} of {self._topic} holds {first} to {end}"
+            )
         for messages in self._reader.read(self._topic, CHUNKS, manifest.first, manifest.last + 1):
             for message in messages:
                 key = (message.key or b"").decode("utf-8", "replace")
                 number = key.removeprefix(start)
-                if key.startswith(start) and number.isdigit() and message.value is not None:
+                if key.startswith(start) and is_number(number) and message.value is not None:
                     parts[int(number)] = message.value
         missing = [index for index in range(manifest.chunks) if index not in parts]
         if missing:

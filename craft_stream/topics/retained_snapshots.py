@@ -12,9 +12,11 @@ import json
 from dataclasses import dataclass, field
 
 from craft_stream.errors import IntegrityError
+from craft_stream.schema import Number, Schema, check, read_json
 from craft_stream.settings import LedgerSettings
 
 HOUR_MS = 3_600_000
+_SNAPSHOT: Schema = {"next_offset": Number(), "first_page": Number(), "written_ms": Number()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,15 @@ class RetainedSnapshots:
         Raises:
             IntegrityError: it is something else.
         """
-        try:
-            values = json.loads(data)
-            kept = [
-                RetainedSnapshot(one["next_offset"], one["first_page"], one["written_ms"])
-                for one in values["kept"]
-            ]
-            return cls(kept, int(values["pages_from"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"the list of retained snapshots cannot be read: {error}") from error
+        what = "the list of retained snapshots"
+        values = read_json(what, data)
+        check(what, values, {"pages_from": Number()})
+        kept = values.get("kept")
+        if not isinstance(kept, list) or not all(isinstance(one, dict) for one in kept):
+            raise IntegrityError(f"{what} cannot be read: it is no list")
+        for one in kept:
+            check(what, one, _SNAPSHOT)
+        return cls(
+            [RetainedSnapshot(one["next_offset"], one["first_page"], one["written_ms"]) for one in kept],
+            values["pages_from"],
+        )

@@ -32,10 +32,12 @@ class TargetFollower:
 
     Attributes:
         bad: records that are no pairs, passed over.
+        replaced: the topic is shorter than it was, so it was made anew, and must be read again.
     """
 
     def __init__(self, reader: Reader, topic: str, fields: RecordSettings) -> None:
         self.bad = 0
+        self.replaced = False
         self._reader = reader
         self._topic = topic
         self._fields = fields
@@ -53,6 +55,7 @@ class TargetFollower:
         count = 0
         for partition, (first, end) in self._reader.bounds(self._topic, partitions).items():
             start = max(first, self._positions.get(partition, first))
+            self.replaced |= start > end
             if start >= end:
                 continue
             for messages in self._reader.read(self._topic, partition, start, end):
@@ -68,6 +71,7 @@ class TargetFollower:
         them once more would leave it as incomplete: so what was withdrawn is found first, and never shown.
         """
         learner.forget_target()
+        self.replaced = False
         bounds = self._reader.bounds(self._topic, self._reader.partitions(self._topic))
         for partition, (first, end) in bounds.items():
             last: dict[bytes, bool] = {}  # by key whether it is withdrawn; a compacted topic has few others

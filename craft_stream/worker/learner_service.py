@@ -25,6 +25,7 @@ from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.topics.model_writer import prune, publish
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.signatures import Signatures
 from craft_stream.topics.target import TargetFollower
 from craft_stream.topics.unused_models import unused
 from craft_stream.worker.primer import Primer
@@ -52,6 +53,7 @@ class LearnerService:
         self.failure: str | None = None
         self._settings = settings
         self._parameters: Parameters = settings.parameters()
+        self._signatures = Signatures.of(settings)
         self._transport = transport
         self._encoder = encoder
         self._observer = observer
@@ -104,9 +106,9 @@ class LearnerService:
     def _learn(self, reader: Reader, output: Output) -> None:
         settings = self._settings
         learner = Learner(self._parameters, self._encoder)
-        store = ModelStore(reader, settings.kafka.model_topic)
+        store = ModelStore(reader, settings.kafka.model_topic, self._signatures)
         store.refresh()
-        learner.continue_from(max(store.manifests, default=0))
+        learner.continue_from(store.last_number)
         target = TargetFollower(reader, settings.kafka.target_topic, settings.record)
         target.refresh(learner)
         self._complete(target, learner)
@@ -154,10 +156,11 @@ class LearnerService:
             self._complete(target, learner)
 
     def _complete(self, target: TargetFollower, learner: Learner) -> None:
-        """Read the target again where withdrawals have left the reservoir with gaps."""
-        if learner.target_incomplete:
+        """Read the target again where withdrawals have left the reservoir with gaps, or its topic was made anew."""
+        if learner.target_incomplete or target.replaced:
+            why = "its topic was made anew" if target.replaced else "withdrawals"
             target.reread(learner)
-            log.info("the target was read again after withdrawals: %d pairs", learner.target_size)
+            log.info("the target was read again after %s: %d pairs", why, learner.target_size)
             self._observer.target_reread(learner.target_size)
 
     def _learn_next(self, learner: Learner, primer: Primer) -> None:
@@ -183,7 +186,7 @@ class LearnerService:
             self.failure = f"no version is published: {error}"
             log.warning("%s", self.failure)
             return
-        manifest = publish(output, self._settings.kafka.model_topic, model)
+        manifest = publish(output, self._settings.kafka.model_topic, model, self._signatures)
         self.failure = None
         self._observer.published(model.version, time.monotonic() - began, manifest.size)
         self._observer.target(model.target_version, model.target_pairs)

@@ -59,6 +59,12 @@ class ModelFollower:
             UnavailableError: brokers away; nothing is held against a version that could not be fetched.
         """
         self.store.refresh()
+        try:
+            self._follow_store()
+        finally:
+            self._observer.models_passed_over(len(self._bad | self.store.refused.keys()))
+
+    def _follow_store(self) -> None:
         while (wanted := self._wanted()) and (self.current is None or self.current.version != wanted):
             try:
                 model = self.store.load(wanted)

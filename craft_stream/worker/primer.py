@@ -19,6 +19,9 @@ from craft_stream.settings import Settings
 # A long log is sampled in so many stretches of each partition: crawls come site by site, and the head of a
 # log is one.
 STRETCHES = 16
+# A shorter stretch costs as much as one of so many records, which is about what a producer puts into a batch: 960 stretches of
+# 52 records took 30 s.
+LEAST = 512
 AGAIN_SECONDS = 0.5
 
 
@@ -69,10 +72,14 @@ class Primer:
         if total <= wanted:
             return [(partition, first, end) for partition, (first, end) in fresh.items()], False
         plan = []
-        for partition, (first, end) in fresh.items():
-            length = max(1, int(wanted * (end - first) / total / STRETCHES))
-            starts = np.linspace(first, max(first, end - length), STRETCHES).astype(int)
-            plan += [(partition, int(start), min(end, int(start) + length)) for start in np.unique(starts)]
+        for place, (partition, (first, end)) in enumerate(fresh.items()):
+            share = wanted * (end - first) / total
+            count = int(np.clip(share // LEAST, 1, STRETCHES))
+            length = max(1, int(share / count))
+            # Of many partitions each has few: the first one near its head, the last near its end.
+            steps = (np.arange(count) + (place + 0.5) / len(fresh)) / count
+            starts = np.unique((first + steps * max(0, end - length - first)).astype(int))
+            plan += [(partition, int(start), min(end, int(start) + length)) for start in starts]
         return plan, True
 
     def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int) -> None:

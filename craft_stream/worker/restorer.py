@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from craft_stream.errors import IntegrityError, LogTruncatedError
+from craft_stream.errors import (
+    ConfigurationError,
+    IntegrityError,
+    LogTruncatedError,
+    OffsetMovedError,
+    TopicReplacedError,
+    UnavailableError,
+)
 from craft_stream.events import Observer, Stage
 from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Position, Reader, Transport
@@ -20,11 +28,13 @@ from craft_stream.topics.ledger_index import LedgerIndex, read_restore_offset
 from craft_stream.topics.ledger_reader import LedgerRecords, ledger_prefix, read_ledger
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.origin import Origin
 from craft_stream.topics.partition_ledger import PartitionLedger
 
 AGAIN_SECONDS = 0.05
 READING = 0.9  # share of a restore's progress that is reading; the rest is putting together
 GRACE_SECONDS = 30.0
+WIDEN_SECONDS = 10.0  # for a topic to have partitions that were added
 DAMAGED_SECONDS = 5.0  # for a commit under way; what is damaged stays so
 
 log = logging.getLogger(__name__)
@@ -80,7 +90,7 @@ class Restorer:
         """Restore one partition.
 
         Raises:
-            IntegrityError: the ledger does not lead to the committed offset.
+            IntegrityError: the ledger does not lead to the committed offset, or is of topics that were made anew.
             LogTruncatedError: the log no longer holds the record to be read next.
             UnavailableError: no broker answers.
         """
@@ -91,18 +101,22 @@ class Restorer:
         # longer than a dead predecessor's transaction can stay open
         deadline = began + kafka.transaction_timeout_ms / 1000 + GRACE_SECONDS
         attempts, damaged = 0, False
+        topics = self._reader.topic_ids(kafka.input_topic, kafka.ledger_topic)
+        self._make_room(partition, self._reader)
         while True:
             attempts += 1
             position = self._reader.committed(partition)
             records = self._read(partition, None if damaged else position)
             try:
+                records.origin.check(topics, kafka.input_topic, kafka.ledger_topic)
                 ledger = self._agreeing(partition, position, records)
                 break
             except IntegrityError as error:
                 # What is damaged behind the restore offset may be made good by what stands before it.
                 damaged |= bool(records.damaged)
                 limit = began + DAMAGED_SECONDS if damaged else deadline
-                if time.monotonic() < limit:
+                settled = isinstance(error, TopicReplacedError | OffsetMovedError)  # by no commit under way
+                if time.monotonic() < limit and not settled:
                     time.sleep(AGAIN_SECONDS * min(attempts, 20))
                     continue
                 if not self._rebuild:
@@ -110,8 +124,11 @@ class Restorer:
                     raise
                 log.warning("partition %d: %s; a new ledger is begun", partition, error)
                 self._observer.ledger_damaged(partition, "rebuilt")
+                records = self._read(partition, None)  # all that is to be withdrawn
+                ledger = self._new(partition, records.keys)
                 damaged, records.damaged = False, []
-                ledger = self._new(partition)
+                if isinstance(error, TopicReplacedError):
+                    position = None  # of the topic before
                 break
         if records.damaged:
             # Nothing is decided again: from the ledger before, the deltas lead to the committed offset, or `_agreeing` raises.
@@ -122,6 +139,10 @@ class Restorer:
                 "; ".join(records.damaged[:5]),
             )
             self._observer.ledger_damaged(partition, "fell_back")
+        writer = ledger.writer
+        writer.origin = replace(
+            writer.origin, input_id=topics[kafka.input_topic], ledger_id=topics[kafka.ledger_topic]
+        )
         offset = self._start(partition, position, ledger.ledger)
         if ledger.ledger.model_version:
             ledger.ledger.bind(self._store.load(ledger.ledger.model_version))
@@ -134,12 +155,38 @@ class Restorer:
         if self._reader is not None:
             self._reader.close()
 
-    def _new(self, partition: int) -> PartitionLedger:
-        return PartitionLedger(
-            Ledger(self._parameters),
-            LedgerWriter(ledger_prefix(self._settings.kafka, partition)),
-            LedgerIndex(),
-        )
+    def _make_room(self, partition: int, reader: Reader) -> None:
+        """Let the ledger topic have the partition, where the input topic has come to have more.
+
+        Raises:
+            UnavailableError: it has not after a while, with what to type.
+        """
+        topic, source = self._settings.kafka.ledger_topic, self._settings.kafka.input_topic
+        deadline, denied = time.monotonic() + WIDEN_SECONDS, ""
+        while partition not in reader.partitions(topic):
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{topic} has no partition {partition}, which {source} has{denied}: `craft-stream topics create` adds it"
+                )
+            if not denied:
+                try:
+                    self._transport.widen(topic, len(reader.partitions(source)))
+                    log.info("%s has as many partitions as %s now", topic, source)
+                except ConfigurationError as error:
+                    denied = f" ({error})"
+            time.sleep(10 * AGAIN_SECONDS)
+            reader.topic_ids(topic)  # asks the brokers anew
+
+    def _new(self, partition: int, given_up: Iterable[bytes] = ()) -> PartitionLedger:
+        """An empty ledger, in the place of one whose records have these keys."""
+        kafka, keys = self._settings.kafka, frozenset(given_up)
+        writer = LedgerWriter(ledger_prefix(kafka, partition), given_up=keys)
+        if keys:
+            assert self._reader is not None  # noqa: S101
+            topic = kafka.decisions_topic
+            bounds = self._reader.bounds(topic, self._reader.partitions(topic))
+            writer.origin = Origin(decisions_from={number: end for number, (_, end) in bounds.items()})
+        return PartitionLedger(Ledger(self._parameters), writer, LedgerIndex())
 
     def _read(self, partition: int, position: Position | None) -> LedgerRecords:
         assert self._reader is not None  # noqa: S101
@@ -156,9 +203,12 @@ class Restorer:
         """What agrees with the committed position.
 
         Raises:
+            OffsetMovedError: they never will.
             IntegrityError: they do not, so far.
         """
-        upto = position.offset if position and self._settings.kafka.guarantee == "exactly_once" else None
+        exact = self._settings.kafka.guarantee == "exactly_once"
+        # Our own commits have a note. Without one somebody has moved the offset, and only the ledger knows where it was.
+        upto = position.offset if position and position.note and exact else None
         found = records.restore(self._parameters, upto)
         if found is None:
             if position is None:
@@ -172,6 +222,14 @@ class Restorer:
         # knows. At least once, the ledger is written before the offset and may be ahead of it.
         if position is None or ledger.next_offset == position.offset:
             return found
+        if not position.note:
+            kafka = self._settings.kafka
+            raise OffsetMovedError(
+                f"partition {partition}: somebody has moved the group's offset to {position.offset}, the ledger leads to "
+                f"{ledger.next_offset}: put it back (`kafka-consumer-groups --bootstrap-server {kafka.bootstrap_servers} "
+                f"--group {kafka.group_id} --topic {kafka.input_topic}:{partition} --reset-offsets --to-offset "
+                f"{ledger.next_offset} --execute`), or begin a new ledger there with `craft-stream run --rebuild`"
+            )
         if upto is not None or ledger.next_offset < position.offset:
             raise IntegrityError(
                 f"partition {partition}: the ledger leads to offset {ledger.next_offset}, but {position.offset} is "

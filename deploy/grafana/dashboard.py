@@ -292,13 +292,14 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             quantiles("craft_model_publish_duration_seconds", over="1h"),
         ),
         Panel(
-            "Learners, and versions of the model", "Processes that learn; versions that they published and withdrew.", "none",
+            "Learners, and versions of the model", "Processes that learn; versions published, withdrawn, passed over.", "none",
             (
                 ("sum (craft_learner_active{@})", "learners"),
                 ("sum (craft_models_published_total{@})", "published"),
                 ("sum (craft_models_pruned_total{@})", "withdrawn"),
+                ("max by (group) (craft_passed_over_models{@})", "passed over {{group}}"),
             ),
-            "CraftModelStale",
+            "CraftModelPassedOver",
         ),
         Panel(
             "Pairs learned from", "Of the stream, since the learner began.", "short",

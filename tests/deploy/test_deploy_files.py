@@ -149,7 +149,7 @@ def test_every_metric_has_help_and_unit() -> None:
     """Help is a sentence; the unit is the name's last word, or the name counts what its last word says."""
     counted = {
         "decisions", "detections", "rejected_kept", "letters", "embedded", "errors", "judged", "damaged", "deltas", "active",
-        "open", "pairs", "pages", "partitions", "published", "pruned", "records", "records_consumed", "rebalances",
+        "open", "models", "pairs", "pages", "partitions", "published", "pruned", "records", "records_consumed", "rebalances",
         "recoveries", "rereads", "responses", "restore_retries", "score", "failures", "snapshots", "transactions", "version",
     }  # fmt: skip
     for family in families():

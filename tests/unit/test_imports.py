@@ -23,7 +23,8 @@ TABLE = {
     "concurrency": "",
     "parameters": "errors",
     "settings": "errors parameters | pydantic pydantic_settings",
-    "codec": "errors | numpy zstandard",
+    "schema": "errors | numpy",
+    "codec": "errors schema | numpy zstandard",
     "ports": "",
     "kernel_cache": " | numba",
     "language_tags": " | langcodes",
@@ -32,8 +33,8 @@ TABLE = {
     "text.languages": "errors language_tags text | eldc numpy",
     "signals": "errors settings text.columns | numpy",
     "reading": "errors ports settings signals text | numba numpy orjson",
-    "scoring": "codec errors parameters text | numba numpy",
-    "selection": "codec errors parameters scoring text | numba numpy",
+    "scoring": "codec errors parameters schema text | numba numpy",
+    "selection": "codec errors parameters schema scoring text | numba numpy",
     "selection.monitor": "selection.decisions | numpy river",
     "writing": "events ports reading selection.decisions | numpy orjson",
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
@@ -45,7 +46,7 @@ TABLE = {
         " | narwhals numpy pyarrow"
     ),
     "estimators": "encoders parameters selection.ledger session text | numpy river",
-    "topics": "errors learning parameters ports reading scoring selection settings text",
+    "topics": "errors learning parameters ports reading schema scoring selection settings text",
     "recomputation": "errors ports reading scoring selection settings topics | numpy",
     "events": "selection.decisions",
     "worker": (
@@ -77,7 +78,7 @@ ALLOWED = {
     for room, rooms in TABLE.items()
 }
 # What the engine may not know: time, files, threads, logging, the outside.
-PURE = ("text", "scoring", "learning", "selection", "codec", "parameters", "errors")
+PURE = ("text", "scoring", "learning", "selection", "codec", "schema", "parameters", "errors")
 IMPURE = {
     "asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "pickle", "random", "socket",
     "subprocess", "sys", "tempfile", "threading", "time",

@@ -32,6 +32,7 @@ from craft_stream.topics.ledger_index import (
 )
 from craft_stream.topics.ledger_reader import LedgerRecords, ledger_prefix, read_ledger
 from craft_stream.topics.ledger_writer import DELTA_BYTES, RING, LedgerWriter, PendingWrites
+from craft_stream.topics.origin import Origin
 from craft_stream.topics.retained_snapshots import RetainedSnapshots
 from tests.unit.test_runtime_worker import TOY, configuration, model
 
@@ -97,7 +98,7 @@ def compacted(log: Sequence[Message]) -> list[Message]:
 def test_keys_are_those_of_the_first_release() -> None:
     """What 0.1.0 has written is read: names in keys, numbers of kinds, the format and names in JSON have not changed."""
     assert {kind.value: word for kind, word in KEY_WORDS.items()} == {
-        0: "whole", 1: "delta", 2: "page", 3: "model", 4: "anchor", 5: "anchors",
+        0: "whole", 1: "delta", 2: "page", 3: "model", 4: "anchor", 5: "anchors", 7: "origin",
     }  # fmt: skip
     assert FORMAT == 2
     assert entry_key(PREFIX, Kind.SEGMENT, 7) == b"g/t/0/page/7"
@@ -300,22 +301,30 @@ def test_a_missing_delta_leads_no_further(model: Model) -> None:
     assert found.ledger.next_offset == 40
 
 
-def test_tombstones_take_back_what_they_name() -> None:
-    """A segment or a retained snapshot that was let go is not read; of other kinds a tombstone says nothing."""
-    records = LedgerRecords(PREFIX)
-    for kind in Kind:
-        payload = b'{"kept": [], "pages_from": 0}' if kind is Kind.RETAINED_SNAPSHOTS else b"x"
-        entry = Entry(kind, 3, 3, payload)
-        records.add([Message(entry.encode(), 0, key=entry_key(PREFIX, kind, 3))])
-    let_go = {Kind.SEGMENT, Kind.RETAINED_SNAPSHOT}
-    records.add([Message(None, 1, key=entry_key(PREFIX, kind, 3)) for kind in Kind if kind not in let_go])
-    assert (len(records.segments), len(records.retained)) == (1, 1)
-    records.add([Message(None, 2, key=entry_key(PREFIX, Kind.SEGMENT, 3))])
-    assert (len(records.segments), len(records.retained)) == (0, 1)
-    records.add([Message(None, 3, key=entry_key(PREFIX, Kind.RETAINED_SNAPSHOT, 3))])
-    assert (len(records.snapshots), len(records.deltas), records.models) == (1, 1, {3: 3})
-    assert not records.retained
+@pytest.mark.parametrize("kind", Kind)
+def test_tombstones_take_back_what_they_name(kind: Kind) -> None:
+    """What was let go is not read, and nothing of other kinds goes with it; what is damaged and let go is not told of."""
+    records, sound = LedgerRecords(PREFIX), {
+        Kind.RETAINED_SNAPSHOTS: b'{"kept": [], "pages_from": 7}', Kind.ORIGIN: Origin("a", "b").encode(),
+    }  # fmt: skip
+    for one in Kind:
+        value = Entry(one, 3, 3, sound.get(one, b"x")).encode()
+        records.add([Message(value, 0, key=entry_key(PREFIX, one, 3))])
+
+    def held() -> dict[Kind, bool]:
+        return {
+            Kind.SNAPSHOT: bool(records.snapshots), Kind.DELTA: bool(records.deltas), Kind.SEGMENT: bool(records.segments),
+            Kind.MODEL: bool(records.models), Kind.RETAINED_SNAPSHOT: bool(records.retained),
+            Kind.RETAINED_SNAPSHOTS: records.retained_list.segments_from == 7, Kind.ORIGIN: records.origin != Origin(),
+        }  # fmt: skip
+
+    assert all(held().values())
+    records.add([Message(b"damaged", 1, key=entry_key(PREFIX, kind, 3))])
+    assert len(records.damaged) == 1
+    records.add([Message(None, 2, key=entry_key(PREFIX, kind, 3))])
     assert not records.damaged
+    assert held() == {one: one is not kind for one in Kind}
+    assert records.keys == {entry_key(PREFIX, one, 3) for one in Kind if one is not kind}
 
 
 def test_records_of_others_are_passed_over(model: Model) -> None:

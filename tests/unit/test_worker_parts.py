@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ from craft_stream.worker.decider import Decided, Decider
 from craft_stream.worker.learner_service import LearnerService
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.partitions import AssignedPartitions
-from craft_stream.worker.primer import Primer
+from craft_stream.worker.primer import LEAST, Primer
 from craft_stream.worker.rebalances import Rebalances
 from craft_stream.worker.transactions import Transactions
 from craft_stream.worker.watchdog import HANG_SECONDS, Watchdog
@@ -608,6 +609,30 @@ def test_brokers_that_are_gone_are_noticed() -> None:
 
 
 # Learning.
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 6, 60, 300])
+def test_a_long_log_is_sampled_in_few_stretches_from_end_to_end(partitions: int) -> None:
+    """So many pairs as are wanted, in stretches of some hundreds; of many partitions together no part is left out."""
+    wanted, length = 50_000, 30_000
+    configured = configuration(learner__prime_pairs=wanted)
+    topic = configured.kafka.input_topic
+    broker = MemoryBroker({topic: partitions})
+    message = Message(b"{}", 0, topic, 0)
+    for partition in range(partitions):
+        broker.logs[topic, partition] = [message] * length
+    primer = Primer(MemoryTransport(broker, configured.kafka).reader(), configured)
+    plan, sampled = primer._plan(wanted)
+    if partitions == 1:
+        assert (plan, sampled) == ([(0, 0, length)], False)
+        return
+    assert sampled
+    assert 0.9 * wanted <= sum(end - start for _, start, end in plan) <= wanted
+    assert len(plan) <= max(16 * 2, partitions, wanted // LEAST)
+    assert {partition for partition, _, _ in plan} == set(range(partitions))
+    assert all(0 <= start < end <= length for _, start, end in plan)
+    places = np.sort([start / length for _, start, _ in plan])
+    assert np.diff(places, prepend=0, append=1).max() < 0.1
 
 
 def test_what_has_primed_the_learner_is_not_learned_twice() -> None:

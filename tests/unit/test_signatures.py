@@ -1,0 +1,124 @@
+"""Signed versions: what is not signed by the key decides nothing, and says so."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from toy import versions
+
+from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.events import Observer
+from craft_stream.settings import ModelsSettings, Settings
+from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+from craft_stream.topics import model_writer
+from craft_stream.topics.models import MANIFESTS, Manifest, ModelStore
+from craft_stream.topics.signatures import Signatures
+from craft_stream.worker.model_follower import ModelFollower
+
+KEY = "a key that is long enough"
+SIGNED = Signatures("m", KEY.encode())
+
+
+class Told(Observer):
+    """Keeps how many versions are passed over."""
+
+    passed_over = -1
+
+    def models_passed_over(self, versions: int, /) -> None:
+        """Note it."""
+        self.passed_over = versions
+
+
+def transport() -> MemoryTransport:
+    return MemoryTransport(MemoryBroker({"m": 2}), Settings().kafka)
+
+
+def store(transport: MemoryTransport, signatures: Signatures | None = SIGNED) -> ModelStore:
+    found = ModelStore(transport.reader(), "m", signatures)
+    found.refresh()
+    return found
+
+
+def test_only_signed_versions_are_followed(caplog: pytest.LogCaptureFixture) -> None:
+    """Of versions by the key, by another one, without one and with a changed field the first decides; the others are named."""
+    first, second = versions()
+    made = transport()
+    output = made.output("learner")
+    model_writer.publish(output, "m", first.renumbered(1), SIGNED)
+    model_writer.publish(output, "m", second.renumbered(2), Signatures("m", b"another key of 24 bytes"))
+    model_writer.publish(output, "m", second.renumbered(3))
+    model_writer.publish(output, "m", second.renumbered(4), Signatures("other topic", KEY.encode()))
+    told = Told()
+    follower = ModelFollower(store(made), told)
+    with caplog.at_level(logging.WARNING):
+        follower.look()
+    assert follower.current is not None
+    assert follower.current.version == 1
+    assert told.passed_over == 3
+    assert set(follower.store.refused) == {2, 3, 4}
+    assert follower.store.last_number == 4
+    assert "not signed" in follower.store.refused[3]
+    assert "signature" in follower.store.refused[2]
+    with pytest.raises(IntegrityError, match="model sign 3"):
+        follower.store.load(3)
+    assert store(made, None).newest == 4  # without a key everything is taken
+
+
+def test_a_changed_manifest_is_not_signed_any_more() -> None:
+    """Whatever field is another one: the bytes that it names, its number, its place."""
+    made = transport()
+    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1), SIGNED)
+    sound = json.loads(made.broker.log("m", MANIFESTS)[0].value or b"")
+    SIGNED.verify(sound)
+    for name in Manifest.__dataclass_fields__:
+        with pytest.raises(IntegrityError):
+            SIGNED.verify({**sound, name: "7"})
+
+
+def test_versions_of_before_are_signed_later() -> None:
+    """A group that comes to sign signs what is there; the same bytes then decide."""
+    made = transport()
+    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1))
+    assert store(made).newest == 0
+    model_writer.sign(made.output("admin"), "m", store(made, None).manifests.values(), SIGNED)
+    assert store(made).load(1).digest == versions()[0].digest
+
+
+def test_only_signed_pins_count() -> None:
+    """A pin that anybody wrote moves nobody; a tombstone lifts a pin, as it can only give back what the key has signed."""
+    made = transport()
+    output = made.output("admin")
+    for version in (1, 2):
+        model_writer.publish(output, "m", versions()[0].renumbered(version), SIGNED)
+    model_writer.pin(output, "m", 1)
+    assert store(made).newest == 2
+    model_writer.pin(output, "m", 1, SIGNED)
+    assert store(made).newest == 1
+    model_writer.pin(output, "m", None, SIGNED)
+    assert store(made).newest == 2
+
+
+def test_without_a_key_manifests_are_those_of_the_first_release() -> None:
+    """A field that it does not know would make 0.1.0 refuse the version."""
+    made = transport()
+    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1))
+    assert "signature" not in json.loads(made.broker.log("m", MANIFESTS)[0].value or b"")
+
+
+def test_the_key_is_a_secret(tmp_path: Path) -> None:
+    """From a file or a setting, of some length, and in no text that is made of settings."""
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    assert ModelsSettings(key_file=str(file)).signing_key() == KEY.encode()
+    settings = Settings.load(overrides=[f"models.key={KEY}"])
+    assert settings.models.signing_key() == KEY.encode()
+    assert KEY not in f"{settings!r} {settings.model_dump_json()} {Signatures.of(settings)!r}"
+    with pytest.raises(ConfigurationError, match="both"):
+        ModelsSettings(key=KEY, key_file=str(file)).signing_key()  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="at least 16"):
+        Settings.load(overrides=["models.key=short"]).models.signing_key()
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        ModelsSettings(key_file=str(tmp_path / "none")).signing_key()
