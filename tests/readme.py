@@ -14,6 +14,8 @@ import typer.main
 from craft_stream import meanings
 from craft_stream.cli import COMMANDS
 from craft_stream.cli.config import markdown
+from craft_stream.observe.families import Metric
+from craft_stream.observe.metrics import CRAWL, WORKER
 
 PATH = Path(__file__).parents[1] / "README.md"
 REFERENCE = PATH.parent / "docs" / "reference"
@@ -76,6 +78,11 @@ def _commands() -> str:
     )
 
 
+def _metrics(rows: Iterable[Metric]) -> str:
+    lines = [f"| `{row.name}{{{','.join(row.labels)}}}` | {row.help} |".replace("{}", "") for row in rows]
+    return "\n".join(["| metric | meaning |", "|---|---|", *lines, ""])
+
+
 _METHODS = {
     "random": "a random choice",
     "dsir-both": "DSIR, both sides",
@@ -121,6 +128,7 @@ def _speed() -> str:
 TABLES: Final[dict[Path, dict[str, Callable[[], str]]]] = {
     PATH: {"figures": _figures, "speed": _speed},
     REFERENCE / "command-line.md": {"commands": _commands},
+    REFERENCE / "metrics.md": {"worker": lambda: _metrics(WORKER), "crawl": lambda: _metrics(CRAWL)},
     REFERENCE / "settings.md": {"settings": markdown},
     REFERENCE / "reasons.md": {
         "reasons": lambda: _table("reason", meanings.REASONS),

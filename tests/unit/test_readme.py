@@ -36,9 +36,8 @@ def test_the_first_command_is_the_demo_and_the_second_the_tests() -> None:
     assert "-m pytest" in second
 
 
-COMMAND_LINE = (
-    readme.REFERENCE / "command-line.md"
-)  # `make docs` writes it anew; here only its headings are held
+# `make docs` writes these anew; here only the headings of commands are held.
+COMMAND_LINE, METRICS = (readme.REFERENCE / name for name in ("command-line.md", "metrics.md"))
 
 
 def test_every_command_has_its_section() -> None:
@@ -46,7 +45,7 @@ def test_every_command_has_its_section() -> None:
     assert re.findall(r"^## (.+)$", COMMAND_LINE.read_text("utf-8"), re.MULTILINE) == list(COMMANDS)
 
 
-@pytest.mark.parametrize("document", set(readme.TABLES) - {COMMAND_LINE}, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", set(readme.TABLES) - {COMMAND_LINE, METRICS}, ids=lambda path: path.name)
 def test_tables_made_from_the_code(document: Path) -> None:
     """Settings, reasons, parts and features are what the code says (`make reference` writes them)."""
     assert readme.with_tables(document) == document.read_text("utf-8")
