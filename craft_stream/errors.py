@@ -5,6 +5,7 @@
     │   └── MissingExtraError   packages of an extra are not installed
     ├── RecordError             a record cannot be decided; it goes to the dead letters with its `reason`
     ├── DataError               too much of the input is bad, or it cannot be read; exit code 1
+    │   └── WriteError          an output cannot be written
     ├── TargetError             the target is empty or unusable
     ├── IntegrityError          a Model or Ledger is damaged, of a newer format, or of other parameters
     │   ├── TopicReplacedError  a ledger is of a topic that was deleted and made anew
@@ -58,6 +59,10 @@ class RecordError(CraftError):
 
 class DataError(CraftError):
     """The input cannot be read, or more of it is bad than the limit allows."""
+
+
+class WriteError(DataError):
+    """An output cannot be written: the disk is full, perhaps."""
 
 
 class TargetError(CraftError):

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.concurrency import SerialExecutor
+from craft_stream.errors import IntegrityError
+from craft_stream.journal import NO_JOURNAL, Journal
 from craft_stream.learning.executor import IN_TURN, Executor
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
@@ -83,6 +85,7 @@ class SelectionSession(Generic[C]):
         matches: which pairs of a chunk are on lists and must not be accepted, bool [pairs]; None: none is.
         training: learns, one minibatch after the other.
         helper: another one, which the learner shares its work with; see `Learner`.
+        journal: keeps decisions; those that it holds are taken from it, and only learned from.
 
     Attributes:
         model: the version in force; None before the first.
@@ -99,11 +102,13 @@ class SelectionSession(Generic[C]):
         matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
         training: Executor = IN_TURN,
         helper: Executor = IN_TURN,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
         self.model = model
         self.versions = 0
         self.end = 0
         self._matches = matches
+        self._journal = journal
         self._executor = training
         self._selector = Selector(parameters, encoder)
         self.ledger = Ledger(self._selector.parameters)
@@ -124,10 +129,11 @@ class SelectionSession(Generic[C]):
         encoder: Embedder,
         model: Model | None = None,
         matches: Callable[[C], NDArray[np.bool_] | None] | None = None,
+        journal: Journal = NO_JOURNAL,
     ) -> Self:
         """A session that learns in threads of its own, beside the one that decides; its decisions are the same."""
         training, helper = SerialExecutor("learn"), SerialExecutor("helper")
-        return cls(parameters, encoder, model, matches, training, helper)
+        return cls(parameters, encoder, model, matches, training, helper, journal)
 
     def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
         """Add or replace pairs of the target; without effect where a version is pinned."""
@@ -237,10 +243,7 @@ class SelectionSession(Generic[C]):
     def _decide(self) -> Iterator[tuple[C, Decisions]]:
         while self._undecided and not self._priming:
             chunk, fresh = self._undecided.popleft()
-            matches = None if self._matches is None else self._matches(chunk)
-            decisions = self._selector.decide(chunk.pairs, self.ledger, self._current(), matches)
-            if self.ledger.next_offset < chunk.end:
-                self.ledger.skip(chunk.end - 1)
+            decisions = self._decisions(chunk)
             if self._learner is not None:
                 batch = chunk.pairs.batch
                 self._accepted.append(batch.take(np.flatnonzero(decisions.accepted)))
@@ -249,6 +252,27 @@ class SelectionSession(Generic[C]):
                 if chunk.end % EPOCH == 0:
                     self._train()
             yield chunk, decisions
+
+    def _decisions(self, chunk: C) -> Decisions:
+        """What the journal holds of a chunk, else what the selector says."""
+        model, start = self._current(), self.ledger.next_offset
+        if (block := self._journal.recall("decisions", start)) is not None:
+            if block.header["model"] != model.digest:
+                raise IntegrityError("what was decided before was decided by another Model: begin anew")
+            columns = dict(block.arrays)
+            self.ledger.apply(columns.pop("ledger").tobytes())
+            if self.ledger.model_version == model.version:
+                self.ledger.bind(model)
+            return Decisions(positions=chunk.pairs.batch.positions, **columns)
+        matches = None if self._matches is None else self._matches(chunk)
+        decisions = self._selector.decide(chunk.pairs, self.ledger, model, matches)
+        if self.ledger.next_offset < chunk.end:
+            self.ledger.skip(chunk.end - 1)
+        if self._journal is not NO_JOURNAL:
+            columns = {name: getattr(decisions, name) for name in Decisions.__slots__ if name != "positions"}
+            columns["ledger"] = np.frombuffer(self.ledger.delta(), np.uint8)
+            self._journal.record("decisions", start, columns, {"model": model.digest})
+        return decisions
 
     def _current(self) -> Model:
         """The version to put in force at the next epoch's start: a new one where one is due."""

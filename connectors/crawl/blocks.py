@@ -68,6 +68,7 @@ class Document:
         alternates: hreflang and href of its links to translations, as written.
         robots: contents of its robots metadata.
         reserved: whether its metadata reserve the rights of text and data mining (`tdm-reservation`).
+        base: what its relative links stand beneath, as written; None: its own address.
     """
 
     blocks: list[Block]
@@ -75,6 +76,7 @@ class Document:
     alternates: list[tuple[str, str]]
     robots: list[str]
     reserved: bool
+    base: str | None = None
 
 
 class NestingError(ValueError):
@@ -103,7 +105,9 @@ def extract(html: str) -> Document:
         for meta in tree.css("meta[name=tdm-reservation i]")
     )
     language = _language(tree)
-    return Document(_blocks(tree), language, alternates, robots, reserved)
+    element = tree.css_first("base[href]")
+    base = element.attributes.get("href") if element is not None else None
+    return Document(_blocks(tree), language, alternates, robots, reserved, base)
 
 
 def _has_too_many_attributes(tag: str) -> bool:

@@ -85,14 +85,18 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
         raise SkippedError("no_text")
     language, share = _language(document, url, languages)
     other = languages[language == languages[0]]
-    alternates = _alternates([*document.alternates, *_linked(response.links)], other, url)
-    blocks = _with_link_keys(document.blocks, url, language)
+    base = (canonical(document.base, url) if document.base else "") or url
+    alternates = (
+        *_alternates(document.alternates, other, url, base),
+        *_alternates(_linked(response.links), other, url, url),
+    )
+    blocks = _with_link_keys(document.blocks, base, language)
     return Page(
         url,
         language,
         share,
         neutral(url, language),
-        alternates,
+        tuple(dict.fromkeys(alternates)),
         response.date,
         response.digest,
         blake2b(
@@ -158,10 +162,10 @@ def _language(document: Document, url: str, languages: tuple[str, str]) -> tuple
     raise SkippedError("language_mismatch" if any(code in found for code in languages) else "other_language")
 
 
-def _alternates(links: Iterable[tuple[str, str]], language: str, url: str) -> tuple[str, ...]:
-    """Canonical URLs of those links that are for a language, in their order; `url` itself is none."""
+def _alternates(links: Iterable[tuple[str, str]], language: str, url: str, base: str) -> tuple[str, ...]:
+    """Canonical URLs of those links, relative to `base`, that are for a language, in their order; `url` itself is none."""
     hrefs = [href for code, href in links if agree(code.strip(), language)][:_MOST_ALTERNATES]
-    return tuple(dict.fromkeys(found for href in hrefs if (found := canonical(href, url)) and found != url))
+    return tuple(dict.fromkeys(found for href in hrefs if (found := canonical(href, base)) and found != url))
 
 
 def _linked(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -173,9 +177,9 @@ def _linked(headers: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield named["hreflang"], target
 
 
-def _with_link_keys(blocks: list[Block], url: str, language: str) -> list[Block]:
+def _with_link_keys(blocks: list[Block], base: str, language: str) -> list[Block]:
     """Blocks with their links to the same site as keys that do not depend on the language (`key#place`); others go."""
-    folder = url.partition("?")[0].rpartition("/")[0] + "/"
+    folder = base.partition("?")[0].rpartition("/")[0] + "/"
     return [
         block._replace(
             links=tuple(

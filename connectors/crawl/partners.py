@@ -95,7 +95,8 @@ class Partners:
         partner = self._find(page)
         self._put(page, waiting=partner is None)
         if partner is not None:
-            self._release(partner)
+            if partner.url != page.url:  # one address may answer in either language
+                self._release(partner)
             self._counts["paired"] += 2
         elif self.waiting > self._most:
             self._drop_oldest()

@@ -65,7 +65,7 @@ class ResponseReader:
     def read(self, record: WarcRecord) -> tuple[Response | None, bool]:
         """The record's response, if it holds one, and whether all its bytes are there."""
         promised = record.content_length
-        if not (record.headers.get("Content-Length") or "").strip().isdigit():
+        if not has_length(record):
             return None, False  # the header itself is cut off, perhaps in the middle of this line
         kind = (record.headers.get("WARC-Type") or "").strip().lower()
         date = _date(record.headers.get("WARC-Date") or "") or self._date
@@ -105,6 +105,11 @@ class ResponseReader:
             self.skipped["too_large"] += 1
             response = None
         return response
+
+
+def has_length(record: WarcRecord) -> bool:
+    """Whether a record's header says how long it is."""
+    return (record.headers.get("Content-Length") or "").strip().isdigit()
 
 
 def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response | None:

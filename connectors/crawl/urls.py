@@ -1,8 +1,9 @@
 """URLs: one spelling for each page, and the key that a page shares with its translation.
 
-Sites tell a page's language in its URL by a path segment (`/en/`, `/en-US/`), a suffix (`page.en.html`,
-`page_en.html`, `page.html.en`), a subdomain (`en.example.org`) or a query parameter (`?lang=en`). `neutral` takes the
-marks of the page's own language out; what is left is the same for both languages, and for a site that marks only one.
+Sites tell a page's language in its URL by a path segment (`/en/`, `/en-US/`; with a country before or behind it: `/us/en/`,
+`/us-en/`), a suffix (`page.en.html`, `page_en.html`, `page.html.en`), a subdomain (`en.example.org`) or a query parameter
+(`?lang=en`). `neutral` takes the marks of the page's own language out; what is left is the same for both languages, and for
+a site that marks only one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"utm_\w+|gclid|fbclid|mc_[ce]id|phpsessid|jsessionid", re.IGNORECASE)
-_LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "lc"})
+_LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "uselang", "lc"})
 _INDEX = re.compile(r"/(index|default|home)\.\w{3,5}$", re.IGNORECASE)
 # what sites call a language that has changed its code, or has a wider one
 _ALIASES = {
@@ -28,6 +29,11 @@ _SPOKEN = {
     "ee": "et", "gr": "el", "ie": "en", "il": "he", "in": "hi en", "jp": "ja", "kr": "ko", "mx": "es", "no": "nb nn",
     "nz": "en", "ph": "fil", "rs": "sr", "se": "sv", "si": "sl", "tw": "zh", "ua": "uk", "uk": "en", "us": "en",
 }  # fmt: skip
+# countries that sites have a part for, beside a language
+_COUNTRIES = (
+    "ae|ar|at|au|be|bg|br|ca|ch|cl|cn|co|cz|de|dk|ee|eg|es|fi|fr|gb|gr|hk|hr|hu|ie|il|in|it|jp|kr|lt|lu|lv|mx|nl|no|nz|pe|pl|"
+    "pt|ro|rs|ru|sa|se|sg|si|sk|tr|tw|ua|uk|us|za"
+)
 # a name in the language itself or in English, for the languages that sites spell out most often
 _NAMES = {
     "ar": "arabic", "cs": "czech|cesky", "da": "danish|dansk", "de": "german|deutsch", "el": "greek", "en": "english|eng",
@@ -100,6 +106,7 @@ def site_key(key: str, language: str) -> str | None:
 
 
 class _Marks(NamedTuple):
+    country: re.Pattern[str]
     segment: re.Pattern[str]
     suffix: re.Pattern[str]
     subdomain: re.Pattern[str]
@@ -112,8 +119,11 @@ def _marks(language: str) -> _Marks:
     code = rf"(?:{codes})(?:[-_][a-z]{{2,4}})?"
     names = f"{code}|{_NAMES[language]}" if language in _NAMES else code
     return _Marks(
+        country=re.compile(
+            rf"^/(?:(?:{_COUNTRIES})[/_-]{code}|(?:{codes})/(?:{_COUNTRIES}))(?=/|$)", re.IGNORECASE
+        ),
         segment=re.compile(rf"/(?:{names})(?=/|$)", re.IGNORECASE),
-        suffix=re.compile(rf"[._-](?:{names})(?=\.\w{{2,5}}$|/?$)", re.IGNORECASE),
+        suffix=re.compile(rf"(?:[._-]|;(?:lang|locale)=)(?:{names})(?=\.\w{{2,5}}$|/?$)", re.IGNORECASE),
         subdomain=re.compile(rf"^(?:{code}|www)\.", re.IGNORECASE),
         value=re.compile(names, re.IGNORECASE),
     )
@@ -125,6 +135,7 @@ def marked(url: str, language: str) -> bool:
     parts = urlsplit(url)
     return bool(
         marks.segment.search(parts.path)
+        or marks.country.search(parts.path)
         or marks.suffix.search(parts.path)
         or (not parts.netloc.startswith("www.") and marks.subdomain.match(parts.netloc))
         or any(
@@ -140,7 +151,7 @@ def neutral(url: str, language: str) -> str:
     marks = _marks(language)
     parts = urlsplit(url)
     netloc = marks.subdomain.sub("", parts.netloc, count=1)
-    path = marks.segment.sub("", parts.path)
+    path = marks.segment.sub("", marks.country.sub("", parts.path))
     path = _INDEX.sub("/", marks.suffix.sub("", path))
     query = [
         (name, value)

@@ -14,13 +14,14 @@ from typing import BinaryIO, NamedTuple
 
 from fastwarc import ArchiveIterator
 
-from connectors.crawl.responses import Response, ResponseReader
+from connectors.crawl.line_ends import CrlfStream, ends_lines_by_lf
+from connectors.crawl.responses import Response, ResponseReader, has_length
 from craft_stream.errors import DataError
 
 _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
-_NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=\r\n\r\n)WARC/1\.")
+_NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/\d\.\d+\r?\n(?=[\w-]+:)")
 _SCAN = 1 << 20
-_OVERLAP = 8  # no pattern above is longer
+_OVERLAP = 64  # no pattern above is longer
 
 
 class Position(NamedTuple):
@@ -53,6 +54,7 @@ class WarcFile:
         self._tail_counted = False
         self._suspect = False  # the last attempt failed: damage, or a record that is still being written
         self._counted = False
+        self._by_lf: bool | None = None  # header lines end by line feeds; None: not known yet
 
     def responses(self, *, final: bool = True) -> Iterator[Response]:
         """Responses from `position` on, as far as the file holds whole records.
@@ -76,11 +78,14 @@ class WarcFile:
         if start == size:
             return False
         stream.seek(start)
+        if self._by_lf is None:
+            self._by_lf = ends_lines_by_lf(self.path)
+        source = _Forward(CrlfStream(self.path, stream)) if self._by_lf else stream
         ordinal, last = 0, start
         try:
-            for record in ArchiveIterator(stream, parse_http=False, strict_mode=False):
+            for record in ArchiveIterator(source, parse_http=False, strict_mode=False):
                 offset = record.stream_pos
-                if offset != last and _is_start(stream, offset):
+                if offset != last and not self._by_lf and _is_start(stream, offset):
                     last, ordinal = offset, 0
                 ordinal += 1
                 if last == start and ordinal <= done:
@@ -88,6 +93,11 @@ class WarcFile:
                     continue
                 response, whole = self._records.read(record)
                 if not whole:
+                    if (
+                        not has_length(record)
+                        and self._next_start(max(offset, self.position.offset) + 1) is not None
+                    ):
+                        return True  # what is behind a header that is cut off is no record
                     self._count_tail("truncated", final)
                     return False
                 self._recovered()
@@ -95,7 +105,9 @@ class WarcFile:
                 if response is not None:
                     yield response
         except (OSError, ValueError):
-            return True
+            if self._by_lf:  # its records have no places to go on from
+                self._count_tail("damaged", final)
+            return not self._by_lf
         if final and self.position.ordinal == 1 and self._next_start(self.position.offset + 1) is not None:
             self._count_tail("truncated", final)  # a member so short that no line of it can be read
         return False
@@ -180,7 +192,7 @@ class WarcStream:
 class _Forward:
     """What FastWARC asks of a stream, of one that cannot be read twice: it asks for the place, and panics at none."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO | CrlfStream) -> None:
         self._stream, self._place = stream, 0
 
     @property

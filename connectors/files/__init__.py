@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
-from connectors.files.compression import ENDINGS, members
+from connectors.files.compression import ENDINGS, how_to_unpack, members
 from connectors.files.moses import OTHER, twins_in
 from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.language_tags import parse_tag, split_pair
@@ -68,7 +68,7 @@ def ending(path: str) -> str:
             inner = found[0] if len(found) == 1 else name[: -len(".zip")]
         name = inner
     bare = PurePath(name)
-    if bare.suffix.lower() in ENDINGS:
+    while bare.suffix.lower() in ENDINGS:
         bare = bare.with_suffix("")
     suffix = bare.suffix.removeprefix(".")
     if split_pair(suffix):
@@ -121,6 +121,8 @@ def _load(group: str, known: dict[str, str], path: str) -> Any:
         if name in known:
             raise MissingExtraError(f"{path}: the format {name}", "parquet") from None
         raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
+    if hint := how_to_unpack(name):
+        raise ConfigurationError(f"{path}: {hint}")
     also = (
         "; for two files that belong together give --input-source A --input-target B"
         if parse_tag(name)

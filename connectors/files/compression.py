@@ -17,7 +17,9 @@ import zstandard
 
 from craft_stream.errors import ConfigurationError, DataError
 
-ENDINGS = (".gz", ".zst", ".xz", ".bz2")
+ENDINGS = (".gz", ".zst", ".xz", ".bz2", ".lzma")
+# how often files were packed at most: what unpacks to itself would never end
+_LAYERS = 4
 _BLOCK = 1 << 17
 # zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
 _ZSTD_BLOCK = 1 << 11
@@ -28,12 +30,26 @@ _ERRORS = (
     EOFError, OSError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
     zstandard.ZstdError,
 )  # fmt: skip
+# what is not read, by the ending of its name: how it begins, and what unpacks it
+_UNREAD = {
+    "7z": (b"7z\xbc\xaf\x27\x1c", "7z e -so FILE"),
+    "lz": (b"LZIP", "lzip -dc FILE"),
+    "lz4": (b"\x04\x22\x4d\x18", "lz4 -dc FILE"),
+    "rar": (b"Rar!\x1a\x07", "unrar p -inul FILE"),
+    "sz": (b"\xff\x06\0\0sN", "snzip -dc FILE"),
+    "tar": (b"", "tar -xOf FILE MEMBER"),
+    "tgz": (b"", "tar -xOf FILE MEMBER"),
+    "z": (b"\x1f\x9d", "gzip -dc FILE"),
+    "zip": (b"", "unzip FILE"),  # within another compression
+}
 # of an archive that holds one corpus: what stands beside it
 _BESIDE = frozenset({"readme", "license", "licence", "copying", "info", "changelog"})
 
 
-def unpacked(path: str, raw: io.BufferedReader, member: str | None = None) -> io.BufferedReader:
-    """A file's bytes, decompressed if its first bytes say that they are compressed.
+def unpacked(
+    path: str, raw: io.BufferedReader, member: str | None = None, layers: int = _LAYERS
+) -> io.BufferedReader:
+    """A file's bytes, decompressed as long as their first bytes say that they are compressed.
 
     Reading raises DataError where the compressed data is damaged or ends too early.
 
@@ -41,12 +57,13 @@ def unpacked(path: str, raw: io.BufferedReader, member: str | None = None) -> io
         path: for messages.
         raw: the file.
         member: of a zip archive; None: the only one.
+        layers: how often it may have been packed.
     """
     raw, head = first_bytes(raw, 6)
     if head.startswith(b"PK\x03\x04"):
         inside = io.BufferedReader(_Checked(path, _member(path, raw, member), raw), _BLOCK)
-        return unpacked(path, cast(io.BufferedReader, inside))
-    if member is not None:
+        return unpacked(path, cast(io.BufferedReader, inside), None, layers - 1)
+    if member is not None and layers == _LAYERS:
         raise ConfigurationError(f"{path}: only a zip archive has members")
     inner: io.RawIOBase
     if head.startswith(b"\x1f\x8b\x08"):
@@ -57,9 +74,25 @@ def unpacked(path: str, raw: io.BufferedReader, member: str | None = None) -> io
         inner = _Frames(raw, cast(Callable[[], _Frame], lzma.LZMADecompressor))
     elif head[:3] == b"BZh" and head[3:4].isdigit():
         inner = cast(io.RawIOBase, bz2.BZ2File(raw))
+    elif head[:1] == b"\x5d" and head[1:3] == b"\0\0":  # no text begins so
+        inner = cast(io.RawIOBase, lzma.LZMAFile(raw))  # noqa: SIM115  # closed with what reads it
     else:
+        for name, (magic, _) in _UNREAD.items():
+            if magic and head.startswith(magic):
+                raise DataError(f"{path}: {how_to_unpack(name)}")
         return raw
-    return io.BufferedReader(_Checked(path, inner, raw), _BLOCK)
+    if not layers:
+        raise DataError(f"{path} was packed more than {_LAYERS} times")
+    return unpacked(path, io.BufferedReader(_Checked(path, inner, raw), _BLOCK), None, layers - 1)
+
+
+def how_to_unpack(ending: str) -> str | None:
+    """What to type for a file whose packing is not read, by its name's ending; None for any other."""
+    known = _UNREAD.get(ending)
+    return (
+        known
+        and f"this packing is not read here: {known[1]} | craft-stream ... --input - --input-format NAME"
+    )
 
 
 def first_bytes(file: io.BufferedReader, count: int) -> tuple[io.BufferedReader, bytes]:

@@ -71,7 +71,8 @@ class CsvSource(FileSource):
         """The cells; None where quotes stand in the wrong places."""
         text = row.decode("utf-8", "surrogateescape")
         try:
-            return next(csv.reader([text], delimiter=self._delimiter, strict=True), [])
+            cells = next(csv.reader([text], delimiter=self._delimiter, strict=True), [])
+            return [cell.removeprefix("\ufeff") for cell in cells]
         except csv.Error:
             return None
 

@@ -104,21 +104,13 @@ def likely_sides(record: dict[str, Any]) -> tuple[str, str] | None:
 
 def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettings) -> str | None:
     """Make the fields that `chosen` names, or their parts (`translation.en`), the sides of a record; or say what is missing."""
-    found: list[Any] = []
-    spent: set[str] = set()
-    for name in chosen:
-        outer, inner = _place(record, name)
-        value = record.get(outer)
-        if inner and isinstance(value, dict):
-            found.append(value.get(inner))
-            if inner in value and len(value) <= 2:
-                spent.add(outer)
-        else:
-            found.append(None if inner else value)
-            spent.add(outer)
-        if found[-1] is None:
+    paths = [_path(record, name) for name in chosen]
+    found = [_value(record, path) for path in paths]
+    for name, value in zip(chosen, found, strict=True):
+        if value is None:
             return f'"{name}" is missing or null'
-    nested = all(_place(record, name)[1] for name in chosen)
+    nested = all(len(path) > 1 for path in paths)
+    spent = [name for name in {path[0] for path in paths} if _holds_only({name: record[name]}, paths)]
     for name in spent:
         del record[name]
     for name in (fields.source_field, fields.target_field):
@@ -126,23 +118,50 @@ def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettin
             record[free_name(name, record)] = record.pop(name)
     record[fields.source_field], record[fields.target_field] = found
     if nested:
-        languages = [name.rpartition(".")[2] for name in chosen]
+        languages = [path[-1] for path in paths]
         if all(map(parse_tag, languages)):
             for name, language in zip(LANGUAGES, languages, strict=True):
                 record.setdefault(name, language)
     return None
 
 
-def _place(record: dict[str, Any], name: str) -> tuple[str, str]:
-    """Field and, within it, the part that a name stands for."""
+def _path(record: dict[str, Any], name: str) -> tuple[str, ...]:
+    """Names, the outermost first, of what a dotted name stands for; empty where a record has no such."""
     if name in record:
-        return name, ""
-    outer, dot, inner = name.partition(".")
-    if dot and isinstance(record.get(outer), dict):
-        return outer, inner
-    if isinstance(record.get(TRANSLATION), dict) and name in record[TRANSLATION]:
-        return TRANSLATION, name
-    return name, ""
+        return (name,)
+    for outer, inner in splits(name):
+        if isinstance(record.get(outer), dict) and (rest := _path(record[outer], inner)):
+            return outer, *rest
+    inside = record.get(TRANSLATION)
+    if isinstance(inside, dict) and (rest := _path(inside, name)):
+        return TRANSLATION, *rest
+    return ()
+
+
+def splits(name: str) -> list[tuple[str, str]]:
+    """What a dotted name may be: a name, and one within it; names may have dots themselves."""
+    places = [place for place, character in enumerate(name) if character == "."]
+    return [(name[:place], name[place + 1 :]) for place in places]
+
+
+def _value(record: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        record = record[name]
+    return record if path else None
+
+
+def _holds_only(value: Any, paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a value holds nothing beside what stands at `paths` within it."""
+    if () in paths:
+        return True
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(
+            _holds_only(part, [path[1:] for path in paths if path[:1] == (name,)])
+            for name, part in value.items()
+        )
+    )
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -67,7 +67,7 @@ class LineReader:
             self._end_line()
             *lines, rest = rest.split(b"\n")
             if _MARK in block:
-                lines = [line.removeprefix(_MARK) for line in lines]
+                lines = [_unmarked(line) for line in lines]
             if lines and max(map(len, lines)) > LONGEST_LINE:
                 for line in lines:
                     self._begin_line(line)
@@ -92,5 +92,12 @@ class LineReader:
         self._room -= len(self._begun[-1])
 
     def _end_line(self) -> None:
-        self._lines.append(b"".join(self._begun).removeprefix(_MARK))
+        self._lines.append(_unmarked(b"".join(self._begun)))
         self._begun, self._room = [], LONGEST_LINE
+
+
+def _unmarked(line: bytes) -> bytes:
+    """A line without the marks at its beginning and behind tabs, where files were joined side by side."""
+    if _MARK not in line:
+        return line
+    return line.removeprefix(_MARK).replace(b"\t" + _MARK, b"\t")

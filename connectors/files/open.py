@@ -19,7 +19,7 @@ import zstandard
 
 from connectors.files.compression import unpacked
 from connectors.files.encoding import as_utf8
-from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.errors import ConfigurationError, DataError, WriteError
 
 STANDARD = "-"
 _BLOCK = 1 << 17
@@ -111,8 +111,8 @@ class WholeOrNothing(ABC):
 class OutputFile(WholeOrNothing):
     """A file that is written beside its place and moved there when it is closed; `-` is standard output.
 
-    Compressed when the name ends in `.gz`, `.zst`, `.xz` or `.bz2`. As a context manager it discards what was written when
-    the block raises. What exists and is no regular file (a pipe, `/dev/null`) is written directly.
+    Compressed when the name ends in `.gz`, `.zst`, `.xz`, `.lzma` or `.bz2`. As a context manager it discards what was
+    written when the block raises. What exists and is no regular file (a pipe, `/dev/null`) is written directly.
     """
 
     def __init__(self, path: str) -> None:
@@ -130,6 +130,8 @@ class OutputFile(WholeOrNothing):
             self._file = zstandard.ZstdCompressor(write_checksum=True).stream_writer(self._raw, closefd=False)
         elif path.endswith(".xz"):
             self._file = cast(IO[bytes], lzma.LZMAFile(self._raw, "wb"))  # noqa: SIM115
+        elif path.endswith(".lzma"):
+            self._file = cast(IO[bytes], lzma.LZMAFile(self._raw, "wb", format=lzma.FORMAT_ALONE))  # noqa: SIM115
         elif path.endswith(".bz2"):
             self._file = cast(IO[bytes], bz2.BZ2File(self._raw, "wb"))
 
@@ -151,7 +153,7 @@ class OutputFile(WholeOrNothing):
         """Append bytes.
 
         Raises:
-            DataError: they cannot be written; the disk is full, perhaps.
+            WriteError: they cannot be written; the disk is full, perhaps.
         """
         try:
             self._file.write(data)
@@ -162,7 +164,7 @@ class OutputFile(WholeOrNothing):
         """Finish, make durable, and move to its place; safe to call twice.
 
         Raises:
-            DataError: what was written cannot be kept; then nothing is left of it.
+            WriteError: what was written cannot be kept; then nothing is left of it.
         """
         if self._finished:
             return
@@ -181,8 +183,8 @@ class OutputFile(WholeOrNothing):
             raise self._failed(error) from None
         self._finished = True
 
-    def _failed(self, error: OSError) -> DataError:
-        return DataError(f"cannot write {self._path}: {error.strerror}")
+    def _failed(self, error: OSError) -> WriteError:
+        return WriteError(f"cannot write {self._path}: {error.strerror}")
 
     def discard(self) -> None:
         """Give up what was written; what stood at its place before stays. Without effect after `close`."""

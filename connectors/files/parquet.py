@@ -26,6 +26,7 @@ from connectors.files.fields import (
     likely_sides,
     sides,
     split_options,
+    splits,
 )
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
@@ -36,6 +37,7 @@ from craft_stream.settings import RecordSettings
 _BATCH = 8_192
 _BATCH_BYTES = 1 << 26
 _ROW_GROUP = 50_000
+_SHOWN = 100  # names that a message lists
 
 
 class ParquetSource(FileSource):
@@ -105,7 +107,9 @@ class ParquetSource(FileSource):
             chosen = [(TRANSLATION, language) for language in languages or ()]
         if len(chosen) != 2 or None in chosen or chosen[0] == chosen[1]:
             parts = {name: _parts(self._schema.field(name).type) for name in names}
-            inside = [f"{name}.{part}" for name in names for part in parts[name]]
+            inside = [f"{field.name}.{part}" for field in self._schema for part in _inside(field.type)][
+                :_SHOWN
+            ]
             likely = likely_sides(
                 {name: dict.fromkeys(parts[name], "") if parts[name] else "" for name in names}
             )
@@ -117,7 +121,9 @@ class ParquetSource(FileSource):
         spent = {
             place[0]
             for place in places
-            if len(place) == 1 or 0 < len(_parts(self._schema.field(place[0]).type)) <= 2
+            if _holds_only(
+                self._schema.field(place[0]).type, [one[1:] for one in places if one[0] == place[0]]
+            )
         }
         columns = [(name, place) for name, place in zip(own, places, strict=True)]
         taken = {*own}
@@ -125,9 +131,9 @@ class ParquetSource(FileSource):
             if name not in spent:
                 columns.append((free := free_name(name, taken), (name,)))
                 taken.add(free)
-        if all(len(place) == 2 and parse_tag(place[1]) for place in places):
+        if all(len(place) > 1 and parse_tag(place[-1]) for place in places):
             columns += [
-                (name, ("", place[1]))
+                (name, ("", place[-1]))
                 for name, place in zip(LANGUAGES, places, strict=True)
                 if name not in taken
             ]
@@ -138,15 +144,11 @@ class ParquetSource(FileSource):
         names = self._schema.names
         if name in names:
             return (name,)
-        outer, _, inner = name.partition(".")
-        if outer in names and (
-            inner in _parts(self._schema.field(outer).type) or pa.types.is_map(self._schema.field(outer).type)
-        ):
-            return outer, inner
-        if TRANSLATION in names:
-            kind = self._schema.field(TRANSLATION).type
-            if name in _parts(kind) or _is_variable(kind) or pa.types.is_map(kind):
-                return TRANSLATION, name
+        for outer, inner in splits(name):
+            if outer in names and (rest := _within(self._schema.field(outer).type, inner)):
+                return outer, *rest
+        if TRANSLATION in names and (rest := _within(self._schema.field(TRANSLATION).type, name)):
+            return TRANSLATION, *rest
         return None
 
     def read(self, limit: int) -> Sequence[Message]:
@@ -201,6 +203,35 @@ def _parts(kind: Any) -> list[str]:
     return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
 
 
+def _inside(kind: Any) -> list[str]:
+    """Dotted names of all that is within a struct."""
+    found = []
+    for name in _parts(kind):
+        found += [name, *(f"{name}.{part}" for part in _inside(kind.field(name).type))]
+    return found
+
+
+def _within(kind: Any, name: str) -> tuple[str, ...] | None:
+    """Names, the outermost first, of what a dotted name stands for within a struct, a map or a translation."""
+    parts = _parts(kind)
+    if name in parts or pa.types.is_map(kind) or _is_variable(kind):
+        return (name,)
+    for outer, inner in splits(name):
+        if outer in parts and (rest := _within(kind.field(outer).type, inner)):
+            return outer, *rest
+    return None
+
+
+def _holds_only(kind: Any, paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a column of a type holds nothing beside what stands at `paths` within it."""
+    if () in paths:
+        return True
+    return bool(_parts(kind)) and all(
+        _holds_only(kind.field(name).type, [path[1:] for path in paths if path[:1] == (name,)])
+        for name in _parts(kind)
+    )
+
+
 def _is_variable(kind: Any) -> bool:
     """Whether a type is that of a translation into languages that change by the row: two lists, of languages and of texts."""
     return sorted(_parts(kind)) == ["language", "translation"] and all(
@@ -222,15 +253,19 @@ def _column(batch: Any, place: tuple[str, ...]) -> Any:
     if not place[0]:
         return pa.repeat(place[1], batch.num_rows)
     column = batch.column(batch.schema.names.index(place[0]))
-    if len(place) == 1:
-        return column
+    for name in place[1:]:
+        column = _part(column, name)
+    return column
+
+
+def _part(column: Any, name: str) -> Any:
     if pa.types.is_map(column.type):
-        return pc.map_lookup(column, pa.scalar(place[1], column.type.key_type), "first")
+        return pc.map_lookup(column, pa.scalar(name, column.type.key_type), "first")
     if not _is_variable(column.type):
-        return pc.struct_field(column, place[1])
+        return pc.struct_field(column, name)
     found = [
         next(
-            (text for tag, text in zip(row["language"], row["translation"], strict=False) if tag == place[1]),
+            (text for tag, text in zip(row["language"], row["translation"], strict=False) if tag == name),
             None,
         )
         if row and row["language"] and row["translation"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from connectors.files import ending
 from connectors.files.places import same_file
@@ -15,6 +16,7 @@ from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import Settings
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.keys import pair_keys
 from craft_stream.text.profiles import profile
 
 LOOKED = 4_096  # records of the stream, and pairs of the target
@@ -45,6 +47,7 @@ class FirstLook:
     def __init__(self, settings: Settings, stream: Sequence[str], target: Sequence[str]) -> None:
         self._fields, self._stream = settings.record, stream
         self._target: list[Chunk] = []
+        self._keys: list[NDArray[np.uint64]] = []  # of all pairs of the target
         self._targets = 0  # pairs of the target
         self._told = False
         if settings.budget.rate == 0:
@@ -57,6 +60,7 @@ class FirstLook:
         """Look at pairs of the target."""
         if self._targets < LOOKED:
             self._target.append(chunk)
+        self._keys.append(_keys(chunk))
         self._targets += len(chunk.pairs)
 
     def over(self, stream: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -98,11 +102,11 @@ class FirstLook:
     def _compare(self, head: list[Chunk]) -> None:
         known, seen = _texts(self._target), _texts(head)
         if len(seen[0]) >= _FEW and not self._same:
-            own = set(zip(*known, strict=True))
-            shared = sum(pair in own for pair in zip(*seen, strict=True))
+            shared = int(np.isin(np.concatenate([*map(_keys, head)]), np.concatenate(self._keys)).sum())
             if shared > _OWN * len(seen[0]):
                 _tell(
-                    f"of the stream's first {len(seen[0]):,} pairs {shared:,} are the target's own: is it the same file?"
+                    f"of the stream's first {len(seen[0]):,} pairs {shared:,} are the target's own, which are not selected "
+                    "again (in_target): is it the same file? Give another stream, or --set selection.duplicates=false"
                 )
         if min(len(known[0]), len(seen[0])) < _FEW:
             return
@@ -152,6 +156,10 @@ def _tell(text: str) -> None:
 
 def _records(chunk: Chunk) -> int:
     return len(chunk.messages)
+
+
+def _keys(chunk: Chunk) -> NDArray[np.uint64]:
+    return pair_keys(chunk.pairs, np.arange(len(chunk.pairs)))
 
 
 def _pairs(chunk: Chunk) -> int:

@@ -22,13 +22,15 @@ from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
 from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
-from craft_stream.cli.lists import matching
+from craft_stream.cli.lists import lists_digest, matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
+from craft_stream.cli.resumption import resumable, state_of, subject
 from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError, TargetError
+from craft_stream.journal import Journal
 from craft_stream.ports.messages import size as message_bytes
 from craft_stream.ranking.contexts import Contexts
 from craft_stream.ranking.ranking import Options, Ranking
@@ -145,6 +147,9 @@ def select(
     one_pass: Annotated[
         bool, typer.Option("--one-pass", help="Decide each pair as it comes, as on a topic and from a pipe.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where this very command was interrupted.")
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads that score; one for each processor unless said.")
     ] = None,
@@ -174,31 +179,42 @@ def select(
     if more:
         raise ConfigurationError("give --output, or --output-source and --output-target, not both")
     read = [*stream, *(target or ()), str(model) if model else None]
-    protect_inputs([accepted, rejected, decisions, save_model], read, settings, config)
     pipe = next(filter(is_pipe, stream), None)
+    state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *(target or ())])))
+    protect_inputs([accepted, rejected, decisions, save_model, state], read, settings, config)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
     look = FirstLook(settings, stream, target or ())
     keep_memory()
     pinned = load_model(model, settings.parameters().learning) if model else None
-    engine: SelectionSession[Chunk] | Ranking[Chunk]
-    if one_pass or pipe:
-        if pipe and model is None:
-            typer.echo(
-                f"craft-stream: {pipe} can be read once only: its head teaches, all is decided as it comes",
-                err=True,
-            )
-        engine = _open_session(settings, pinned)
-    else:
-        at_most = budget_rate is not None and length is None
-        engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)))
-    if model is None:
-        _read_target(engine, target or [], settings.record, look)
-    added = settings.record.score_fields if scores else ()
-    outputs = Outputs(
-        engine.ledger.parameters.digest, accepted, rejected, decisions, save_model, added, texts=texts
+    at_most = budget_rate is not None and length is None
+    about = subject(
+        settings,
+        stream,
+        target or (),
+        model=pinned.digest if pinned else None,
+        lists=lists_digest(settings),
+        one_pass=one_pass,
+        at_most=at_most,
     )
-    lighten()
-    summary = _decide(engine, stream, settings, outputs, look)
+    with resumable(state, about, resume) as journal:
+        engine: SelectionSession[Chunk] | Ranking[Chunk]
+        if one_pass or pipe:
+            if pipe and model is None:
+                typer.echo(
+                    f"craft-stream: {pipe} can be read once only: its head teaches, all is decided as it comes",
+                    err=True,
+                )
+            engine = _open_session(settings, pinned, journal)
+        else:
+            engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)), journal)
+        if model is None:
+            _read_target(engine, target or [], settings.record, look)
+        added = settings.record.score_fields if scores else ()
+        outputs = Outputs(
+            engine.ledger.parameters.digest, accepted, rejected, decisions, save_model, added, texts=texts
+        )
+        lighten()
+        summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
         typer.echo(f"craft-stream: {line}", err=True)
     if lost := outputs.left_out():
@@ -210,12 +226,14 @@ def select(
     summary.check(settings.errors.dead_letter_limit)
 
 
-def _open_session(settings: Settings, model: Model | None = None) -> SelectionSession[Chunk]:
+def _open_session(settings: Settings, model: Model | None, journal: Journal) -> SelectionSession[Chunk]:
     """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
-    return SelectionSession.threaded(*load_engine(settings), model, matching(settings))
+    return SelectionSession.threaded(*load_engine(settings), model, matching(settings), journal)
 
 
-def _open_ranking(settings: Settings, model: Model | None, at_most: bool, jobs: int) -> Ranking[Chunk]:
+def _open_ranking(
+    settings: Settings, model: Model | None, at_most: bool, jobs: int, journal: Journal
+) -> Ranking[Chunk]:
     """The same for what is read again; `at_most`: the rate says how many to accept, and `budget.count` is a limit."""
     rate, count = settings.budget.rate, settings.budget.count
 
@@ -223,7 +241,7 @@ def _open_ranking(settings: Settings, model: Model | None, at_most: bool, jobs: 
         spent = round(rate * pairs)
         return spent if count is None else min(spent, count) if at_most else count
 
-    options = Options(matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs)
+    options = Options(matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs, journal)
     return Ranking(*load_engine(settings), model, options)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from craft_stream.ranking.contexts import ContextMeans
 from craft_stream.ranking.spool import Spool
 from craft_stream.selection.decisions import Reason
+from craft_stream.text.tokenized import TokenizedPairs
 
 # A record that holds no pair.
 NO_PAIR = np.uint8(255)
@@ -27,7 +28,7 @@ class Scored(NamedTuple):
         gate: float32, what the gate looks at; domain: float32, the domain score in it.
         cluster: int16.
         page, host: uint32, places of their contexts.
-        like_target: pairs that score as the upper fifth of the target does.
+        like_target: int64 [1], how many pairs score as the upper fifth of the target does.
     """
 
     reason: NDArray[np.uint8]
@@ -36,7 +37,37 @@ class Scored(NamedTuple):
     cluster: NDArray[np.int16]
     page: NDArray[np.uint32]
     host: NDArray[np.uint32]
-    like_target: int
+    like_target: NDArray[np.int64]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, by name."""
+        return self._asdict()
+
+
+class Judged(NamedTuple):
+    """Pairs of a run, held against every bar.
+
+    Attributes:
+        pairs: the pairs, n.
+        reason: uint8 [n], `Reason`.
+        scores: float32 [n], by gate and quality.
+        domain: float32 [n], the domain score in them.
+        quality: float32 [n], log P(clean); NaN where it was not asked for.
+        cluster: int16 [n].
+    """
+
+    pairs: TokenizedPairs
+    reason: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    domain: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    cluster: NDArray[np.int16]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is said of the pairs, by name."""
+        return {name: value for name, value in self._asdict().items() if name != "pairs"}
 
 
 class Columns:
@@ -72,7 +103,7 @@ class Columns:
         self._hosts.add(scored.host[held], scored.gate[held])
         self.records += len(held)
         self.pairs += int(held.sum())
-        self.like_target += scored.like_target
+        self.like_target += int(scored.like_target[0])
 
     def seal(self, page_weight: float, host_weight: float) -> None:
         """All records are known: what their contexts tell follows."""

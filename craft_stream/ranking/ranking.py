@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from craft_stream.concurrency import SerialExecutor, mapped
 from craft_stream.errors import DataError
+from craft_stream.journal import NO_JOURNAL, Block, Journal
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
 from craft_stream.ranking.candidates import Candidates
-from craft_stream.ranking.columns import NO_PAIR, Columns, Scored, spread
+from craft_stream.ranking.columns import NO_PAIR, Columns, Judged, Scored, spread
 from craft_stream.ranking.contexts import Contexts, unknown
 from craft_stream.ranking.portions import Portions
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder
@@ -26,7 +27,7 @@ from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import Query
 from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.rule import Judgement, judge, measure
+from craft_stream.selection.rule import judge, measure
 from craft_stream.session import Chunk
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
@@ -37,6 +38,8 @@ _MINIBATCH = 1024
 # down (664 pairs of medicine: 8.66 bits out of 3 times as many, 8.58 out of 8 times).
 _MORE_CANDIDATES = 8192
 
+S = TypeVar("S")
+R = TypeVar("R", Scored, Judged)
 C = TypeVar("C", bound=Chunk)
 C_co = TypeVar("C_co", bound=Chunk, covariant=True)
 
@@ -64,12 +67,14 @@ class Options(Generic[C]):
         contexts: page and host of a chunk's pairs; None: their neighbours stand for them.
         budget: pairs to accept of a stream of so many, exactly where it holds enough; None: the rate's share.
         jobs: threads that score.
+        journal: keeps the sample, scores and judgements; what it holds is taken from it.
     """
 
     matches: Callable[[C], NDArray[np.bool_] | None] | None = None
     contexts: Callable[[C], Contexts] | None = None
     budget: Callable[[int], int] | None = None
     jobs: int = 1
+    journal: Journal = NO_JOURNAL
 
 
 class Ranking(Generic[C]):
@@ -166,6 +171,16 @@ class Ranking(Generic[C]):
         self._bind(self.model)
 
     def _learn(self, learner: Learner, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Model:
+        batch = self._sample(stream, watch)
+        for start in range(0, len(batch), _MINIBATCH):
+            learner.observe(batch.slice(start, min(start + _MINIBATCH, len(batch))))
+        return learner.publish()
+
+    def _sample(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> PairBatch:
+        journal = self._options.journal
+        if (block := journal.recall("sample", 0)) is not None:
+            self._records = block.header["records"]
+            return PairBatch.of(block.arrays, block.header["signals"])
         sample = EvenSample(max(self._parameters.learning.prime_pairs, EPOCH))
         for run in stream():
             end = run.start + len(run)
@@ -174,9 +189,9 @@ class Ranking(Generic[C]):
             self._records = end
             watch("sampled", end, None)
         batch = sample.batch()
-        for start in range(0, len(batch), _MINIBATCH):
-            learner.observe(batch.slice(start, min(start + _MINIBATCH, len(batch))))
-        return learner.publish()
+        header = {"records": self._records, "signals": batch.columns.names}
+        journal.record("sample", 0, batch.arrays, header)
+        return batch
 
     def _bind(self, model: Model) -> None:
         """A ledger that has `model` in force and holds no pair back."""
@@ -187,14 +202,36 @@ class Ranking(Generic[C]):
 
     def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Columns:
         columns = Columns()
-        for scored in mapped(self._scored, self._again(stream), self._jobs):
+        runs = ((run, run.start) for run in self._again(stream))
+        for scored in self._remembered("scores", runs, self._scored):
             columns.add(scored)
             watch("scored", columns.records, self._records)
         self._records = columns.records
         columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
         return columns
 
-    def _scored(self, run: Run[C]) -> Scored:
+    def _remembered(
+        self,
+        stage: str,
+        items: Iterable[tuple[S, int]],
+        function: Callable[[S, Block | None], R],
+    ) -> Iterator[R]:
+        """What a function makes of items, each with its position, and of what the journal holds of them; in their order."""
+        journal = self._options.journal
+        known = ((item, start, journal.recall(stage, start)) for item, start in items)
+
+        def make(one: tuple[S, int, Block | None]) -> tuple[int | None, R]:
+            item, start, block = one
+            return (start if block is None else None), function(item, block)
+
+        for start, made in mapped(make, known, self._jobs):
+            if start is not None:
+                journal.record(stage, start, made.arrays)
+            yield made
+
+    def _scored(self, run: Run[C], block: Block | None) -> Scored:
+        if block is not None:
+            return Scored(**block.arrays)
         chunk, records = run.read(), len(run)
         pairs, options = chunk.pairs, self._options
         found = measure(pairs, self._scorer, self.ledger)
@@ -212,7 +249,7 @@ class Ranking(Generic[C]):
             spread(found.cluster, rows, records, np.int16(NO_CLUSTER)),
             spread(page, rows, records, np.uint32(0)),
             spread(host, rows, records, np.uint32(0)),
-            int((found.domain.ratio >= tail).sum()),
+            np.array([(found.domain.ratio >= tail).sum()]),
         )
 
     def _select(self, columns: Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
@@ -254,20 +291,19 @@ class Ranking(Generic[C]):
         watch: Watch,
     ) -> None:
         done = 0
-        judged = partial(self._judged, ledger)
-        for found in mapped(judged, self._runs(best, stream), self._jobs):
-            pairs, reason = found.pairs, found.reason
-            at = pairs.batch.positions
+        runs = ((wanted, int(wanted[1][0])) for wanted in self._runs(best, stream))
+        for found in self._remembered("judgements", runs, partial(self._judged, ledger)):
+            at = found.pairs.batch.positions
             done += len(at)
             columns.reason[at], columns.quality[at], columns.cluster[at] = (
-                reason,
+                found.reason,
                 found.quality,
                 found.cluster,
             )
             columns.score[at] = found.scores + columns.context[at]
-            rows = np.flatnonzero(reason == Reason.ACCEPTED)
+            rows = np.flatnonzero(found.reason == Reason.ACCEPTED)
             candidates.add(
-                pairs, rows, columns.score[at[rows]], found.domain.domain[rows], found.cluster[rows]
+                found.pairs, rows, columns.score[at[rows]], found.domain[rows], found.cluster[rows]
             )
             watch("judged", done, len(best))
         candidates.seal()
@@ -295,10 +331,15 @@ class Ranking(Generic[C]):
                 "now: select from a file that nobody writes to, or decide it as it comes (--one-pass)"
             )
 
-    def _judged(self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]]) -> Judgement:
+    def _judged(
+        self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]], block: Block | None
+    ) -> Judged:
         run, positions = wanted
         pairs = run.pairs_at(positions)
-        return judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
+        if block is not None:
+            return Judged(pairs, **block.arrays)
+        found = judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
+        return Judged(pairs, found.reason, found.scores, found.domain.domain, found.quality, found.cluster)
 
     def _judged_whole(self, columns: Columns | None, run: Run[C]) -> tuple[C, Decisions]:
         """A run whose pairs are all held against the bars and scored whole, with what `columns` know of their contexts."""

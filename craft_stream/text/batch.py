@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -133,6 +134,28 @@ class PairBatch:
             if any(batch.signals is not None for batch in batches)
             else None,
         )
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], signals: Sequence[str]) -> PairBatch:
+        """What `arrays` gave, with the names of the signals (none: there were none)."""
+        source, target = (
+            TextBatch(_read_only(arrays[f"{side}_buffer"]), arrays[f"{side}_offsets"])
+            for side in ("source", "target")
+        )
+        columns = Columns(tuple(signals), arrays["signals"]) if signals else None
+        return cls(source, target, arrays["positions"], columns)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, by name, but for the names of the signals."""
+        return {
+            "source_buffer": self.source.buffer,
+            "source_offsets": self.source.offsets,
+            "target_buffer": self.target.buffer,
+            "target_offsets": self.target.offsets,
+            "positions": self.positions,
+            "signals": self.columns.values,
+        }
 
     def __len__(self) -> int:
         return len(self.source)

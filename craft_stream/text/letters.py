@@ -27,6 +27,13 @@ BASE = 6  # begins a cluster, unless what is before it calls for one
 PREPOSED = 7  # begins a cluster and calls for a base
 SIGN = 8  # continues a cluster
 STACKER = 9  # continues it and calls for a base
+BREAK = 10  # U+200B: ends a word where the script writes no spaces, is as if it were not there elsewhere
+
+# What Unicode ignores by default though it is a letter or a mark: a joiner, fillers, vowels that are not heard, selectors of
+# variants. (What it calls a format character is known by that.)
+INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0" + "".join(
+    map(chr, range(0xFE00, 0xFE10))
+)
 
 # Beyond these blocks all are letters that nothing folds (unified ideographs, syllables of Korean), or private.
 _VARIOUS = (
@@ -67,7 +74,7 @@ _POINTS = "".join(map(chr, (*range(0x591, 0x5BE), 0x5BF, 0x5C1, 0x5C2, 0x640, *r
 # Combining marks of Latin, Greek and Cyrillic, and the voice marks of kana.
 _ACCENTS = [*range(0x0300, 0x0370), 0x3099, 0x309A, 0xFF9E, 0xFF9F]
 # As dashes and quotation marks; the last two end the syllables of Tibetan.
-_SPACES = "¡¿·「」『』《》〈〉・་༌\u200b"
+_SPACES = "¡¿·「」『』《》〈〉・་༌"
 _SAME = dict(zip("şŞţŢİ。、،؛؟۔։።፣།॥", "șșțți.,,;?...,।।", strict=True))
 # Decompositions of signs that are read as letters of the line; a superscript (as of a trade mark) is not.
 _READ_AS_LETTERS = ("<square>", "<wide>", "<narrow>", "<circle>", "<small>", "<vertical>")
@@ -110,8 +117,15 @@ def _kinds(categories: NDArray[np.uint8], heads: NDArray[np.int64]) -> NDArray[n
     eastern = ((heads >= 0x3000) & (heads < 0xA000)) | ((heads >= 0xF900) & (heads < 0xFB00))
     kinds[eastern & ((major == ord("L")) | (major == ord("N")))] = IDEOGRAPH
     kinds[(codes >= 0x2000) & (codes < 0x2040) & (kinds == SYMBOL)] = SPACE
-    for members, kind in ((_PREPOSED, PREPOSED), (_STACKERS, STACKER), (_SPACES, SPACE), (_POINTS, HIDDEN)):
+    for members, kind in (
+        (_PREPOSED, PREPOSED),
+        (_STACKERS, STACKER),
+        (_SPACES, SPACE),
+        (_POINTS, HIDDEN),
+        (INVISIBLE, HIDDEN),
+    ):
         kinds[[*map(ord, members)]] = kind
+    kinds[0x200B] = BREAK
     kinds[heads == ord("_")] = LETTER
     kinds[heads == ord("-")] = SYMBOL
     return kinds

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.letters import INVISIBLE
 
 # Bytes that begin what changes: controls, no-break spaces, soft hyphens, combining marks, all of three bytes and more.
 _LEADS = np.zeros(256, np.int64)
@@ -21,12 +22,9 @@ _LEADS[[*range(9), *range(0x0E, 0x20), 0x7F]] = 1
 _LEADS[[0xC2, 0xCC, 0xCD]] = 1
 _LEADS[0xE0:] = 1
 _CATEGORIES = {"Cf": "", "Cc": " ", "Zs": " ", "Zl": " ", "Zp": " "}
-# ignored by default (Unicode) though letters or marks, and controls that are no spaces; those above ASCII are mostly marks of
+# `letters.INVISIBLE` and their like beyond the BMP, and controls that are no spaces; those above ASCII are mostly marks of
 # Windows-1252 that was taken for Latin-1
-_INVISIBLE = re.compile(
-    "[\\x00-\\x08\\x0e-\\x1f\\x7f\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u3164\\ufe00-\\ufe0f\\uffa0"
-    "\\U000e0100-\\U000e01ef]"
-)
+_HIDDEN = re.compile(f"[\\x00-\\x08\\x0e-\\x1f\\x7f{INVISIBLE}\U000e0000-\U000e0fff]")
 _RARE = re.compile(r"[^\w\s]|[\x00-\x1f\x7f-\xa0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]|\u00ad")
 
 
@@ -39,7 +37,7 @@ def _replaced(match: re.Match[str]) -> str:
 
 def plain(text: str) -> str:
     """The text in its plain form; equal forms are one text to a reader."""
-    text = _RARE.sub(_replaced, _INVISIBLE.sub("", text))
+    text = _RARE.sub(_replaced, _HIDDEN.sub("", text))
     return _RARE.sub(_replaced, unicodedata.normalize("NFKC", text).casefold())
 
 

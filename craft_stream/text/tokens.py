@@ -20,6 +20,7 @@ from craft_stream.text.hashing import FNV_OFFSET, FNV_PRIME, GOLDEN, fnv, mix
 from craft_stream.text.letters import (
     ACCENT,
     BASE,
+    BREAK,
     HIDDEN,
     IDEOGRAPH,
     LETTER,
@@ -75,6 +76,12 @@ def _is_word_byte(c: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def _is_control(c: int) -> bool:
+    """A control of ASCII that is no space."""
+    return c < 9 or 13 < c < 32 or c == 127
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _size(c: np.uint8) -> int:
     """Bytes of a character by its first; 1 for a byte that begins none."""
     return 1 if c < 0xC2 else 2 if c < 0xE0 else 3 if c < 0xF0 else 4
@@ -102,7 +109,9 @@ def _beyond(buffer: NDArray[np.uint8], p: int, size: int) -> np.uint64:
     if size == 4:
         plane = (np.int64(buffer[p]) & 7) << 2 | (np.int64(buffer[p + 1]) & 63) >> 4
         third = np.int64(buffer[p + 1]) & 15
-        if plane >= 2:
+        if plane == 14:  # tags, selectors of variants
+            kind = HIDDEN
+        elif plane >= 2:
             kind = IDEOGRAPH
         elif third == 15:  # U+1F000 to U+1FFFF: pictures
             kind = SYMBOL
@@ -138,6 +147,14 @@ def _marks_words(buffer: NDArray[np.uint8], p: int, end: int) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
+def _kind_of_three(buffer: NDArray[np.uint8], p: int, end: int, table: NDArray[np.uint64]) -> np.int64:
+    """Kind of the character at p if it has three bytes; else `LETTER`."""
+    if p + 3 > end or not 0xE0 <= buffer[p] < 0xF0:
+        return np.int64(LETTER)
+    return np.int64(table[_code(buffer, p, 3)] & np.uint64(255))
+
+
+@numba.njit(cache=True, nogil=True)
 def _compose(
     form: np.uint64, accent: np.uint64, composed: NDArray[np.uint64], forms: NDArray[np.uint64]
 ) -> np.uint64:
@@ -167,7 +184,7 @@ def _tokenize(
         looked = marked = False
         while p < end and count - first < MAX_TOKENS:
             c = buffer[p]
-            if c <= 32:
+            if c <= 32 or c == 127:
                 p += 1
                 continue
             if c < 128 and not _is_word_byte(c):
@@ -188,6 +205,9 @@ def _tokenize(
                 c = buffer[p]
                 if c < 128:
                     if not _is_word_byte(c):
+                        if _is_control(c):
+                            p += 1
+                            continue
                         break
                     if c > 57:
                         number = False
@@ -205,7 +225,10 @@ def _tokenize(
                 entry = table[_code(buffer, p, size)] if 2 <= size <= 3 else _beyond(buffer, p, size)
                 kind = np.int64(entry & np.uint64(255))
                 form_here = entry >> np.uint64(8)
-                if kind >= BASE:
+                if kind == BREAK:
+                    following = _kind_of_three(buffer, p + 3, end, table)
+                    kind = np.int64(SPACE if marked or BASE <= following < BREAK else HIDDEN)
+                elif kind >= BASE:
                     if not looked:
                         looked, marked = True, _marks_words(buffer, offsets[i], end)
                     if marked:

@@ -2,7 +2,7 @@
 
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +70,13 @@ def crawl(
         ("http://en.x.org/a", "http://fr.x.org/a"),
         ("http://x.org/a?lang=en&id=3", "http://x.org/a?id=3&lang=fr"),
         ("http://x.org/english/", "http://x.org/french/index.html"),
+        ("http://x.org/us/en/a", "http://x.org/fr/fr/a"),
+        ("http://x.org/US/en-us/a", "http://x.org/ca/fr/a"),
+        ("http://x.org/us-en/a", "http://x.org/be-fr/a"),
+        ("http://x.org/en/gb/a", "http://x.org/fr/be/a"),
+        ("http://x.org/uk/en", "http://x.org/ch/fr"),
+        ("http://x.org/a;lang=en", "http://x.org/a;lang=fr"),
+        ("http://x.org/a?uselang=en", "http://x.org/a?uselang=fr"),
     ],
 )
 def test_translations_share_a_key(english: str, french: str) -> None:
@@ -82,6 +89,8 @@ def test_other_pages_do_not_share_a_key() -> None:
     """A code that is part of a word, or of another language, stays."""
     assert neutral("http://x.org/french-fries.html", "fr") != neutral("http://x.org/fries.html", "fr")
     assert neutral("http://x.org/de/a", "fr") == "x.org/de/a"
+    assert neutral("http://x.org/en/go/a", "en") == "x.org/go/a"
+    assert neutral("http://x.org/a/us/en/b", "en") == "x.org/a/us/b"
     assert not marked("http://x.org/france/a", "fr")
 
 
@@ -196,12 +205,18 @@ def test_damaged_files(which: int, tmp_path: Path) -> None:
     assert dict(warc.skipped) == {reason: 1}
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_growing_file(packed: bool, tmp_path: Path) -> None:
+def with_line_feeds(record: bytes) -> bytes:
+    """A plain record as ClueWeb writes it: the lines of its header, and those behind it, end by line feeds."""
+    head, _, block = record.partition(b"\r\n\r\n")
+    return head.replace(b"\r\n", b"\n") + b"\n\n" + block.removesuffix(b"\r\n\r\n") + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "form", [lambda data: data, gzip.decompress, lambda data: with_line_feeds(gzip.decompress(data))]
+)
+def test_growing_file(form: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """A file that is cut anywhere while it grows gives each response once, whatever the cuts, and nothing is counted."""
-    data = b"".join(site(2))
-    if not packed:
-        data = b"".join(map(gzip.decompress, site(2)))
+    data = b"".join(map(form, site(2)))
     path = tmp_path / "a.warc.gz"
     path.write_bytes(b"")
     warc, found = WarcFile(path), list[str]()
@@ -215,11 +230,14 @@ def test_growing_file(packed: bool, tmp_path: Path) -> None:
     assert not warc.skipped
 
 
-@pytest.mark.parametrize("packed", [lambda data: data, gzip.compress])
-def test_files_without_members(packed: object, tmp_path: Path) -> None:
-    """Plain files, and files compressed as one whole, are read and resumed as well."""
+@pytest.mark.parametrize("form", [bytes, with_line_feeds])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_files_without_members(
+    packed: Callable[[bytes], bytes], form: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """Plain files, and files compressed as one whole, are read and resumed as well; with line feeds, too."""
     path = tmp_path / "a.warc"
-    path.write_bytes(packed(b"".join(map(gzip.decompress, site()))))  # type: ignore[operator]
+    path.write_bytes(packed(b"".join(form(gzip.decompress(record)) for record in site())))
     warc, found = WarcFile(path), []
     for response in warc.responses():
         found.append(response.url)

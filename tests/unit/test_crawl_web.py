@@ -513,3 +513,39 @@ def test_nothing_is_raised_by_damage(tmp_path: Path) -> None:
         found = len(list(file.responses()))
         assert found >= 3, at
         assert found == 4 or file.skipped, (at, sys.version)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        b"\0" * 500 + b"rubbish\r\n",
+        b"\0" * 5000,
+        warc("http://s/en/b", html("en")).replace(b"Content-Length", b"X-Length"),
+        warc("http://s/en/b", html("en")).replace(b"Content-Length: ", b"Content-Length: -"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_damage_costs_what_is_damaged(tmp_path: Path, between: bytes, packed: bool) -> None:
+    """Rubbish between records, and a record that does not say how long it is: the next one is read."""
+    records = [warc("http://s/en/a", html("en")), between, warc("http://s/fr/a", html("fr"))]
+    if packed:
+        records = [gzip.compress(record) for record in records]
+    pairs, counts = crawled(tmp_path, *records, name="a.warc.gz" if packed else "a.warc")
+    assert len(pairs) == 3
+    assert counts["damaged"] == 1
+
+
+def test_a_base_is_what_links_stand_beneath(tmp_path: Path) -> None:
+    """`<base>` moves a page's own links, and not those of its headers."""
+    link = '<base href="/y/"><link rel="alternate" hreflang="fr" href="deux">'
+    pairs, _ = crawled(
+        tmp_path, warc("http://s/x/one", html("en", link)), warc("http://s/y/deux", html("fr"))
+    )
+    assert len(pairs) == 3
+
+
+def test_one_address_in_two_languages(tmp_path: Path) -> None:
+    """A server that answers by the reader's language: both answers are a pair, and nothing waits any more."""
+    pairs, counts = crawled(tmp_path, warc("http://s/a", html("en")), warc("http://s/a", html("fr")))
+    assert len(pairs) == 3
+    assert counts["waiting"] == 0

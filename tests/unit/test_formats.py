@@ -349,3 +349,98 @@ def test_what_cannot_be_read_says_what_to_type(tmp_path: Path) -> None:
     path.write_bytes(packer.compress(samples[0]))
     with pytest.raises(DataError, match="zstd -dc -D DICTIONARY"), open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
         source.read(1)
+
+
+LINES = b'{"src": "a", "tgt": "b"}\n' * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES))),
+        ("a.jsonl.gz.gz", gzip.compress(gzip.compress(LINES))),
+        ("a.jsonl.xz.gz", gzip.compress(lzma.compress(LINES))),
+        ("a.jsonl", gzip.compress(zstandard.compress(gzip.compress(LINES)))),
+        ("a.jsonl.lzma", lzma.compress(LINES, format=lzma.FORMAT_ALONE)),
+    ],
+)
+def test_packed_more_than_once(name: str, packed: bytes, tmp_path: Path) -> None:
+    """Every layer is opened, whatever the name says; what never ends is refused."""
+    path = tmp_path / name
+    path.write_bytes(packed)
+    assert sides_in(str(path)) == [("a", "b")] * 3
+    for _ in range(4):
+        packed = gzip.compress(packed)
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="more than 4 times"):
+        read(path)
+
+
+def test_lzma_is_written(tmp_path: Path) -> None:
+    """An output is packed as its name says."""
+    with open_sink(str(tmp_path / "a.jsonl.lzma")) as sink:  # type: ignore[attr-defined]
+        sink.write([LINES[:-1].split(b"\n")[0]])
+    assert lzma.decompress((tmp_path / "a.jsonl.lzma").read_bytes(), lzma.FORMAT_ALONE) == LINES[:25]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "command"),
+    [
+        ("a.jsonl", b"\x04\x22\x4d\x18" + bytes(9), "lz4 -dc"),
+        ("a.jsonl.lz4", b"\x04\x22\x4d\x18" + bytes(9), "lz4 -dc"),
+        ("a.tsv.lz", b"LZIP\x01" + bytes(9), "lzip -dc"),
+        ("a.tar.gz", gzip.compress(bytes(512)), "tar -xOf"),
+        ("a.tgz", gzip.compress(bytes(512)), "tar -xOf"),
+    ],
+)
+def test_packings_that_are_not_read_name_what_unpacks_them(
+    name: str, data: bytes, command: str, tmp_path: Path
+) -> None:
+    """By their names or their first bytes, never read as text."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises((ConfigurationError, DataError), match=command):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("record", "options", "expected"),
+    [
+        (
+            {"a": {"b": {"en": "x", "fr": "y"}}, "k": 1},
+            "src=a.b.en&tgt=a.b.fr",
+            {"src": "x", "tgt": "y", "k": 1, "src_lang": "en", "tgt_lang": "fr"},
+        ),
+        (
+            {"a": {"b": {"en": "x", "fr": "y"}, "id": 3}},
+            "src=a.b.en&tgt=a.b.fr",
+            {
+                "src": "x", "tgt": "y", "a": {"b": {"en": "x", "fr": "y"}, "id": 3}, "src_lang": "en", "tgt_lang": "fr",
+            },
+        ),
+        ({"a": {"en": "x", "id": 7}, "t": "y"}, "src=a.en&tgt=t", {"src": "x", "tgt": "y", "a": {"en": "x", "id": 7}}),
+        (
+            {"translation": {"text": {"en": "x", "fr": "y"}}},
+            "src=text.en&tgt=text.fr",
+            {"src": "x", "tgt": "y", "src_lang": "en", "tgt_lang": "fr"},
+        ),
+    ],
+)  # fmt: skip
+def test_sides_within_objects_at_any_depth(
+    record: dict[str, object], options: str, expected: dict[str, object], tmp_path: Path
+) -> None:
+    """Dotted names lead to them in JSON lines and Parquet alike; an object goes only if it holds nothing else."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as pq
+
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps(record) + b"\n")
+    pq.write_table(pa.Table.from_pylist([record]), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        assert values(f"{tmp_path / name}?{options}") == [expected]
+
+
+def test_marks_of_files_that_were_joined_side_by_side(tmp_path: Path) -> None:
+    """`paste` of two files that begin with a byte order mark: neither is part of a text."""
+    (tmp_path / "a.tsv").write_text("\ufeffa\t\ufeffb\nc\td\n", "utf-8")
+    (tmp_path / "a.csv").write_text("\ufeffsrc,\ufefftgt\n\ufeffa,\ufeffb\nc,d\n", "utf-8")
+    for name in ("a.tsv", "a.csv"):
+        assert sides_in(str(tmp_path / name)) == [("a", "b"), ("c", "d")]

@@ -25,6 +25,7 @@ TABLE = {
     "settings": "errors parameters | pydantic pydantic_settings",
     "schema": "errors | numpy",
     "codec": "errors schema | numpy zstandard",
+    "journal": "codec errors",
     "ports": "",
     "kernel_cache": " | numba",
     "language_tags": " | langcodes",
@@ -39,8 +40,8 @@ TABLE = {
     "writing": "events ports reading selection.decisions | numpy orjson",
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
     "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
-    "session": "concurrency learning parameters scoring selection text | numpy",
-    "ranking": "concurrency errors learning parameters scoring selection session text | numba numpy",
+    "session": "concurrency errors journal learning parameters scoring selection text | numpy",
+    "ranking": "concurrency errors journal learning parameters scoring selection session text | numba numpy",
     "api": (
         "concurrency encoders errors learning parameters reading.records scoring selection session signals text"
         " | narwhals numpy pyarrow"

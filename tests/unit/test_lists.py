@@ -8,6 +8,7 @@ import threading
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -31,8 +32,10 @@ from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryTransport
 from craft_stream.text.batch import PairBatch, TextBatch
+from craft_stream.text.keys import pair_keys
 from craft_stream.text.plain import hidden, plain
 from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.text.tokens import tokenize
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.worker import Worker
@@ -150,6 +153,23 @@ def test_what_the_eye_does_not_tell_apart_makes_no_difference(kind: str, text: s
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("kind", sorted(HIDDEN.keys() - {"typographic marks"}))
+@pytest.mark.parametrize("text", ["L'élève finit où la rivière coule", "the fish would finish early"])
+def test_duplicates_see_through_what_the_eye_does_not_tell_apart(kind: str, text: str) -> None:
+    """Pairs are one to `duplicate` and `in_target` too; but for marks, which are words of theirs."""
+    pairs = TokenizedPairs.of(PairBatch.pack([text, HIDDEN[kind](text), text + " not"], ["x"] * 3))
+    same, changed, other = pair_keys(pairs, np.arange(3))
+    assert same == changed != other
+
+
+def test_a_space_of_no_width_marks_words_where_none_are_written() -> None:
+    """Of Thai it ends words, of Latin it does not, in one text too."""
+    marked = tokenize(TextBatch.pack(["ab\u200bcd ไทย\u200bลาว", "abcd ไทย ลาว", "ab\u200bไทย\u200bลาว"]))
+    assert np.diff(marked.offsets)[0] == 3
+    assert marked.words[0] == tokenize(TextBatch.pack(["abcd"])).words[0]
+    assert np.diff(marked.offsets)[2] == 3
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

@@ -98,7 +98,7 @@ def test_the_table_of_characters_is_the_same_under_every_python() -> None:
     table = character_table()
     keys, values = compositions(table)
     assert (zlib.crc32(table.tobytes()), zlib.crc32(keys.tobytes() + values.tobytes())) == (
-        0x15F4A7A6,
+        0x37481DA6,
         0x5CD06220,
     )
 

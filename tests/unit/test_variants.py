@@ -50,6 +50,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
         b"\x53\x2a\x4d\x18\x02\0\0\0xx" + zstandard.compress(data[:9]) + zstandard.compress(data[9:])
     ),
     ".xz": lambda data: lzma.compress(data[:9]) + lzma.compress(data[9:]),
+    ".lzma": lambda data: lzma.compress(gzip.compress(data), format=lzma.FORMAT_ALONE),
     ".bz2": lambda data: bz2.compress(data[:9]) + bz2.compress(data[9:]),
 }
 PACKINGS = st.sampled_from(sorted(PACK))
@@ -120,15 +121,20 @@ def test_json_lines(pairs: list[Pair], encoding: str, packing: str, spaced: bool
 
 
 @VARIANTS
-@given(PAIRS, PACKINGS, st.sampled_from(["translation", "flat", "deep"]), st.booleans())
+@given(PAIRS, PACKINGS, st.sampled_from(["translation", "flat", "deep", "deeper"]), st.booleans())
 def test_json_lines_of_other_tools(pairs: list[Pair], packing: str, shape: str, turned: bool) -> None:
     """Sides by name, in an object or not, in either direction; every other field stays."""
     made = []
     for a, b in pairs:
         sides: dict[str, object] = {"en": a, "fr": b}
-        inner = {"translation": {"translation": sides}, "flat": sides, "deep": {"text": sides}}[shape]
+        inner = {
+            "translation": {"translation": sides},
+            "flat": sides,
+            "deep": {"text": sides},
+            "deeper": {"a": {"b.c": sides}},
+        }[shape]
         made.append(orjson.dumps({"id": 7, "tags": ["x", None], **inner}))
-    prefix = "text." if shape == "deep" else ""
+    prefix = {"deep": "text.", "deeper": "a.b.c."}.get(shape, "")
     options = f"?src={prefix}{'fr' if turned else 'en'}&tgt={prefix}{'en' if turned else 'fr'}"
     messages = read(f"x.jsonl{packing}", PACK[packing](b"\n".join(made)), options)
     assert pairs_of(messages) == [(b, a) if turned else (a, b) for a, b in pairs]
@@ -284,7 +290,7 @@ COLUMN_TYPES = ["string", "large_string", "string_view", "binary", "large_binary
 
 @VARIANTS
 @given(
-    PAIRS, st.sampled_from(COLUMN_TYPES), st.sampled_from(COLUMN_TYPES), st.sampled_from(["flat", "struct", "turned"]),
+    PAIRS, st.sampled_from(COLUMN_TYPES), st.sampled_from(COLUMN_TYPES), st.sampled_from(["flat", "struct", "turned", "deep"]),
     st.sampled_from(["parquet", "file", "stream"]), PACKINGS,
 )  # fmt: skip
 def test_parquet_and_arrow(
@@ -307,10 +313,9 @@ def test_parquet_and_arrow(
         columns = {"src": sides[0], "tgt": sides[1]}
     else:
         flat = [pa.array([pair[side] for pair in pairs]) for side in (0, 1)]
-        names = ["en", "fr"] if shape == "struct" else ["fr", "en"]
-        columns = {
-            "translation": pa.StructArray.from_arrays(flat if shape == "struct" else flat[::-1], names)
-        }
+        names = ["fr", "en"] if shape == "turned" else ["en", "fr"]
+        inner = pa.StructArray.from_arrays(flat[::-1] if shape == "turned" else flat, names)
+        columns = {"translation": pa.StructArray.from_arrays([inner], ["text"]) if shape == "deep" else inner}
     table = pa.table({"n": list(range(len(pairs))), "l": [[1, 2]] * len(pairs), **columns})
     buffer = io.BytesIO()
     if container == "parquet":
@@ -320,7 +325,8 @@ def test_parquet_and_arrow(
         with kind(buffer, table.schema) as writer:
             writer.write_table(table, max_chunksize=2)
     name = f"x.{'parquet' if container == 'parquet' else 'arrow'}{packing}"
-    options = "?src=en&tgt=fr" if shape != "flat" else ""
+    prefix = "text." if shape == "deep" else ""
+    options = f"?src={prefix}en&tgt={prefix}fr" if shape != "flat" else ""
     messages = read(name, PACK[packing](buffer.getvalue()), options)
     assert pairs_of(messages) == pairs
     assert [orjson.loads(message.value or b"")["n"] for message in messages] == list(range(len(pairs)))
@@ -371,7 +377,7 @@ def test_no_bytes_are_a_traceback(name: str, data: bytes, magic: bytes) -> None:
 @given(
     PAIRS,
     st.sampled_from(["jsonl", "csv", "tmx", "parquet", "tsv?columns=*"]),
-    st.sampled_from([".gz", ".zst", ".xz", ".bz2", ""]),
+    st.sampled_from([".gz", ".zst", ".xz", ".lzma", ".bz2", ""]),
 )
 def test_conversions_keep_every_field(pairs: list[Pair], name: str, packing: str) -> None:
     """What is written with fields and languages comes back with them, through every format that has room."""

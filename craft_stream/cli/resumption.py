@@ -1,0 +1,117 @@
+"""What `select` keeps of its work: a state file beside the output, to go on from where it was interrupted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from connectors.files.open import STANDARD
+from connectors.files.places import read_files, written_files
+from craft_stream import __version__
+from craft_stream.errors import ConfigurationError, WriteError
+from craft_stream.journal import NO_JOURNAL, FileJournal, Journal
+from craft_stream.settings import Settings
+
+_INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+
+
+def state_of(output: str, rereads: bool) -> str | None:
+    """The path of the state file: that of the output's first file and `.state`; None where nothing can be kept.
+
+    Args:
+        output: path of the accepted records.
+        rereads: the stream can be read again.
+    """
+    name = written_files(output)[0]
+    regular = os.path.isfile(name) or not os.path.exists(name)
+    writable = os.access(os.path.dirname(name) or ".", os.W_OK)  # else the output's own error says so
+    return f"{name}.state" if rereads and name != STANDARD and regular and writable else None
+
+
+def subject(
+    settings: Settings, inputs: Sequence[str], target: Sequence[str], **others: str | bool | None
+) -> dict[str, Any]:
+    """What a selection depends on; a state of anything else is of no use to it.
+
+    Args:
+        settings: in force.
+        inputs, target: paths; of each file its size and when it was changed.
+        others: by name.
+    """
+    return {
+        "version": __version__,
+        "settings": settings.model_dump(mode="json"),
+        "input": {path: _stamps(path) for path in inputs},
+        "target": {path: _stamps(path) for path in target},
+        **others,
+    }
+
+
+@contextmanager
+def resumable(path: str | None, about: dict[str, Any], resume: bool) -> Iterator[Journal]:
+    """A journal for what a `with` block computes.
+
+    It stays where the block is interrupted, or where something cannot be written, and how to go on is said on standard error.
+    Otherwise it goes when the block ends.
+
+    Args:
+        path: from `state_of`.
+        about: from `subject`.
+        resume: go on from what it holds.
+
+    Raises:
+        ConfigurationError: it is of another selection, cannot be written, or there can be none to resume.
+    """
+    if path is None:
+        if resume:
+            raise ConfigurationError(
+                "--resume needs files: what comes from a pipe, or goes to one, is not kept"
+            )
+        yield NO_JOURNAL
+        return
+    journal = FileJournal(path, about, resume)
+    if resume and not journal.resumed:
+        _tell(f"{path} holds nothing to go on from: begins anew")
+    elif journal.dropped:
+        _tell(f"begins anew, without what {path} held of an interrupted selection (--resume goes on from it)")
+    try:
+        yield journal
+    except (WriteError, OSError):
+        journal.close()
+        _tell(f"make room; this goes on from there: {_command()}")
+        raise
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        journal.close()
+        _tell(f"interrupted; this goes on from there: {_command()}")
+        raise SystemExit(stopped.code if isinstance(stopped, SystemExit) else _INTERRUPTED) from None
+    except BaseException:
+        journal.remove()
+        raise
+    journal.remove()
+
+
+def _stamps(path: str) -> list[list[int]]:
+    return [
+        [os.stat(name).st_size, os.stat(name).st_mtime_ns]
+        for name in read_files(path)
+        if os.path.exists(name)
+    ]
+
+
+def _command() -> str:
+    """What was typed, and `--resume`."""
+    called, *rest = sys.argv
+    name = os.path.basename(called)
+    short = name if (found := shutil.which(name)) and os.path.samefile(found, called) else called
+    return shlex.join([short, *(arg for arg in rest if arg != "--resume"), "--resume"])
+
+
+def _tell(text: str) -> None:
+    typer.echo(f"craft-stream: {text}", err=True)

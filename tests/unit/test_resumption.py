@@ -1,0 +1,223 @@
+"""`select` goes on where it was interrupted: same bytes, whatever was kept by then."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_stream.cli.progress import Progress
+from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.journal import NO_JOURNAL, FileJournal
+from tests.unit.test_cli import Run, folder, line, run
+from tests.unit.toy import Toy
+
+__all__ = ["folder", "run"]
+MODES = {"twice": [], "once": ["--one-pass"]}
+KEPT = ("accepted.jsonl", "rejected.tsv", "decisions.jsonl", "model")
+# So that versions follow one another within a short stream.
+SMALL = ["--set", "learner.prime_pairs=2048", "--set", "learner.publish_pairs=1024"]
+
+
+def command(folder: Path, into: Path, *more: str) -> list[str]:
+    options = ["--output", "--rejected", "--decisions", "--save-model"]
+    named = [str(part) for pair in zip(options, KEPT, strict=True) for part in (pair[0], into / pair[1])]
+    stream, target = str(folder / "stream.jsonl"), str(folder / "target.jsonl")
+    return ["select", "--input", stream, "--target", target, "--budget-rate", "0.1", *SMALL, *named, *more]
+
+
+def contents(into: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in into.iterdir()}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def mode(request: pytest.FixtureRequest) -> list[str]:
+    return MODES[request.param]
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[tuple[str, ...], tuple[dict[str, bytes], bytes]]:
+    return {}
+
+
+@pytest.fixture
+def whole(
+    run: Run,
+    folder: Path,
+    mode: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    kept: dict[tuple[str, ...], tuple[dict[str, bytes], bytes]],
+) -> tuple[dict[str, bytes], bytes]:
+    """What an undisturbed selection writes, and its state just before that was taken away."""
+    if tuple(mode) not in kept:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FileJournal, "remove", FileJournal.close)
+            into = tmp_path_factory.mktemp("whole")
+            code, _, err = run(*command(folder, into, *mode))
+            assert code == 0, err
+            written = contents(into)
+            kept[tuple(mode)] = written, written.pop("accepted.jsonl.state")
+    return kept[tuple(mode)]
+
+
+@pytest.mark.parametrize("share", [0, 0.002, 0.1, 0.35, 0.6, 0.85, 0.99, 1])
+def test_a_state_cut_anywhere_gives_the_same_bytes(
+    run: Run,
+    folder: Path,
+    mode: list[str],
+    tmp_path: Path,
+    whole: tuple[dict[str, bytes], bytes],
+    share: float,
+) -> None:
+    """As a process that was killed leaves it; with other threads than before."""
+    written, state = whole
+    (tmp_path / "accepted.jsonl.state").write_bytes(state[: round(share * len(state))])
+    code, _, err = run(*command(folder, tmp_path, *mode, "--resume", "--jobs", "3"))
+    assert code == 0, err
+    if share in (0, 1):
+        assert ("holds nothing to go on from" in err) == (share == 0)
+    assert contents(tmp_path) == written
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_say_what_to_type(
+    run: Run,
+    folder: Path,
+    mode: list[str],
+    tmp_path: Path,
+    whole: tuple[dict[str, bytes], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    number: int,
+) -> None:
+    """Interrupted twice on the way, it leaves the state and nothing else; what it says to type ends with the same bytes."""
+    asked: Iterator[int] = iter(range(1 << 20))
+
+    def shown(*_: object) -> None:
+        if next(asked) == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where tests run in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    monkeypatch.setattr(Progress, "stage", shown)
+    monkeypatch.setattr(Progress, "show", shown)
+    typed = command(folder, tmp_path, *mode)
+    for _ in range(2):
+        asked = iter(range(1 << 20))
+        code, _, err = run(*typed)
+        assert code == 128 + number
+        assert [*contents(tmp_path)] == ["accepted.jsonl.state"]
+        typed = shlex.split(err.rpartition("goes on from there: ")[2])[1:]
+        assert typed[-1] == "--resume"
+        assert typed.count("--resume") == 1
+    monkeypatch.undo()
+    assert run(*typed)[0] == 0
+    assert contents(tmp_path) == whole[0]
+
+
+def test_what_has_changed_is_named(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Other settings, or a stream that was written to: the state is refused, and stays; without --resume it goes."""
+    own = tmp_path / "in"
+    own.mkdir()
+    for name in ("stream.jsonl", "target.jsonl"):
+        (own / name).write_bytes((folder / name).read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileJournal, "remove", FileJournal.close)
+        assert run(*command(own, tmp_path))[0] == 0
+    state = tmp_path / "accepted.jsonl.state"
+    code, _, err = run(*command(own, tmp_path, "--resume", "--set", "selection.gate=4"))
+    assert code == 2
+    assert "settings.selection.gate was" in err
+    with open(own / "stream.jsonl", "ab") as file:
+        file.write(line("new", *Toy().pair(random.Random(1), True)))
+    code, _, err = run(*command(own, tmp_path, "--resume"))
+    assert code == 2
+    assert "stream.jsonl was" in err
+    assert state.exists()
+    code, _, err = run(*command(own, tmp_path))
+    assert code == 0
+    assert "begins anew" in err
+    assert not state.exists()
+
+
+def test_pipes_cannot_be_resumed(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Neither a stream nor an output that is one; and a file of another kind is not written over."""
+    data = (folder / "stream.jsonl").read_bytes()
+    for stream, output in (("-", tmp_path / "a.jsonl"), (folder / "stream.jsonl", "-")):
+        code, _, err = run(
+            "select", "--input", stream, "--target", folder / "target.jsonl", "--output", output, "--resume",
+            stdin=data,
+        )  # fmt: skip
+        assert code == 2
+        assert "--resume needs files" in err
+    (tmp_path / "accepted.jsonl.state").write_text("a list of states, of someone's own")
+    code, _, err = run(*command(folder, tmp_path))
+    assert code == 2
+    assert "no state of a selection" in err
+    assert (tmp_path / "accepted.jsonl.state").read_text() == "a list of states, of someone's own"
+
+
+ABOUT = {"input": "a", "settings": {"rate": 0.1}}
+
+
+def noted(path: Path, blocks: int) -> bytes:
+    journal = FileJournal(str(path), ABOUT, resume=False)
+    for number in range(blocks):
+        assert journal.recall("scores", number) is None
+        journal.record("scores", number, {"values": np.arange(number)}, {"text": "é"})
+    journal.close()
+    return path.read_bytes()
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_whole_blocks_count_and_are_gone_on_from(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Cut or damaged anywhere: the blocks before are recalled, those behind are noted again, and the file is as it was."""
+    path = tmp_path_factory.mktemp("journal") / "state"
+    written = noted(path, 5)
+    cut = data.draw(st.integers(0, len(written)))
+    damaged = data.draw(st.booleans()) and cut < len(written)
+    path.write_bytes(
+        written[:cut] + bytes([written[cut] ^ 0xFF]) + written[cut + 1 :] if damaged else written[:cut]
+    )
+    try:
+        journal = FileJournal(str(path), ABOUT, resume=True)
+    except ConfigurationError:  # what stands at its beginning is no longer ours
+        assert cut < 12
+        return
+    for number in range(5):
+        block = journal.recall("scores", number)
+        if block is None:
+            journal.record("scores", number, {"values": np.arange(number)}, {"text": "é"})
+        else:
+            assert block.header["text"] == "é"
+            assert block.arrays["values"].tolist() == [*range(number)]
+    journal.close()
+    assert path.read_bytes() == written
+
+
+def test_a_journal_is_of_one_at_a_time_and_of_one_thing(tmp_path: Path) -> None:
+    """A second process is refused, and so is a journal that goes on with something else."""
+    path = tmp_path / "state"
+    noted(path, 2)
+    journal = FileJournal(str(path), ABOUT, resume=True)
+    assert journal.resumed
+    with pytest.raises(ConfigurationError, match="in use"):
+        FileJournal(str(path), ABOUT, resume=True)
+    with pytest.raises(IntegrityError, match="goes on with scores at 0 where scores at 7 is due"):
+        journal.recall("scores", 7)
+    journal.remove()
+    assert not path.exists()
+    assert NO_JOURNAL.recall("scores", 0) is None
