@@ -17,7 +17,7 @@ _BLOCK = 1 << 20
 def ends_lines_by_lf(path: Path) -> bool | None:
     """Whether a file, packed or not, begins with such a header; None: its first line is not there yet."""
     try:
-        with path.open("rb") as raw, unpacked(str(path), cast(io.BufferedReader, raw)) as file:
+        with path.open("rb") as raw, unpacked(str(path), raw) as file:
             line = file.readline(_LONGEST_LINE)
     except DataError:
         return None
