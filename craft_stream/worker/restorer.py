@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from craft_stream.errors import (
@@ -124,9 +123,7 @@ class Restorer:
                     raise
                 log.warning("partition %d: %s; a new ledger is begun", partition, error)
                 self._observer.ledger_damaged(partition, "rebuilt")
-                records = self._read(partition, None)  # all that is to be withdrawn
-                ledger = self._new(partition, records.keys)
-                damaged, records.damaged = False, []
+                ledger, records.damaged = self._begun_anew(partition), []
                 if isinstance(error, TopicReplacedError):
                     position = None  # of the topic before
                 break
@@ -177,16 +174,19 @@ class Restorer:
             time.sleep(10 * AGAIN_SECONDS)
             reader.topic_ids(topic)  # asks the brokers anew
 
-    def _new(self, partition: int, given_up: Iterable[bytes] = ()) -> PartitionLedger:
-        """An empty ledger, in the place of one whose records have these keys."""
-        kafka, keys = self._settings.kafka, frozenset(given_up)
-        writer = LedgerWriter(ledger_prefix(kafka, partition), given_up=keys)
-        if keys:
-            assert self._reader is not None  # noqa: S101
-            topic = kafka.decisions_topic
-            bounds = self._reader.bounds(topic, self._reader.partitions(topic))
-            writer.origin = Origin(decisions_from={number: end for number, (_, end) in bounds.items()})
+    def _new(self, partition: int) -> PartitionLedger:
+        """An empty ledger."""
+        writer = LedgerWriter(ledger_prefix(self._settings.kafka, partition))
         return PartitionLedger(Ledger(self._parameters), writer, LedgerIndex())
+
+    def _begun_anew(self, partition: int) -> PartitionLedger:
+        """An empty ledger in the place of what is on the topics, which is withdrawn, and of its decisions."""
+        assert self._reader is not None  # noqa: S101
+        topic, begun = self._settings.kafka.decisions_topic, self._new(partition)
+        bounds = self._reader.bounds(topic, self._reader.partitions(topic))
+        begun.writer.origin = Origin(decisions_from={number: end for number, (_, end) in bounds.items()})
+        begun.writer.given_up = frozenset(self._read(partition, None).keys)
+        return begun
 
     def _read(self, partition: int, position: Position | None) -> LedgerRecords:
         assert self._reader is not None  # noqa: S101
