@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import orjson
 
@@ -117,6 +120,14 @@ def test_decision_json() -> None:
     assert accepted["cluster"] == 3
     assert accepted["model_version"] == 4
     assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
+
+
+def test_the_reference_has_every_field_of_a_decision() -> None:
+    """The table of docs/reference/reasons.md has a row for each field that is written, in that order."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "reasons.md").read_text("utf-8")
+    section = page.partition("## A decision, field by field")[2].partition("##")[0]
+    (line,) = decision_lines(chunk_of([record("x"), record("x")], 5), decided(), np.arange(1), "d")
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(orjson.loads(line))
 
 
 def test_decisions_are_written_as_one_by_one() -> None:
