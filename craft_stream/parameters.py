@@ -29,24 +29,23 @@ class LearningParameters:
     """What the learner keeps and how often it publishes.
 
     Attributes:
-        reservoir_size: target pairs kept, a bottom-k sample by hash; all of them teach the domain, 4,096 at most what a
-            translation is.
-        clusters: most centroids; fewer while the reservoir is small (one for each 8 pairs).
+        reservoir_size: target pairs kept, an even sample (bottom-k by hash) of larger targets; all of them teach the domain,
+            4,096 at most what a translation is.
+        clusters: topics that the target is divided into, at most; fewer where it is small (one for each 8 pairs).
         sample_rate: share of the stream that is learned from, after `full_until` pairs.
         full_until: pairs that are all learned from, at the start.
         embedded_rate: with an expensive encoder, share of the stream whose embeddings are learned from.
         identifier: what tells the languages of both sides, so that pairs of others are rejected: "none", or "eldc" (an extra).
         languages: source and target, as in "en-fr"; empty: those of the target.
-        prime_pairs: pairs that the learner reads before the first decision.
-        prime_seconds: on a topic that holds fewer, how long it waits for them.
-        publish_pairs: pairs between versions, once the doublings (2,048, 4,096, ...) have passed it; later an eighth of the
-            pairs seen, up to four times this.
-        half_life: pairs of the stream after which half as many stand in the sample that versions are calibrated on.
-        discriminant: weight of the discriminant in the domain score, in its deviations, once the target holds
-            2,000 pairs, and less before; 0 turns it off.
-        balance: beta; how strongly the domain score is pulled back to the target where too much of something has been
-            accepted; 0 turns it off.
-        correction_ridge: lambda of the regression's correction within each cluster; infinity turns it off.
+        prime_pairs: pairs of the stream that are learned from before the first decision.
+        prime_seconds: how long to wait for them on a topic that holds fewer.
+        publish_pairs: pairs between versions of the model; the first come at 2,048, 4,096, 8,192, ... pairs, late ones after
+            an eighth of all pairs seen, up to four times this.
+        half_life: pairs after which what was seen of the stream counts half as much when a version is calibrated.
+        discriminant: weight in nearness of a linear classifier of words; full once the target holds 2,000 pairs, less before;
+            0 turns it off.
+        balance: how strongly nearness is lowered for what has been accepted too often (beta); 0 turns it off.
+        correction_ridge: ridge of what is learned of translations within a topic (lambda); infinity turns it off.
         seed: of every hash and random number.
     """
 
@@ -116,21 +115,20 @@ class SelectionRules:
     the clusters' help by `relaxation` = 1, duplicates by `duplicates` and `near_duplicate`, abstaining by `abstain`.
 
     Attributes:
-        method: "craft-plus", or "craft", the paper's own criterion online and nothing else: proportional quotas and the
-            conditional expected distance.
-        ahead: how far the budget may run ahead, never further, as a share of what it earns in `horizon` pairs (less while few
-            have come): room for a site of the domain that comes early.
-        relaxation: lambda; 0 divides the budget as the target divides, 1 leaves the division free; between, a cluster gets
-            from 1 - lambda to 1 / (1 - lambda) times its share of the target.
+        method: "craft-plus", or "craft": only the criterion of the CRAFT paper, decided online.
+        ahead: how far spending may be ahead of the budget, as a share of what `horizon` pairs earn (less at the start): room
+            for a web site of the domain that comes early.
+        relaxation: how far topics may be from their share of the target (lambda): from 1 - lambda to 1 / (1 - lambda) times
+            it; 0 is exactly, 1 is freely.
         domain_weight: weight of nearness to the domain in the score; at 0 every pair is checked for quality.
         gate: pairs near enough to be checked for quality, per accepted pair; from 2.5 to 6 the result is the same.
         quality_weight: weight of quality, log P(clean), in the score.
         quality_floor: pairs of lower quality, log P(clean), are rejected: -0.3 is 74 %; -infinity turns it off.
-        horizon: pairs over which a debt of the budget is paid back: about as long as the stream takes to bring all it holds.
+        horizon: pairs over which overspending is paid back: about as many as the stream needs to show all that it holds.
         window: pairs over which the distribution of scores is remembered.
         duplicates: reject what has been accepted before, and what the target holds.
-        near_duplicate: Jaccard similarity (word bigrams, both sides) to an accepted pair from which a pair is
-            rejected as a near duplicate; above 1 turns it off.
+        near_duplicate: likeness to an accepted pair from which a pair is rejected, 1 is the same (Jaccard similarity of word
+            bigrams, both sides); above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
         page_weight: weight of what the other pairs of its page tell of a pair's domain, where files are read again; 0: none.

@@ -161,9 +161,9 @@ class BudgetSettings(Section):
     """How much to accept."""
 
     rate: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """share of what comes in"""
+    """share of the stream to accept"""
     count: Annotated[int | None, Field(ge=1)] = None
-    """pairs, of a file whose length is known; it sets the rate"""
+    """number of pairs to accept from files, in place of the rate"""
 
 
 class LedgerSettings(Section):
