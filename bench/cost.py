@@ -102,7 +102,7 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
         Ledger(parameters),
     )
     observe_target(learner, arguments)
-    watch, digest = Stopwatch(), parameters.digest
+    watch = Stopwatch()
     buffered: list[Message] = []
     model, versions, counted = None, 0, 0
     for data in batches(records):
@@ -122,8 +122,8 @@ def stages(arguments: argparse.Namespace) -> dict[str, Any]:
         with watch.stage("decide"):
             decisions = selector.decide(chunk.pairs, ledger, model)
         with watch.stage("write"):
-            accepted_records(chunk, decisions, digest)
-            decision_lines(chunk, decisions, np.flatnonzero(decisions.accepted), digest)
+            accepted_records(chunk, decisions)
+            decision_lines(chunk, decisions, np.flatnonzero(decisions.accepted))
         with watch.stage("ledger"):
             ledger.delta()
         with watch.stage("learn"):

@@ -124,6 +124,16 @@ def _decompressed(name: str, packed: bytes, size: int) -> bytes:
     return raw
 
 
+def planes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of 8 bytes, all first bytes, then all second ones, uint8 [8, n]: in most planes there is little to write."""
+    return np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8).T
+
+
+def joined(split: NDArray[np.uint8], dtype: type) -> NDArray[Any]:
+    """The values of `planes` again."""
+    return np.ascontiguousarray(split.T).view(dtype).reshape(-1)
+
+
 def digest(arrays: Arrays, header: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of SHA-256 over header and arrays, uncompressed, so that no version of zstd enters."""
     sha = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())

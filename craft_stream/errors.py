@@ -7,7 +7,8 @@
     ├── DataError               too much of the input is bad, or it cannot be read; exit code 1
     │   └── WriteError          an output cannot be written
     ├── TargetError             the target is empty or unusable
-    ├── IntegrityError          a Model or Ledger is damaged, of a newer format, or of other parameters
+    ├── IntegrityError          a Model or Ledger is damaged, or does not belong to what it is used with
+    │   ├── NewerReleaseError   a newer release wrote it: upgrade
     │   ├── TopicReplacedError  a ledger is of a topic that was deleted and made anew
     │   └── OffsetMovedError    somebody else has committed another offset than a ledger leads to
     ├── UnavailableError        brokers out of reach for too long; exit code 75 (a supervisor restarts)
@@ -70,7 +71,19 @@ class TargetError(CraftError):
 
 
 class IntegrityError(CraftError):
-    """A Model or a Ledger fails its checksum, is of a newer format, or belongs to other parameters."""
+    """A Model or a Ledger fails its checksum, or does not belong to what it is used with."""
+
+
+class NewerReleaseError(IntegrityError):
+    """A newer release wrote it, in a form that this one does not know.
+
+    Args:
+        what: that cannot be read, with its form, as "the ledger is of format 9".
+        read: the newest form that is.
+    """
+
+    def __init__(self, what: str, read: int) -> None:
+        super().__init__(f"{what}, which a newer release wrote; this one reads {read} at most: upgrade")
 
 
 class TopicReplacedError(IntegrityError):

@@ -85,6 +85,9 @@ class Observer:
     def stopped(self) -> None:
         """The worker has left the group and closed its clients."""
 
+    def settings(self, version: int, parameters: str, budget: float, /) -> None:
+        """The group's settings of this version are offered to partitions: parameters of this digest and a budget's rate."""
+
     def partition_state(self, partition: int, state: PartitionState, /) -> None:
         """A partition entered `state`; after RELEASED or LOST the worker says nothing more of it."""
 

@@ -1,7 +1,7 @@
 """Parameters of the learner and the selector: plain frozen values, checked, with a digest.
 
-They are a part of every decision, so their digest is written into it. A Ledger carries the digest of those that it depends on
-(`LEDGER_PARAMETERS`), and one begun under others is refused rather than misread.
+They are a part of every decision, so their digest is written into it. A Ledger carries them, and others may take force at the
+start of an epoch.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from craft_stream.errors import ConfigurationError
 
 Method = Literal["craft-plus", "craft"]
 Identifier = Literal["none", "eldc"]
+MOST_CLUSTERS = 1024
+
+P = TypeVar("P", "LearningParameters", "SelectionParameters")
 
 
 def _check(condition: bool, message: str) -> None:
@@ -91,7 +94,7 @@ class LearningParameters:
 
     def __post_init__(self) -> None:
         _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
-        _check(1 <= self.clusters <= 1024, "learner.clusters must be between 1 and 1024")
+        _check(1 <= self.clusters <= MOST_CLUSTERS, f"learner.clusters must be between 1 and {MOST_CLUSTERS}")
         _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
         _check(self.identifier in ("none", "eldc"), 'learner.identifier must be "none" or "eldc"')
         _check(
@@ -184,31 +187,6 @@ class SelectionParameters(SelectionRules):
         _check(0 <= self.rate <= 1, "budget.rate must be between 0 and 1")
 
 
-# What a ledger depends on beside the log and the Models in force, and why: with another value the same log gives another
-# ledger, or its bytes another meaning. The learner's other parameters reach a ledger through Models alone, which it names by
-# their versions; the lists may change while it goes on, and what it holds stays true.
-LEDGER_PARAMETERS = {
-    "encoder": "the Model in force is of it",
-    "learning.clusters": "its arrays have a place for each",
-    "selection.method": "what scores and thresholds are made of",
-    "selection.rate": "the allowance grows by it",
-    "selection.ahead": "how far the budget may run ahead",
-    "selection.relaxation": "duals",
-    "selection.domain_weight": "scores in both histograms",
-    "selection.gate": "which pairs are candidates",
-    "selection.quality_weight": "scores in the histogram of the threshold",
-    "selection.quality_floor": "which pairs stand in it",
-    "selection.horizon": "the threshold",
-    "selection.window": "what the histograms keep, duals, and the debt that is kept",
-    "selection.duplicates": "which pairs are remembered",
-    "selection.near_duplicate": "which pairs are remembered",
-    "selection.seen_pairs": "when they are forgotten",
-    "selection.abstain": "the allowance",
-    "selection.page_weight": "scores of pairs whose page is known",
-    "selection.host_weight": "scores of pairs whose host is known",
-}
-
-
 def check_names(names: Iterable[str], *kinds: type) -> None:
     """Raise ConfigurationError for the first name that no field of the dataclasses has, with the nearest that one has."""
     known = [field.name for kind in kinds for field in fields(kind)]
@@ -219,11 +197,12 @@ def check_names(names: Iterable[str], *kinds: type) -> None:
 
 
 def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:
-    """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters."""
-    return _digest(asdict(parameters))
+    """16 hexadecimal digits of SHA-256 over the canonical JSON of parameters, but for the number of their version."""
+    return digest_of({name: value for name, value in asdict(parameters).items() if name != "version"})
 
 
-def _digest(values: dict[str, Any]) -> str:
+def digest_of(values: dict[str, Any]) -> str:
+    """16 hexadecimal digits of SHA-256 over canonical JSON."""
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -242,12 +221,14 @@ class Parameters:
         selection: see `SelectionParameters`.
         encoder: digest of the encoder and its weights; that of `load_encoder()` unless said.
         listed: digest of the lists of what must not be accepted; empty without any.
+        version: number under which they were published for a consumer group; 0: they were not.
     """
 
     learning: LearningParameters = field(default_factory=LearningParameters)
     selection: SelectionParameters = field(default_factory=SelectionParameters)
     encoder: str = hashing_digest()
     listed: str = ""
+    version: int = 0
 
     @classmethod
     def of(cls, encoder: str = hashing_digest(), **values: Any) -> Parameters:
@@ -268,14 +249,40 @@ class Parameters:
         """See `digest`."""
         return digest(self)
 
-    @property
-    def ledger_digest(self) -> str:
-        """The same over those parameters that a ledger depends on, see `LEDGER_PARAMETERS`."""
+    def numbered(self, version: int) -> Parameters:
+        """The same under the number of a version."""
+        return replace(self, version=version)
+
+    def encode(self) -> dict[str, Any]:
+        """As JSON values, but for what is listed; infinities are numbers there."""
         values = asdict(self)
-        flat = {
-            f"{half}.{name}": value
-            for half in ("learning", "selection")
-            for name, value in values[half].items()
-        }
-        flat["encoder"] = self.encoder
-        return _digest({name: flat[name] for name in LEDGER_PARAMETERS})
+        del values["listed"]
+        return values
+
+    @classmethod
+    def decode(cls, values: Mapping[str, Any]) -> Parameters:
+        """From `encode`; what an older release did not know has its default.
+
+        Raises:
+            ConfigurationError: a name is unknown here, or a value is not allowed.
+        """
+        try:
+            return cls(
+                _decoded(LearningParameters, values["learning"]),
+                _decoded(SelectionParameters, values["selection"]),
+                str(values["encoder"]),
+                version=int(values["version"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigurationError(f"these are no parameters: {type(error).__name__}: {error}") from error
+
+
+def _decoded(kind: type[P], values: Mapping[str, Any]) -> P:
+    """Parameters of a half; each value must be of the kind of its default."""
+    check_names(values, kind)
+    default = asdict(kind())
+    for name, value in values.items():
+        of, wanted = type(value), type(default[name])
+        if (of is not wanted and not (wanted is float and of is int)) or value != value:
+            raise ConfigurationError(f"the parameter {name} is {value!r}, which is no {wanted.__name__}")
+    return kind(**{name: type(default[name])(value) for name, value in values.items()})

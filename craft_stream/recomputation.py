@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
+from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Reader
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
@@ -73,6 +74,7 @@ class Recomputation:
         stretch: the partition's past.
         model: decide with this one all along, instead of the versions that were in force.
         listed: what must not be accepted.
+        change: of the parameters that were in force makes those to decide by.
 
     Attributes:
         ledger: after what has been decided so far.
@@ -88,13 +90,17 @@ class Recomputation:
         stretch: Stretch,
         model: Model | None = None,
         listed: Blocklist | None = None,
+        change: Callable[[Parameters], Parameters] | None = None,
     ) -> None:
-        self.ledger = Ledger(selector.parameters)
+        self._begun_with = replace(selector.parameters, listed="")
+        self.ledger = Ledger(self._begun_with)
         self.disagreeing: list[int] = []
         self._begun: int | None = None
         self._reader, self._settings, self._selector = reader, settings, selector
         self._store, self._stretch, self._model, self._listed = store, stretch, model, listed
+        self._change = change
         self._offsets = np.array(sorted(stretch.records.models), np.int64)
+        self._settings_offsets = np.array(sorted(stretch.records.settings), np.int64)
 
     def begin(self, start: int) -> int | None:
         """Take the ledger of the last place at or before `start` from which the log can be decided again.
@@ -120,6 +126,7 @@ class Recomputation:
                 return offset
             try:
                 self.ledger = stretch.records.start(self._selector.parameters, offset)
+                self._begun_with = self.ledger.parameters
                 self.ledger.bind(self._store.load(self.ledger.model_version))
                 return offset
             except IntegrityError as error:
@@ -130,14 +137,8 @@ class Recomputation:
             "ledger.retained_snapshot_hours must be more than the topic's retention"
         )
 
-    def begin_empty(self, offset: int) -> None:
-        """Begin at an offset as a group that has decided nothing yet."""
-        self._begun = offset
-        if offset > self.ledger.next_offset:
-            self.ledger.skip(offset - 1)
-
     def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Chunk, Decisions]]:
-        """Decide up to `stop`, chunk by chunk, from where `begin` or `begin_empty` has put the ledger.
+        """Decide up to `stop`, chunk by chunk, from where `begin` has put the ledger.
 
         Raises:
             LogTruncatedError: there is no place to begin at.
@@ -169,18 +170,31 @@ class Recomputation:
     def _decide(self, chunk: Chunk) -> Decisions:
         pairs = chunk.pairs
         listed = None if self._listed is None else self._listed.matches(pairs, chunk.origins)
-        # Cut where another Model came into force: each piece is decided with the one that was.
-        places = np.searchsorted(self._offsets, pairs.batch.positions, "right")
-        cuts = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(pairs)]
+        # Cut where another Model or other settings came into force: each piece is decided with those that were.
+        places, settings = (
+            np.searchsorted(offsets, pairs.batch.positions, "right")
+            for offsets in (self._offsets, self._settings_offsets)
+        )
+        cuts = [0, *(np.flatnonzero(np.diff(places) | np.diff(settings)) + 1).tolist(), len(pairs)]
         parts = []
         for start, stop in itertools.pairwise(cuts):
             if start < stop:
                 model = self._in_force(int(places[start]))
                 own = None if listed is None else listed[start:stop]
-                parts.append(self._selector.decide(pairs.slice(start, stop), self.ledger, model, own))
+                parameters = self._parameters(int(settings[start]))
+                parts.append(
+                    self._selector.decide(pairs.slice(start, stop), self.ledger, model, own, parameters)
+                )
         if self.ledger.next_offset < chunk.end:
             self.ledger.skip(chunk.end - 1)
         return Decisions.concatenate(parts) if parts else Decisions.none()
+
+    def _parameters(self, place: int) -> Parameters:
+        """To be decided by: before anything is said of them on the topic, those that the ledger has or was begun with."""
+        found = self._begun_with
+        if place:
+            found = self._stretch.records.settings[int(self._settings_offsets[place - 1])].parameters
+        return self._change(found) if self._change else found
 
     def _in_force(self, place: int) -> Model:
         if self._model is not None:

@@ -10,7 +10,7 @@ from connectors.kafka.output import IdempotentOutput, TransactionalOutput
 from connectors.kafka.reader import KafkaReader
 from craft_stream.settings import KafkaSettings
 
-MODEL_WRITERS = ("learner", "admin")
+MODEL_WRITERS = ("learner", "admin", "settings")
 
 
 class KafkaTransport:

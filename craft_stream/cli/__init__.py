@@ -37,6 +37,7 @@ COMMANDS = {
     "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",
     "export": "Write accepted pairs from their topic to files.",
     "model": "List, show, pin and roll back versions of the model on its topic.",
+    "settings": "Show and change the settings of a group while it runs.",
     "ledger": "Show how far each partition is and what it has accepted.",
     "audit": "Compute decisions again from the log and compare.",
     "replay": "Decide a log again under other parameters and show the difference.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.engine import load_engine, load_model
+from craft_stream import __version__
+from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
@@ -24,7 +26,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
-from craft_stream.writing.decisions import decision_lines
+from craft_stream.writing.decisions import decision_lines, release_of, unlike
 
 app = typer.Typer(add_completion=False)
 
@@ -46,7 +48,9 @@ class Findings:
         compared: of these, decisions that were written down.
         wrong: what differs, in words.
         missed: offsets asked for that nothing is left to recompute from.
-        other_parameters: of these, decisions made under another digest of the parameters.
+        other_parameters: of these, decisions made under another digest of the parameters than the ledger names.
+        other_releases: decisions that are other than this release would make them, by the release that made them.
+        from_here: by partition, from which offset on this release has decided.
     """
 
     decided: int = 0
@@ -54,6 +58,8 @@ class Findings:
     wrong: list[str] = field(default_factory=list)
     missed: int = 0
     other_parameters: int = 0
+    other_releases: Counter[str] = field(default_factory=Counter)
+    from_here: dict[int, int] = field(default_factory=dict)
 
 
 def parse_offsets(text: str | None, partition: int, default: int) -> int:
@@ -91,7 +97,7 @@ def audit(
         store.refresh()
         if model is not None:
             store.give(load_model(model))
-        selector = Selector(*load_engine(settings))
+        selector = load_selector(settings, store)
         listed = read_lists(settings)
         total = Findings()
         for partition in reader.partitions(settings.kafka.input_topic):
@@ -105,6 +111,8 @@ def audit(
             total.wrong += found.wrong
             total.missed += found.missed
             total.other_parameters += found.other_parameters
+            total.other_releases += found.other_releases
+            total.from_here |= found.from_here
     finally:
         reader.close()
         evidence.close()
@@ -119,14 +127,33 @@ def audit(
         )
     if total.other_parameters:
         print(
-            f"{total.other_parameters} decisions were made under other parameters than {selector.parameters.digest}: other "
-            f"settings, or other files of selection.decontaminate and selection.takedown (now "
-            f"{selector.parameters.listed or 'none'})"
+            f"{total.other_parameters} decisions were made under other parameters than the ledger names: with other files of "
+            f"selection.decontaminate and selection.takedown (now {selector.parameters.listed or 'none'})"
         )
+    _tell_of_releases(total)
     if total.wrong:
         raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")
     if total.missed and from_ is not None:
         raise DataError(f"{total.missed} of the offsets asked for cannot be recomputed any more")
+
+
+def _tell_of_releases(total: Findings) -> None:
+    """Say what to install for decisions of other releases.
+
+    Raises:
+        DataError: there are some that only their release can audit.
+    """
+    if not total.other_releases:
+        return
+    for release, count in total.other_releases.items():
+        print(
+            f"{count} decisions of release {release} are not those that this one ({__version__}) makes: audit them with "
+            f"craft_stream {release}, installed in an environment of its own (the CHANGELOG names its revision)"
+        )
+    places = ",".join(f"{partition}:{offset}" for partition, offset in sorted(total.from_here.items()))
+    if places:
+        print(f"this release has decided from {places} on: `craft-stream audit --from {places}`")
+    raise DataError(f"{total.other_releases.total()} decisions must be audited by the release that made them")
 
 
 def _audit(
@@ -164,17 +191,23 @@ def _audit(
         for row in _noteworthy(decisions, written, start):
             identity = chunk.message(row).location
             line = written.pop(int(decisions.positions[row]), None)
-            (text,) = decision_lines(chunk, decisions, np.array([row]), selector.parameters.digest)
+            (text,) = decision_lines(chunk, decisions, np.array([row]))
             made = orjson.loads(text)
             found.compared += 1
             if line is None:
                 found.wrong.append(f"{identity}: should have been accepted, and no decision is written")
-            elif line != made:
-                names = [name for name in made if made[name] != line.get(name)]
+            elif (names := unlike(line, made)) and release_of(line) != __version__:
+                found.other_releases[release_of(line)] += 1
+            elif names:
                 found.other_parameters += "parameters" in names
                 found.wrong.append(
                     f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
                 )
+    if (since := stretch.records.since(__version__)) is not None:
+        found.from_here[partition] = since
+    if found.other_releases:  # what follows from a ledger that is another one differs, too
+        found.wrong = []
+        return found
     found.wrong += [
         f"{topic}/{partition}: the ledger written at offset {offset} is not the recomputed one"
         for offset in work.disagreeing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import Any
 
 import orjson
@@ -53,9 +54,10 @@ def _default(value: Any) -> str:
     return "" if value is None or value == {} else f"`{_value(value)}`"
 
 
-def toml(settings: Settings) -> str:
-    """The settings as TOML text, a table for each section; secrets masked, what is unset as a comment."""
-    return "\n".join(_table(name, table) for name, table in settings.model_dump(mode="json").items())
+def toml(settings: Settings, sections: Container[str] | None = None) -> str:
+    """The settings, or some sections of them, as TOML text: a table for each; secrets masked, what is unset as a comment."""
+    tables = settings.model_dump(mode="json").items()
+    return "\n".join(_table(name, table) for name, table in tables if sections is None or name in sections)
 
 
 def _table(name: str, table: dict[str, Any]) -> str:

@@ -12,7 +12,10 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
+from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
+from craft_stream.topics.models import ModelStore
+from craft_stream.worker.named_encoders import NamedEncoders
 
 
 def load_engine(settings: Settings) -> tuple[Parameters, Embedder]:
@@ -24,6 +27,17 @@ def load_engine(settings: Settings) -> tuple[Parameters, Embedder]:
     announce_compiling()
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     return settings.parameters(encoder.digest, lists_digest(settings)), encoder
+
+
+def load_selector(settings: Settings, store: ModelStore) -> Selector:
+    """A selector that decides with every version of the Model that a group has decided with.
+
+    Raises:
+        ConfigurationError: as for `load_engine`.
+    """
+    parameters, encoder = load_engine(settings)
+    encoders = NamedEncoders(store, settings.kafka.group_id, encoder, load_encoder)
+    return Selector(parameters, encoder, encoders.load)
 
 
 def load_model(path: Path, learning: LearningParameters = LearningParameters()) -> Model:  # frozen

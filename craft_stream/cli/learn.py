@@ -12,6 +12,7 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_engine
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.service import Verbose, begin, serve
+from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
@@ -46,7 +47,7 @@ def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> No
         settings.budget.rate,
     )
     recorder.joined(frozenset())
-    service = LearnerService(settings, transport, encoder, recorder)
+    service = LearnerService(settings, transport, encoder, recorder, load_encoder)
     service.start()
     reader = retry(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)
     follower = StreamFollower(reader, settings)

@@ -74,6 +74,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
             "seen": ledger.seen if ledger else 0,
             "accepted": ledger.accepted if ledger else 0,
             "model_version": ledger.model_version if ledger else 0,
+            "settings_version": ledger.settings_version if ledger else 0,
             "digest": ledger.digest() if ledger else None,
             "problem": found.problem,
         }
@@ -99,6 +100,15 @@ def show(
             **summary,
             "digest": found.ledger.digest(),
             "models": [{"offset": o, "version": v} for o, v in sorted(found.records.models.items())],
+            "settings": [
+                {
+                    "offset": offset,
+                    "version": one.parameters.version,
+                    "digest": one.parameters.digest,
+                    "release": one.release,
+                }
+                for offset, one in sorted(found.records.settings.items())
+            ],
             "records": {
                 "snapshots": len(found.records.snapshots),
                 "deltas": len(found.records.deltas),

@@ -23,7 +23,6 @@ class Outputs:
     """The files that a selection writes. A context manager that discards them when an error leaves it.
 
     Args:
-        parameters: digest of the parameters in force.
         accepted: gets the accepted records, unchanged but for `scores`.
         rejected: gets all others, as `rejected_lines` writes them; None: they are not kept.
         decisions: gets a JSON object for each decision; None: they are not kept.
@@ -37,7 +36,6 @@ class Outputs:
 
     def __init__(
         self,
-        parameters: str,
         accepted: str,
         rejected: str | None = None,
         decisions: str | None = None,
@@ -46,7 +44,7 @@ class Outputs:
         *,
         texts: bool = False,
     ) -> None:
-        self._parameters, self._scores, self._texts = parameters, scores, texts
+        self._scores, self._texts = scores, texts
         with ExitStack() as opened:
             self._rejected = _open(rejected, opened)
             self._decisions = _open(decisions, opened)
@@ -73,7 +71,7 @@ class Outputs:
             self._rejected.write(b"".join(rejected_lines(chunk, decisions)))
         if self._decisions:
             pairs = np.arange(len(decisions))
-            lines = decision_lines(chunk, decisions, pairs, self._parameters)
+            lines = decision_lines(chunk, decisions, pairs)
             if self._texts:
                 lines = with_texts(lines, chunk, pairs)
             self._decisions.write(b"\n".join([*lines, b""]))

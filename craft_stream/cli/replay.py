@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,13 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.audit import To, parse_offsets
-from craft_stream.cli.engine import load_engine, load_model
+from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.recomputation import Recomputation, changed, look
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.selector import Selector
-from craft_stream.settings import Settings
+from craft_stream.settings.versioned import differences, with_named
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
@@ -45,13 +45,16 @@ def replay(
 ) -> None:
     """Decide the log again with `--set`, `--model` or `--version` and say what would have been different.
 
-    The decisions as they were made are recomputed beside it (under --config without --set). Nothing is
-    written to any topic.
+    Recomputed beside the decisions as they were made: with the settings that were in force, but for those that `--set`
+    names. It says what `craft-stream settings apply` with the same `--set` would change. Nothing is written to any topic.
     """
     before, after = load_settings(config, None), load_settings(config, overrides)
     for settings in (before, after):
         protect_inputs([str(output) if output else None], [str(model) if model else None], settings, config)
     lists = read_lists(before), read_lists(after)
+    change = partial(
+        with_named, named=[text.partition("=")[0].strip() for text in overrides or []], settings=after
+    )
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]
     moves: Counter[tuple[int, int]] = Counter()
@@ -71,17 +74,19 @@ def replay(
             stretch = look(readers[2], before, partition)
             stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
             runs = (
-                Recomputation(readers[0], before, _selector(before), store, stretch, None, lists[0]),
-                Recomputation(readers[1], after, _selector(after), store, stretch, other, lists[1]),
+                Recomputation(
+                    readers[0], before, load_selector(before, store), store, stretch, None, lists[0]
+                ),
+                Recomputation(
+                    readers[1], after, load_selector(after, store), store, stretch, other, lists[1], change
+                ),
             )
             begun = runs[0].begin(0)
             if begun is None:
                 continue
-            # Other parameters begin with an empty ledger where the group began, or where the log allows it by now.
-            if runs[0].ledger.parameters == runs[1].ledger.parameters:
-                runs[1].begin(0)
-            else:
-                runs[1].begin_empty(begun)
+            runs[1].begin(0)
+            for line in differences(runs[0].ledger.parameters, change(runs[0].ledger.parameters)):
+                print(line)
             print(f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}")
             # The same log in the same chunks, so the two go side by side.
             both = zip(runs[0].run(stop), runs[1].run(stop), strict=True)
@@ -91,8 +96,7 @@ def replay(
                 accepted_before += int(old.accepted.sum())
                 accepted_after += int(new.accepted.sum())
                 if file is not None:
-                    digest = runs[1].ledger.parameters.digest
-                    lines = decision_lines(chunk, new, np.arange(len(new)), digest)
+                    lines = decision_lines(chunk, new, np.arange(len(new)))
                     file.write(b"\n".join([*lines, b""]))
     finally:
         for reader in readers:
@@ -103,10 +107,6 @@ def replay(
         for line in _table(moves):
             print(line)
     print(f"{total} decisions, {sum(moves.values())} differ; accepted {accepted_before} -> {accepted_after}")
-
-
-def _selector(settings: Settings) -> Selector:
-    return Selector(*load_engine(settings))
 
 
 def _table(moves: Counter[tuple[int, int]]) -> Iterator[str]:

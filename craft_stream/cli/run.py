@@ -71,7 +71,8 @@ def work(
                 'learner.mode is "off" and there is no model on '
                 f"{settings.kafka.model_topic}: give one with --model, or run `craft-stream learn` once"
             )
-    worker = Worker(settings, transport, encoder, models, observer, stop, rebuild, read_lists(settings))
+    lists = read_lists(settings)
+    worker = Worker(settings, transport, encoder, models, observer, stop, rebuild, lists, load_encoder)
     lighten()
     try:
         worker.run()

@@ -210,9 +210,7 @@ def select(
         if model is None:
             _read_target(engine, target or [], settings.record, look)
         added = settings.record.score_fields if scores else ()
-        outputs = Outputs(
-            engine.ledger.parameters.digest, accepted, rejected, decisions, save_model, added, texts=texts
-        )
+        outputs = Outputs(accepted, rejected, decisions, save_model, added, texts=texts)
         lighten()
         summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():

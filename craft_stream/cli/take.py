@@ -79,7 +79,7 @@ def take(
     shares = load_model(model).shares if model else np.ones(1)
     fields = ScoreFields(by, len(shares))
     taking: Taking[Chunk] = Taking(settings.parameters().selection, shares, fields.read)
-    outputs, counts = Outputs("", written, rejected), Summary()
+    outputs, counts = Outputs(written, rejected), Summary()
     lowest = -np.inf if threshold is None else threshold
     with outputs:
         for chunk, decisions in taking.take(lambda: read_runs(stream, settings.record), top, lowest):

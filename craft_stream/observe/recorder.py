@@ -27,7 +27,7 @@ START_SECONDS: Final = 300.0
 
 _UNREADY: Final = (PartitionState.ASSIGNED, PartitionState.RESTORING)
 # Events whose last arguments the status page shows.
-_SHOWN: Final = ("started", "model", "target", "learner", "published", "primed")
+_SHOWN: Final = ("started", "settings", "model", "target", "learner", "published", "primed")
 # By event, its arguments.
 _EVENTS: Final = {
     name: tuple(signature(method).parameters)[1:]

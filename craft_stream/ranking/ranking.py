@@ -361,6 +361,8 @@ class Ranking(Generic[C]):
             quality=found.quality,
             dual=np.zeros(n, np.float32),
             model_version=np.full(n, model.version, np.int64),
+            settings_version=np.zeros(n, np.int64),
+            parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
         )
         return chunk, decisions
 
@@ -399,6 +401,8 @@ class Ranking(Generic[C]):
                 quality=columns.quality[at],
                 dual=np.zeros(n, np.float32),
                 model_version=np.full(n, version, np.int64),
+                settings_version=np.zeros(n, np.int64),
+                parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
             )
             if n:
                 self.ledger.record(decisions, columns.gate[at], like_target)

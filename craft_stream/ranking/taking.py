@@ -135,5 +135,7 @@ class Taking(Generic[C]):
                     quality=said.quality,
                     dual=np.zeros(n, np.float32),
                     model_version=np.zeros(n, np.int64),
+                    settings_version=np.zeros(n, np.int64),
+                    parameters=np.zeros(n, np.uint64),
                 ),
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream import codec
-from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
 from craft_stream.parameters import LearningParameters
 from craft_stream.schema import has_type
 from craft_stream.scoring.calibration import Calibration
@@ -23,6 +23,7 @@ from craft_stream.scoring.translation import TranslationModel
 
 MAGIC = b"CRAFTMDL"
 FORMAT = 5
+OLDEST = 5  # that is read: of 0.1.0
 
 T = TypeVar("T")
 
@@ -98,10 +99,13 @@ class Model:
             IntegrityError: damaged, of another format, or not a Model.
         """
         header, arrays = codec.decode(MAGIC, data)
-        if header.pop("format", None) != FORMAT:
+        written = int(header.pop("format", 0))
+        if written > FORMAT:
+            raise NewerReleaseError(f"the model is of format {written}", FORMAT)
+        if written < OLDEST:
             raise IntegrityError(
-                f"the model is of another format than {FORMAT}: run the version of craft_stream that made it, or learn a "
-                "new model"
+                f"the model is of format {written}, which an older release wrote; this one reads {OLDEST} to {FORMAT}: learn a "
+                "new model, or run the release that made it"
             )
         digest = header.pop("digest", None)
         model = cls.of(header | arrays)

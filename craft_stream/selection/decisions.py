@@ -50,6 +50,8 @@ class Decisions:
         quality: float32 [n], log P(clean), a part of `score`; NaN where the pair did not pass the gate.
         dual: float32 [n], of the pair's cluster, a part of `score`.
         model_version: int64 [n], the Model that scored each pair.
+        settings_version: int64 [n], of the parameters that each was decided under; 0 where they were never published.
+        parameters: uint64 [n], their digest.
     """
 
     positions: NDArray[np.int64]
@@ -61,6 +63,8 @@ class Decisions:
     quality: NDArray[np.float32]
     dual: NDArray[np.float32]
     model_version: NDArray[np.int64]
+    settings_version: NDArray[np.int64]
+    parameters: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -78,11 +82,9 @@ class Decisions:
     @classmethod
     def none(cls) -> Decisions:
         """No decisions."""
-        single = np.zeros(0, np.float32)
-        whole = np.zeros(0, np.int64)
-        return cls(
-            whole, np.zeros(0, np.uint8), single, single, np.zeros(0, np.int16), single, single, single, whole
-        )
+        single, short = np.zeros(0, np.float32), np.zeros(0, np.int16)
+        byte, whole, digest = np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        return cls(whole, byte, single, single, short, single, single, single, whole, whole, digest)
 
     @classmethod
     def concatenate(cls, parts: list[Decisions]) -> Decisions:

@@ -206,13 +206,14 @@ class Generation:
     """Pairs of one generation, in order; its arrays grow by doubling, so that a young partition is small.
 
     Attributes:
+        size: pairs with which it ends.
         count: pairs that it has.
         index: its arrays.
     """
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self.count = 0
-        self._size = size
         self.index = _allocate(min(size, UNIT))
 
     @property
@@ -234,8 +235,8 @@ class Generation:
         """
         new = self.index.keys[self.count : count]
         self.count = count
-        if not self.free and count < self._size:
-            held, self.index = self.index, _allocate(min(2 * count, self._size))
+        if not self.free and count < self.size:
+            held, self.index = self.index, _allocate(min(2 * count, self.size))
             self.index.keys[:count], self.index.sketches[:count] = held.keys, held.sketches
             _enter_all(self.index, 0, count)
         return new

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError
-from craft_stream.parameters import Parameters
+from craft_stream.parameters import MOST_CLUSTERS, Parameters
 from craft_stream.scoring.domain import TARGET_TAIL
 from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.scoring.model import Model
@@ -84,19 +84,36 @@ class Ledger(LedgerState):
 
     # What happens to it, in log order.
 
-    def begin_epoch(self, epoch: int, model: Model) -> None:
-        """Enter an epoch with `model` in force: thresholds and duals are fixed from what came before."""
-        selection, allowance = self.selection, self.allowance()
+    def begin_epoch(self, epoch: int, model: Model, parameters: Parameters | None = None) -> None:
+        """Enter an epoch with `model` in force: thresholds and duals are fixed from what came before.
+
+        Args:
+            epoch: its number.
+            model: in force from here on.
+            parameters: likewise; None: those that are stay so.
+        """
+        allowance = self.allowance()
+        shortfall, before = self._shortfall, self.selection
+        if parameters is not None and parameters != self.parameters:
+            self._set_parameters(parameters)
+            self.seen_pairs.resize(parameters.selection.seen_pairs)
+        selection = self.selection
         # A credit beyond two windows is given up: those pairs never came, and spending it later would buy junk.
         most = self.accepted + 2 * selection.rate * selection.window
-        self.unspendable = self.unspendable + self._shortfall + max(allowance - most, 0.0)
+        self.unspendable = self.unspendable + shortfall + max(allowance - most, 0.0)
         self.epoch_allowance = min(allowance, most)
         self.epoch_seen = 0
         self.epoch = epoch
         self._forget()
         if self.model is None or (model.version, model.digest) != (self.model.version, self.model.digest):
             self._adopt(model)
+        elif selection != before:
+            self._expect_anew(model)
         self._pace(model)
+
+    def _set_parameters(self, parameters: Parameters) -> None:
+        super()._set_parameters(parameters)
+        self.selection = known_to(parameters.selection)
 
     @property
     def _shortfall(self) -> float:
@@ -116,9 +133,9 @@ class Ledger(LedgerState):
 
     def _adopt(self, model: Model) -> None:
         """Put a Model in force."""
-        if model.clusters > self._clusters:
+        if model.clusters > MOST_CLUSTERS:
             raise IntegrityError(
-                f"model {model.version} has {model.clusters} clusters, more than learner.clusters = {self._clusters}"
+                f"model {model.version} has {model.clusters} clusters, more than {MOST_CLUSTERS}"
             )
         if model.clustering != self.clustering or not self.model_version:
             self.clustering = model.clustering
@@ -132,6 +149,10 @@ class Ledger(LedgerState):
             self.tail = model.domain.tail_share * TARGET_TAIL * self.tail_mass
         self.model = model
         self.model_version = model.version
+        self._expect_anew(model)
+
+    def _expect_anew(self, model: Model) -> None:
+        """Scores mean something else from here on: what is remembered of them is replaced by what the Model expects."""
         self._set_duals(model)
         if len(model.calibration.domain):
             self._expect(max(self.gate_mass, _PRIOR_PAIRS), len(model.calibration.domain))
@@ -244,6 +265,7 @@ class Ledger(LedgerState):
             "threshold": self.threshold,
             "gate": self.gate,
             "model_version": self.model_version,
+            "settings_version": self.settings_version,
             "epoch": self.epoch,
         }
 

@@ -41,7 +41,7 @@ STATE: Schema = {
         name: Number()
         for name in (
             "next_offset", "seen", "accepted", "epoch_seen", "model_version", "clustering",
-            "_remembered", "_stored", "_segments",
+            "settings_version", "_remembered", "_stored", "_segments", "_old_generation", "_young_generation",
         )
     },
     "epoch": Number(-1),

@@ -6,7 +6,8 @@ always an estimate, refused a fifth more pairs than are near duplicates of comma
 their phrases; counting shared bands over all remembered pairs together, as a Bloom filter must, three times as many.
 
 Bounded memory: two generations of up to `size` pairs each; when the younger is full, the older is forgotten, so between
-size and 2 size accepted pairs are remembered (reach in pairs of the stream: that over the budget's rate). Another pair passes
+size and 2 size accepted pairs are remembered (reach in pairs of the stream: that over the budget's rate). The size may change:
+the younger goes on, or ends if it is that full; what is forgotten stays so. Another pair passes
 for an exact duplicate with probability size x 2^-64, one of the very same bigrams with 2^-16 (it is a near one in any case);
 for a near one if it is as similar as the estimate's error allows.
 
@@ -26,6 +27,9 @@ from craft_stream.selection.generation import EMPTY, UNIT, Generation, Index, Qu
 from craft_stream.selection.segments import LEAST, MOST, Segment
 from craft_stream.text.hashing import chain
 from craft_stream.text.tokenized import TokenizedPairs
+
+# Of a generation that nothing ends.
+_ENDLESS = 1 << 40
 
 
 @numba.njit(cache=True, nogil=True)
@@ -47,18 +51,24 @@ class SeenPairs:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = max(size // UNIT, 1) * UNIT
+        self.size = whole_generations(size)
         self.count = self.stored = self.segments = 0
         self.chain = np.uint64(0)
         self._young = Generation(self.size)
         self._old: Generation | None = None
+        self._firsts_of = 0, 0  # of the older generation and of the younger
         self._firsts: deque[tuple[int, int]] = deque()
         self._marked = 0
 
     @property
     def first(self) -> int:
         """Number of the oldest pair that is remembered."""
-        return first_remembered(self.count, self.size)
+        return self._firsts_of[0]
+
+    @property
+    def generations(self) -> tuple[int, int]:
+        """Numbers of the first pairs of the older generation and of the younger; the same where there is only one."""
+        return self._firsts_of
 
     @property
     def first_segment(self) -> int:
@@ -103,7 +113,9 @@ class SeenPairs:
             pairs: a batch.
             query: without room for any, duplicates first.
         """
-        ends = self._young.count + len(query.rows) > self.size  # so that the old generation is forgotten
+        ends = (
+            self._young.count + len(query.rows) > self._young.size
+        )  # so that the old generation is forgotten
         found = self._look(pairs, query, EMPTY if ends else self._old_index)
         return np.not_equal(found, Reason.OVER_BUDGET)
 
@@ -127,8 +139,30 @@ class SeenPairs:
         """Pairs have been added to the young generation, which ends with the last that fits."""
         self.chain = np.uint64(_chain(self.chain, keys))
         self.count += len(keys)
-        if self._young.count == self.size:
+        if self._young.count == self._young.size:
             self._old, self._young = self._young, Generation(self.size)
+            self._firsts_of = self._firsts_of[1], self.count
+
+    # How the size changes.
+
+    def resize(self, size: int) -> None:
+        """Generations of another size from here on."""
+        self.size = whole_generations(size)
+        old, young = self._firsts_of
+        full = self.count - young >= self.size
+        self.divide(*(young, self.count) if full else (old, young))
+
+    def merge(self) -> None:
+        """One generation without end, until `divide`: nothing is forgotten."""
+        self.size = _ENDLESS
+        self.divide(self.first, self.first)
+
+    def divide(self, old: int, young: int) -> None:
+        """Make generations of the pairs from two numbers on; pairs before the first are forgotten."""
+        held, chained, count = self._pairs(old), self.chain, self.count
+        self.begin_at(old, young)
+        self.add(held.keys, held.sketches)
+        self.chain, self.count = chained, count
 
     # How they travel.
 
@@ -161,7 +195,7 @@ class SeenPairs:
         Pairs between the two have been forgotten by now, as the segment begins with a generation.
         """
         if segment.first > self.count:
-            self.begin_at(segment.first)
+            self.begin_at(segment.first, segment.first)
         segment = segment.after(self.count)
         self.add(segment.keys, segment.sketches)
         self.mark()
@@ -171,9 +205,10 @@ class SeenPairs:
         self.replay(segment)
         self._note(segment)
 
-    def begin_at(self, number: int) -> None:
-        """Start restoring at the first pair that is still remembered, with which a generation begins."""
-        self._young, self._old, self.count = Generation(self.size), None, number
+    def begin_at(self, old: int, young: int) -> None:
+        """Start restoring at the first pair that is still remembered; the generations begin with these numbers."""
+        self._young, self._old, self.count = Generation(young - old or self.size), None, old
+        self._firsts_of = old, old
 
     def _note(self, segment: Segment) -> None:
         self._firsts.append((self.segments, segment.first))
@@ -184,9 +219,9 @@ class SeenPairs:
         """The remembered pairs from a number on, copied."""
         start = max(start, self.first)
         base = self.count - self._young.count
-        parts = [self._young.rows(start - base, self.size)]
+        parts = [self._young.rows(start - base, self._young.count)]
         if self._old is not None and start < base:
-            parts.insert(0, self._old.rows(start - base + self.size, self.size))
+            parts.insert(0, self._old.rows(start - base + self._old.count, self._old.count))
         keys, sketches = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Segment(start, keys, sketches)
 
@@ -196,6 +231,6 @@ def _words(pairs: TokenizedPairs) -> tuple[Words, Words]:
     return Words(source.words, source.offsets), Words(target.words, target.offsets)
 
 
-def first_remembered(count: int, size: int) -> int:
-    """Number of the oldest pair that is remembered after `count`, with generations of `size`."""
-    return max(0, (count // size - 1) * size)
+def whole_generations(size: int) -> int:
+    """Pairs of a generation, where so many are asked for."""
+    return max(size // UNIT, 1) * UNIT

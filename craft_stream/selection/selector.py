@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -30,22 +31,35 @@ _NO_SIGNALS: Mapping[str, float] = {}
 class Selector:
     """Decides.
 
+    Args:
+        parameters: of the encoder, and of ledgers that are begun with it; a ledger's own rule its decisions.
+        encoder: that turns texts into vectors.
+        load: gives another encoder that a Model is of, by its digest; None: there is no other.
+
     Attributes:
-        parameters: of both halves and of the encoder; a Ledger of others is refused.
+        parameters: as given.
     """
 
-    def __init__(self, parameters: Parameters, encoder: Embedder) -> None:
+    def __init__(
+        self, parameters: Parameters, encoder: Embedder, load: Callable[[str], Embedder] | None = None
+    ) -> None:
         if parameters.encoder != encoder.digest:
             raise ConfigurationError(
                 f"the parameters name the encoder {parameters.encoder}, this is {encoder.digest}: give "
                 "Parameters(encoder=encoder.digest)"
             )
         self.parameters = parameters
-        self._encoder = encoder
+        self._encoder, self._load = encoder, load
+        self._digests: dict[Parameters, int] = {}
         self._scorers: dict[str, Scorer] = {}
 
     def decide(
-        self, pairs: TokenizedPairs, ledger: Ledger, model: Model, blocked: NDArray[np.bool_] | None = None
+        self,
+        pairs: TokenizedPairs,
+        ledger: Ledger,
+        model: Model,
+        blocked: NDArray[np.bool_] | None = None,
+        parameters: Parameters | None = None,
     ) -> Decisions:
         """Decide consecutive pairs of one partition and note it in its ledger.
 
@@ -54,10 +68,10 @@ class Selector:
             ledger: of the partition; changed.
             model: to be put in force at the next epoch's start.
             blocked: bool [pairs], those on a decontamination or takedown list: rejected whatever their score.
+            parameters: to be put in force at the next epoch's start, too; None: the ledger's stay.
 
         Raises:
-            IntegrityError: the ledger was restored and has not been given its model, or ledger or model are of another
-                encoder or other parameters.
+            IntegrityError: the ledger was restored and has not been given its model, or the model is of another encoder.
         """
         self._check(ledger)
         positions = pairs.batch.positions
@@ -71,7 +85,7 @@ class Selector:
             if start == stop:
                 continue
             if epochs[start] != ledger.epoch:
-                ledger.begin_epoch(int(epochs[start]), model)
+                ledger.begin_epoch(int(epochs[start]), model, parameters)
             parts.append(
                 self._decide(pairs.slice(start, stop), ledger, ledger.model or model, blocked[start:stop])
             )
@@ -92,6 +106,8 @@ class Selector:
             quality=found.quality,
             dual=ledger.dual(found.cluster),
             model_version=np.full(n, model.version, np.int64),
+            settings_version=np.full(n, ledger.settings_version, np.int64),
+            parameters=np.full(n, self._digest(ledger.parameters), np.uint64),
         )
         ledger.record(decisions, found.gate_scores, int((found.domain.ratio >= model.domain.tail).sum()))
         return decisions
@@ -174,7 +190,7 @@ class Selector:
         }
         if scorer.foreign(pairs, rows)[0]:
             parts["fault"] = Reason.OTHER_LANGUAGE.label
-        elif not fitness(features, quality, self.parameters.selection.quality_floor)[0] >= 0:
+        elif not fitness(features, quality, ahead.parameters.selection.quality_floor)[0] >= 0:
             parts["fault"] = Reason(int(faults(features)[0])).label
         return parts
 
@@ -199,16 +215,21 @@ class Selector:
             raise IntegrityError(
                 f"the ledger has model {ledger.model_version} in force: bind it before deciding"
             )
-        own, others = self.parameters, ledger.parameters
-        if own != others and own.ledger_digest != others.ledger_digest:
-            raise IntegrityError(
-                f"the ledger is of parameters {others.ledger_digest}, the selector of {own.ledger_digest}"
-            )
+
+    def _digest(self, parameters: Parameters) -> int:
+        """Of a ledger's parameters with the lists that are in use here."""
+        if parameters not in self._digests:
+            whole = replace(parameters, listed=self.parameters.listed)
+            self._digests = {parameters: int(whole.digest, 16)}
+        return self._digests[parameters]
 
     def _scorer(self, model: Model) -> Scorer:
         scorer = self._scorers.get(model.digest)
         if scorer is None:
-            scorer = Scorer(model, self._encoder)
+            encoder, wanted = self._encoder, model.translation.encoder
+            if wanted != encoder.digest and self._load is not None:
+                encoder = self._load(wanted)
+            scorer = Scorer(model, encoder)
             self._scorers[model.digest] = scorer
             while len(self._scorers) > _SCORERS:
                 self._scorers.pop(next(iter(self._scorers)))

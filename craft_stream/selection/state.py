@@ -15,22 +15,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream import codec, schema
-from craft_stream.errors import IntegrityError
-from craft_stream.parameters import Parameters
+from craft_stream import __version__, codec, schema
+from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
+from craft_stream.parameters import MOST_CLUSTERS, Parameters, digest
 from craft_stream.schema import Number
 from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger_schema import DELTA, SNAPSHOT, STATE
-from craft_stream.selection.seen import SeenPairs, first_remembered
+from craft_stream.selection.older_ledgers import OLDEST, upgrade
+from craft_stream.selection.seen import SeenPairs, whole_generations
 from craft_stream.selection.segments import Segment
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 6
+FORMAT = 7
 # How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
 # from how the log was cut into transactions, so it is no part of the digest.
-_INTEGERS = 11
+_INTEGERS = 14
 _FLOATS = 11
 _STORAGE = slice(9, 11)
 
@@ -65,6 +66,8 @@ class LedgerState:
     """What a partition has decided, as numbers with names, and how that travels.
 
     Attributes:
+        parameters: in force.
+        release: of craft_stream, that wrote what it was restored from; this one's, if it was not.
         integers: int64; the counters below, then decisions by reason.
         floats: float64; the numbers below, then accepted by cluster, duals, and the two histograms.
         seen_pairs: accepted pairs that are remembered.
@@ -83,6 +86,9 @@ class LedgerState:
     _chain = _Integer(8)
     _stored = _Integer(9)
     _segments = _Integer(10)
+    _old_generation = _Integer(11)
+    _young_generation = _Integer(12)
+    settings_version = _Integer(13)  # of the parameters in force; 0: they were never published
 
     epoch_allowance = _Float(0)  # A(t) at the epoch's start
     spending = _Float(1)  # rho_t / rho in this epoch: the part of the budget that the stream can bear, 0 to 1
@@ -98,18 +104,20 @@ class LedgerState:
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
-        self._clusters = parameters.learning.clusters
         self.integers = np.zeros(_INTEGERS + len(Reason), np.int64)
-        self.floats = np.zeros(_FLOATS + 2 * self._clusters + 2 * histogram.BINS)
+        self.floats = np.zeros(_FLOATS + 2 * MOST_CLUSTERS + 2 * histogram.BINS)
         self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
         self.model: Model | None = None
         self.epoch = -1
         self.spending = 1.0
+        self.settings_version = parameters.version
+        self.release = __version__
         self._mark()
+        self._told: Parameters | None = None  # parameters that whoever has applied all deltas knows
 
     @property
     def reasons(self) -> NDArray[np.int64]:
-        """Decisions by `Reason`, int64 [11], a view."""
+        """Decisions by `Reason`, int64, a view."""
         return self.integers[_INTEGERS:]
 
     def _part(self, start: int, size: int) -> NDArray[np.float64]:
@@ -117,23 +125,23 @@ class LedgerState:
 
     @property
     def accepted_by_cluster(self) -> NDArray[np.float64]:
-        """Accepted since the clustering began, float64 [K at most], a view."""
-        return self._part(0, self._clusters)
+        """Accepted since the clustering began, float64 [1,024], a view."""
+        return self._part(0, MOST_CLUSTERS)
 
     @property
     def duals(self) -> NDArray[np.float64]:
-        """Nu in this epoch, float64 [K at most], a view."""
-        return self._part(self._clusters, self._clusters)
+        """Nu in this epoch, float64 [1,024], a view."""
+        return self._part(MOST_CLUSTERS, MOST_CLUSTERS)
 
     @property
     def gate_histogram(self) -> NDArray[np.float64]:
         """Of the scores at the gate, a view."""
-        return self._part(2 * self._clusters, histogram.BINS)
+        return self._part(2 * MOST_CLUSTERS, histogram.BINS)
 
     @property
     def score_histogram(self) -> NDArray[np.float64]:
         """Of the scores of pairs that could have been accepted, a view."""
-        return self._part(2 * self._clusters + histogram.BINS, histogram.BINS)
+        return self._part(2 * MOST_CLUSTERS + histogram.BINS, histogram.BINS)
 
     # How it travels.
 
@@ -141,31 +149,51 @@ class LedgerState:
         self._count_pairs()
         self._base_integers = self.integers.copy()
         self._base_floats = self.floats.copy()
+        self._told = self.parameters
         self.seen_pairs.mark()
 
     def _count_pairs(self) -> None:
         seen = self.seen_pairs
         self._remembered, self._stored, self._segments = seen.count, seen.stored, seen.segments
         self._chain = int(seen.chain.astype(np.int64))
+        self._old_generation, self._young_generation = seen.generations
 
-    def _header(self, kind: str) -> dict[str, Any]:
-        return {"format": FORMAT, "kind": kind, "parameters": self.parameters.ledger_digest}
+    @property
+    def _generation_size(self) -> int:
+        return whole_generations(self.parameters.selection.seen_pairs)
+
+    def _set_parameters(self, parameters: Parameters) -> None:
+        """Other ones are in force: all that reads them here follows."""
+        self.parameters, self.settings_version = parameters, parameters.version
 
     def delta(self) -> bytes:
-        """What has changed since the last `delta` or `snapshot`, but for the segments of seen pairs made meanwhile."""
+        """What has changed since the last `delta` or `snapshot`, but for the segments of seen pairs made meanwhile.
+
+        Parameters are a part of it where others have taken force.
+        """
         self._count_pairs()
         pairs = self.seen_pairs.since_mark()
         numbers, base = self.floats[: -2 * histogram.BINS], self._base_floats[: -2 * histogram.BINS]
         places = np.flatnonzero(numbers.view(np.int64) != base.view(np.int64))
         bins = self.floats[-2 * histogram.BINS :] - self._base_floats[-2 * histogram.BINS :]
+        header = {
+            "format": FORMAT,
+            "kind": "delta",
+            "from": int(self._base_integers[0]),
+            "first": pairs.first,
+        }
+        if self._told != self.parameters:
+            header["parameters"] = self.parameters.encode()
+        if self._told is None or self.release != __version__:
+            header["release"] = self.release = __version__
         data = codec.encode(
             MAGIC,
-            {**self._header("delta"), "from": int(self._base_integers[0]), "first": pairs.first},
+            header,
             {
-                "integers": _planes(self.integers - self._base_integers),
+                "integers": codec.planes(self.integers - self._base_integers),
                 "places": places.astype(np.uint16),
-                "numbers": _planes(numbers[places]),
-                "bins": _planes((bins * histogram.UNITS).astype(np.int64)),
+                "numbers": codec.planes(numbers[places]),
+                "bins": codec.planes((bins * histogram.UNITS).astype(np.int64)),
                 **pairs.arrays(),
             },
         )
@@ -180,10 +208,9 @@ class LedgerState:
             segments: by index, those made meanwhile among them.
 
         Raises:
-            IntegrityError: damaged, of other parameters, not made from this state, or a segment is missing.
+            IntegrityError: damaged, of a newer format, not made from this state, or a segment is missing.
         """
-        header, arrays = codec.decode(MAGIC, delta)
-        self._check(header, "delta")
+        header, arrays = _decode(delta, "delta", self.parameters, self._remembered)
         schema.check("the ledger", header | arrays, DELTA, integers=len(self.integers))
         if (arrays["places"] >= len(self.floats) - 2 * histogram.BINS).any():
             raise IntegrityError("the ledger is damaged: a delta changes numbers that there are not")
@@ -191,47 +218,60 @@ class LedgerState:
             raise IntegrityError(
                 f"the ledger is at offset {self.next_offset}, the delta goes on from {header['from']}: one is missing"
             )
-        self.integers += _joined(arrays["integers"], np.int64)
-        self.floats[: -2 * histogram.BINS][arrays["places"]] = _joined(arrays["numbers"], np.float64)
-        self.floats[-2 * histogram.BINS :] += _joined(arrays["bins"], np.int64) / histogram.UNITS
+        self.release = str(header.get("release", self.release))
+        self.integers += codec.joined(arrays["integers"], np.int64)
+        if "parameters" in header:
+            self._set_parameters(_parameters(header["parameters"]))
+            if self.seen_pairs.size != self._generation_size:
+                self.seen_pairs.merge()
+        self.floats[: -2 * histogram.BINS][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
+        self.floats[-2 * histogram.BINS :] += codec.joined(arrays["bins"], np.int64) / histogram.UNITS
         self._check_state()
         self._replay(segments or {}, Segment.of(header["first"], arrays))
 
     def snapshot(self) -> bytes:
         """The whole of it but the segments of seen pairs."""
         self._mark()
+        self.release = __version__
         waiting = self.seen_pairs.waiting()
         return codec.encode(
             MAGIC,
-            {**self._header("whole"), "first": waiting.first, "first_page": self.seen_pairs.first_segment},
-            {"integers": self.integers, "floats": _planes(self.floats), **waiting.arrays()},
+            {
+                "format": FORMAT,
+                "kind": "whole",
+                "release": __version__,
+                "parameters": self.parameters.encode(),
+                "first": waiting.first,
+                "first_page": self.seen_pairs.first_segment,
+            },
+            {"integers": self.integers, "floats": codec.planes(self.floats), **waiting.arrays()},
         )
 
     @classmethod
     def restore(
         cls, parameters: Parameters, snapshot: bytes, segments: Mapping[int, bytes] | None = None
     ) -> Self:
-        """A state from a snapshot and the segments that it needs.
+        """A state from a snapshot and the segments that it needs; its parameters come from there, too.
 
         Args:
-            parameters: must mean the same to a ledger as those that it was made under.
+            parameters: that it was made under, where it is of a format that does not hold them.
             snapshot: from `snapshot`.
             segments: by index, from `closed_segments`; those before `first_segment` are not needed.
 
         Raises:
-            IntegrityError: damaged, of another format or other parameters, or a segment is missing.
+            IntegrityError: damaged, of a newer format, or a segment is missing.
         """
-        header, arrays = codec.decode(MAGIC, snapshot)
-        ledger = cls(parameters)
-        ledger._check(header, "whole")
+        header, arrays = _decode(snapshot, "whole", parameters, 0)
         schema.check("the ledger", header | arrays, SNAPSHOT)
-        floats = _joined(arrays["floats"], np.float64)
+        ledger = cls(_parameters(header.get("parameters")))
+        ledger.release = str(header.get("release"))
+        floats = codec.joined(arrays["floats"], np.float64)
         if arrays["integers"].shape != ledger.integers.shape or floats.shape != ledger.floats.shape:
-            raise IntegrityError("the ledger's arrays are of another size than these parameters give")
+            raise IntegrityError("the ledger's arrays are of another size than this release gives them")
         ledger.integers[:], ledger.floats[:] = arrays["integers"], floats
         ledger._check_state()
         seen = ledger.seen_pairs
-        seen.begin_at(first_remembered(ledger._remembered, seen.size))
+        seen.begin_at(ledger._old_generation, ledger._young_generation)
         seen.stored, seen.segments = seen.count, header["first_page"]
         ledger._replay(segments or {}, Segment.of(header["first"], arrays), chained=False)
         return ledger
@@ -259,6 +299,9 @@ class LedgerState:
         chained &= waiting.first <= seen.count
         seen.replay(waiting)
         seen.stored = self._stored
+        if seen.size != self._generation_size:
+            seen.size = self._generation_size
+            seen.divide(self._old_generation, self._young_generation)
         chain = np.int64(self._chain).astype(np.uint64)
         if seen.count != self._remembered or (chained and seen.chain != chain):
             raise IntegrityError("the ledger's seen pairs do not end where its counters say")
@@ -299,7 +342,7 @@ class LedgerState:
         state = self.integers.copy()
         state[_STORAGE] = 0
         arrays: codec.Arrays = {"integers": state, "floats": self.floats}
-        return codec.digest(arrays, {"parameters": self.parameters.ledger_digest})
+        return codec.digest(arrays, {"parameters": digest(self.parameters.selection)})
 
     def _check_state(self) -> None:
         """That it can have come about.
@@ -311,37 +354,40 @@ class LedgerState:
         if (
             not self.accepted <= self.seen <= self.next_offset
             or not self.epoch_seen <= self.seen
+            or not self._old_generation <= self._young_generation <= self._remembered
             or not self.epoch <= self.next_offset
             or self.reasons.sum() != self.seen
             or self.reasons[Reason.ACCEPTED] != self.accepted
         ):
             raise IntegrityError("the ledger is damaged: its counters contradict one another")
 
-    def _check(self, header: dict[str, Any], kind: str) -> None:
-        schema.check("the ledger", header, {"format": Number()})
-        written = header["format"]
-        if written != FORMAT:
-            raise IntegrityError(
-                f"the ledger is of format {written}, which a newer release wrote; this one reads {FORMAT}: upgrade"
-                if written > FORMAT
-                else f"the ledger is of format {written}, which an older release wrote; this one reads {FORMAT}: begin a new "
-                "group, or go on with that release"
-            )
-        if header.get("kind") != kind:
-            raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
-        own = self.parameters.ledger_digest
-        if header.get("parameters") != own:
-            raise IntegrityError(
-                f"the ledger was made under parameters {header.get('parameters')}, these are {own} (of those that a ledger "
-                "depends on): restore the old settings, or begin a new group"
-            )
+
+def _decode(
+    data: bytes, kind: str, parameters: Parameters, remembered: int
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of a snapshot or a delta, as this format has them."""
+    header, arrays = codec.decode(MAGIC, data)
+    schema.check("the ledger", header, {"format": Number()})
+    written = header["format"]
+    if written > FORMAT:
+        raise NewerReleaseError(f"the ledger is of format {written}", FORMAT)
+    if written < OLDEST:
+        raise IntegrityError(
+            f"the ledger is of format {written}, which an older release wrote; this one reads {OLDEST} to {FORMAT}: begin a "
+            "new group, or go on with that release"
+        )
+    if header.get("kind") != kind:
+        raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
+    if written == FORMAT:
+        return header, arrays
+    schema.check("the ledger", header | arrays, DELTA if kind == "delta" else SNAPSHOT)
+    return upgrade(header, arrays, parameters, remembered)
 
 
-def _planes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values of 8 bytes, all first bytes, then all second ones, uint8 [8, n]: in most planes there is little to write."""
-    return np.ascontiguousarray(values).view(np.uint8).reshape(-1, 8).T
-
-
-def _joined(planes: NDArray[np.uint8], dtype: type) -> NDArray[Any]:
-    """The values again."""
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(-1)
+def _parameters(values: Any) -> Parameters:
+    try:
+        return Parameters.decode(values)
+    except ConfigurationError as error:
+        raise IntegrityError(
+            f"the ledger's parameters cannot be read: {error}; a newer release may"
+        ) from error

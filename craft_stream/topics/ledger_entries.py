@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-from craft_stream.errors import IntegrityError
+from craft_stream.errors import IntegrityError, NewerReleaseError
 from craft_stream.schema import Number, Schema, check, is_number
 
 MAGIC = b"CRAFTLOG"
@@ -31,7 +31,8 @@ class Kind(IntEnum):
     MODEL = 3
     RETAINED_SNAPSHOT = 4
     RETAINED_SNAPSHOTS = 5
-    ORIGIN = 7  # 6: settings
+    SETTINGS = 6
+    ORIGIN = 7
 
 
 # How keys name them: other words than ours, so that what version 0.1.0 has written is still read.
@@ -42,6 +43,7 @@ KEY_WORDS = {
     Kind.MODEL: "model",  # an offset, from which on a version of the Model was in force; kept, so that a log can be audited
     Kind.RETAINED_SNAPSHOT: "anchor",  # the offset that it leads to; a tombstone when there are enough newer ones
     Kind.RETAINED_SNAPSHOTS: "anchors",  # 0: which of them there are; written with every snapshot
+    Kind.SETTINGS: "settings",  # an offset, from which on settings were in force or a release decided; kept, too
     Kind.ORIGIN: "origin",  # 0: the ids of the topics that all this is about; written with every snapshot
 }
 _KINDS = {word: kind for kind, word in KEY_WORDS.items()}
@@ -71,8 +73,8 @@ class Entry:
     Attributes:
         kind: what it is.
         sequence: number of a delta, or of the delta that a snapshot, a retained one or their list goes with; a segment's
-            index; the offset of a change of model.
-        next_offset: offset of the input that it leads to; of a change of model the version.
+            index; the offset of a change of model or of settings.
+        next_offset: offset of the input that it leads to; of a change of model or of settings the version.
         payload: what the engine made.
         at: its own offset in the ledger topic.
         written_ms: when, by the brokers' clock.
@@ -106,10 +108,10 @@ class Entry:
         if len(data) < _HEADER.size + _CHECKSUM or data[:8] != MAGIC:
             raise IntegrityError("no record of a ledger")
         _, version, kind, sequence, next_offset, size = _HEADER.unpack_from(data)
-        if version != FORMAT:
-            raise IntegrityError(
-                f"this record is of format {version} of the ledger topic, this version of craft_stream reads {FORMAT}"
-            )
+        if version > FORMAT:
+            raise NewerReleaseError(f"this record is of format {version} of the ledger topic", FORMAT)
+        if version < FORMAT:
+            raise IntegrityError(f"this record is of format {version}; there is none before {FORMAT}")
         body, checksum = data[:-_CHECKSUM], int.from_bytes(data[-_CHECKSUM:], "little")
         if len(body) != _HEADER.size + size or zlib.crc32(body) != checksum:
             raise IntegrityError("the checksum does not fit")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from craft_stream.errors import IntegrityError
+from craft_stream.errors import IntegrityError, NewerReleaseError
 from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
@@ -18,6 +18,7 @@ from craft_stream.topics.ledger_writer import RING, LedgerWriter
 from craft_stream.topics.origin import Origin
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.topics.retained_snapshots import RetainedSnapshots
+from craft_stream.topics.settings_in_force import SettingsInForce
 
 EMPTY = -1  # in place of a snapshot's number: before the first delta
 
@@ -33,6 +34,7 @@ class LedgerRecords:
         snapshots: (slot, entry) by sequence number.
         deltas, segments: the newest entries of each key, by sequence number and by index.
         models: version by the offset from which it was in force, of every change of model.
+        settings: the same of settings, and of the release that decided.
         retained: snapshots kept for audits, by the offset that they lead to.
         retained_list: the newest list of them.
         origin: of the ledger; an empty one where a release before 0.2.0 has written it.
@@ -46,6 +48,7 @@ class LedgerRecords:
     deltas: dict[int, Entry] = field(default_factory=dict)
     segments: dict[int, Entry] = field(default_factory=dict)
     models: dict[int, int] = field(default_factory=dict)
+    settings: dict[int, SettingsInForce] = field(default_factory=dict)
     retained: dict[int, Entry] = field(default_factory=dict)
     retained_list: RetainedSnapshots = field(default_factory=RetainedSnapshots)
     origin: Origin = field(default_factory=Origin)
@@ -86,6 +89,8 @@ class LedgerRecords:
                 self.segments.pop(number, None)
             case Kind.MODEL:
                 self.models.pop(number, None)
+            case Kind.SETTINGS:
+                self.settings.pop(number, None)
             case Kind.RETAINED_SNAPSHOT:
                 self.retained.pop(number, None)
             case Kind.RETAINED_SNAPSHOTS:
@@ -103,6 +108,8 @@ class LedgerRecords:
                 self.segments[entry.sequence] = entry
             case Kind.MODEL:
                 self.models[entry.sequence] = entry.next_offset
+            case Kind.SETTINGS:
+                self.settings[entry.sequence] = SettingsInForce.decode(entry.payload)
             case Kind.RETAINED_SNAPSHOT:
                 self.retained[entry.next_offset] = entry
             case Kind.RETAINED_SNAPSHOTS:
@@ -125,6 +132,8 @@ class LedgerRecords:
         for sequence in bases:
             try:
                 found = self._replay(sequence, parameters, upto)
+            except NewerReleaseError:
+                raise  # not damaged: nothing older may take its place
             except IntegrityError as error:
                 log.warning("ledger %s: snapshot %d is of no use: %s", self.prefix, sequence, error)
                 self.damaged.append(f"snapshot {sequence}: {error}")
@@ -139,6 +148,13 @@ class LedgerRecords:
                 "`craft-stream ledger verify` shows all of it, `craft-stream run --rebuild` makes a new one"
             )
         return best
+
+    def since(self, release: str) -> int | None:
+        """Offset from which on a release has decided without another in between; None: another decided last."""
+        offset = None
+        for at, one in sorted(self.settings.items()):
+            offset = (at if offset is None else offset) if one.release == release else None
+        return offset
 
     def starts(self) -> list[int]:
         """Offsets at which a recomputation may begin with a snapshot, in order."""
@@ -177,6 +193,7 @@ class LedgerRecords:
             first_segment=references[-1].first_segment if references else None,
             retained=self.retained_list,
             model_version=ledger.model_version,
+            in_force=SettingsInForce(ledger.parameters, ledger.release) if ledger.model_version else None,
             deltas=number - sequence,
             delta_bytes=size,
             snapshot_bytes=len(snapshot),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from craft_stream.selection.ledger import Ledger
@@ -13,6 +13,7 @@ from craft_stream.settings import LedgerSettings
 from craft_stream.topics.ledger_entries import Entry, Kind, entry_key
 from craft_stream.topics.origin import Origin
 from craft_stream.topics.retained_snapshots import RetainedSnapshot, RetainedSnapshots
+from craft_stream.topics.settings_in_force import SettingsInForce
 
 RING = 256
 # Deltas since the snapshot before the newest are still there when the newest is damaged.
@@ -64,6 +65,7 @@ class LedgerWriter:
         first_segment: the oldest segment of seen pairs that the newest snapshot needs; None before the first.
         retained: snapshots that are kept for audits.
         model_version: of the last change written.
+        in_force: what was written last of settings and release; None: nothing.
         deltas: since the newest snapshot.
         delta_bytes: of these.
         snapshot_bytes: of the newest snapshot.
@@ -78,6 +80,7 @@ class LedgerWriter:
     first_segment: int | None = None
     retained: RetainedSnapshots = field(default_factory=RetainedSnapshots)
     model_version: int = 0
+    in_force: SettingsInForce | None = None
     deltas: int = 0
     delta_bytes: int = 0
     snapshot_bytes: int = 0
@@ -86,7 +89,12 @@ class LedgerWriter:
     given_up: frozenset[bytes] = frozenset()
 
     def write(
-        self, ledger: Ledger, changes: Iterable[tuple[int, int]], settings: LedgerSettings, now_ms: int
+        self,
+        ledger: Ledger,
+        changes: Iterable[tuple[int, int]],
+        settings: LedgerSettings,
+        now_ms: int,
+        in_force: Sequence[tuple[int, SettingsInForce]] = (),
     ) -> PendingWrites:
         """What the next transaction must write.
 
@@ -95,6 +103,7 @@ class LedgerWriter:
             changes: (offset, Model version in force from there) of these decisions.
             settings: which snapshots to retain.
             now_ms: the time.
+            in_force: (offset, settings in force from there) of these decisions, where they are others than before.
         """
         records: list[tuple[bytes, Entry | None]] = [(key, None) for key in sorted(self.given_up)]
         self.given_up = frozenset()
@@ -102,10 +111,17 @@ class LedgerWriter:
             payload = json.dumps({"offset": offset, "version": version}).encode()
             records.append(self._record(offset, Entry(Kind.MODEL, offset, version, payload)))
             self.model_version = version
+        # So that an audit by another release can begin where that begins to decide.
+        anew = any(self.in_force and self.in_force.release != chosen.release for _, chosen in in_force)
+        for offset, chosen in in_force:
+            entry = Entry(Kind.SETTINGS, offset, chosen.parameters.version, chosen.encode(offset))
+            records.append(self._record(offset, entry))
+            self.in_force = chosen
         for index, segment in ledger.closed_segments():
             records.append(self._record(index, Entry(Kind.SEGMENT, index, ledger.next_offset, segment)))
         due = (
-            self.first_segment is None
+            anew
+            or self.first_segment is None
             or self.deltas >= SNAPSHOT_EVERY
             or self.delta_bytes > DELTA_BYTES * self.snapshot_bytes
         )
@@ -117,7 +133,7 @@ class LedgerWriter:
             snapshot = Entry(Kind.SNAPSHOT, self.sequence, ledger.next_offset, ledger.snapshot())
             seconds = time.monotonic() - began
             records.append(self._record(self.slot, snapshot))
-            records += self._retain(snapshot, ledger, settings, now_ms)
+            records += self._retain(snapshot, ledger, settings, now_ms, anew)
             self.slot = (self.slot + 1) % 2
             self.first_segment = ledger.seen_pairs.first_segment
             self.deltas = self.delta_bytes = 0
@@ -134,12 +150,12 @@ class LedgerWriter:
         return PendingWrites(records, ledger.seen_pairs.first_segment, seconds)
 
     def _retain(
-        self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int
+        self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int, anew: bool
     ) -> list[tuple[bytes, Entry | None]]:
-        """What goes with a snapshot: itself once more if it is to be retained, and what is let go."""
+        """What goes with a snapshot: itself once more if it is to be retained, always `anew`, and what is let go."""
         records: list[tuple[bytes, Entry | None]] = []
         retained, offset = self.retained, snapshot.next_offset
-        if retained.due(settings, now_ms):
+        if retained.due(settings, now_ms) or (anew and settings.retained_snapshots):
             retained.add(RetainedSnapshot(offset, ledger.seen_pairs.first_segment, now_ms))
             records.append(self._record(offset, replace(snapshot, kind=Kind.RETAINED_SNAPSHOT)))
         records += [

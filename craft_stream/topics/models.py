@@ -2,8 +2,9 @@
 
 They are split into chunks under the brokers' size limit. Partition 0 holds, in a few hundred bytes each,
 `version/{n}` (the manifest: number, digest, size, where its chunks are) and `pin` (a version that everybody
-must use; a tombstone lifts it) and `use/{group}/{topic}/{partition}/{n}` (the offset from which, for the last time, the
-partition decided with version n; written in the worker's transactions, so that whoever prunes knows what is needed).
+must use; a tombstone lifts it), `settings/{group}/{n}` (a version of a group's settings, see `topics.settings_versions`) and
+`use/{group}/{topic}/{partition}/{n}` (the offset from which, for the last time, the partition decided with version n; written
+in the worker's transactions, so that whoever prunes knows what is needed).
 Partition 1 holds the chunks, `chunk/{n}/{i}`. A worker follows partition 0 and fetches only the versions that it needs. A
 version is one transaction, its manifest the last record; both partitions are compacted, and the learner drops what no
 ledger, pin or audit can need (`topics.unused_models`).
@@ -12,17 +13,20 @@ ledger, pin or audit can need (`topics.unused_models`).
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from craft_stream.errors import IntegrityError
+from craft_stream.errors import IntegrityError, NewerReleaseError
 from craft_stream.ports.transport import Reader
 from craft_stream.schema import Number, Schema, check, has_type, is_number, read_json
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.model_schema import LARGEST_VERSION
+from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.signatures import Signatures
 
 MANIFESTS, CHUNKS = 0, 1
@@ -82,7 +86,7 @@ class Manifest:
         values = read_json("a model's manifest", data)
         check("a model's manifest", values, {"format": _SCHEMA["format"]})
         if values["format"] > FORMAT:
-            raise IntegrityError(f"manifest of format {values['format']}: upgrade craft_stream")
+            raise NewerReleaseError(f"its manifest is of format {values['format']}", FORMAT)
         check("a model's manifest", values, _SCHEMA)
         types = get_type_hints(cls)
         for name, value in values.items():
@@ -115,6 +119,7 @@ class ModelStore:
         self.manifests: dict[int, Manifest] = {}
         self.pinned: int | None = None
         self.uses: dict[str, dict[int, int]] = {}
+        self._settings: dict[str, dict[int, bytes]] = {}
         self._reader = reader
         self._topic = topic
         self._position: int | None = None
@@ -146,7 +151,7 @@ class ModelStore:
 
     def _forget(self) -> None:
         """All that the topic has told."""
-        for known in (self.manifests, self.refused, self.uses, self._loaded):
+        for known in (self.manifests, self.refused, self.uses, self._settings, self._loaded):
             known.clear()
         self.pinned = self._position = None
 
@@ -155,6 +160,9 @@ class ModelStore:
             self._note_pin(value)
             return
         kind, _, number = key.partition("/")
+        if kind == "settings":
+            self._note_settings(number, value)
+            return
         if kind == "use":
             self._note_use(number, value)
             return
@@ -187,6 +195,54 @@ class ModelStore:
         except IntegrityError as error:
             self.refused[number] = str(error)
             log.warning("model %d is passed over: %s", number, error)
+
+    def _note_settings(self, key: str, value: bytes | None) -> None:
+        group, _, number = key.rpartition("/")
+        if not is_number(number) or value is None:
+            return
+        try:
+            self._signatures.verify(read_json("a version of the settings", value))
+        except IntegrityError as error:
+            log.warning("settings %s of group %s are passed over: %s", number, group, error)
+            return
+        # A new dictionary, as another thread may be reading the old one.
+        self._settings[group] = {**self._settings.get(group, {}), int(number): value}
+
+    def signed(self, values: Mapping[str, Any]) -> bytes:
+        """A record as it is to be published on the topic."""
+        return json.dumps(self._signatures.signed(values)).encode()
+
+    def settings_numbers(self, group: str) -> list[int]:
+        """Versions of the settings of a group, the oldest first."""
+        return sorted(self._settings.get(group, {}))
+
+    def settings_number(self, group: str) -> int:
+        """The newest of them, which ought to be in force; 0 without one."""
+        return max(self._settings.get(group, {}), default=0)
+
+    def settings_version(self, group: str, number: int) -> SettingsVersion | None:
+        """One of them; None if there is no such.
+
+        Raises:
+            IntegrityError: a newer release has published it, or it is damaged.
+        """
+        data = self._settings.get(group, {}).get(number)
+        if data is None:
+            return None
+        version = SettingsVersion.decode(data)
+        if version.number != number:
+            raise IntegrityError(f"settings {number} of group {group} say that they are {version.number}")
+        return version
+
+    def newest_settings(self, group: str) -> SettingsVersion | None:
+        """The newest; for errors see `settings_version`."""
+        return self.settings_version(group, self.settings_number(group))
+
+    def all_settings(self, group: str) -> Iterator[SettingsVersion]:
+        """All, the oldest first; for errors see `settings_version`."""
+        for number in self.settings_numbers(group):
+            if version := self.settings_version(group, number):
+                yield version
 
     def _note_use(self, key: str, value: bytes | None) -> None:
         prefix, _, version = key.rpartition("/")

@@ -43,17 +43,13 @@ class Committed:
 class Committer:
     """Holds the worker's output.
 
-    Args:
-        parameters: digest of those in force.
-
     Attributes:
         transaction_since: when the transaction under way began, by the monotonic clock; None without one.
     """
 
-    def __init__(self, settings: Settings, transport: Transport, parameters: str, observer: Observer) -> None:
+    def __init__(self, settings: Settings, transport: Transport, observer: Observer) -> None:
         self.transaction_since: float | None = None
         self._settings, self._transport, self._observer = settings, transport, observer
-        self._digest = parameters
         self._output: Output | None = None
         self._widths: dict[str, int] = {}
 
@@ -137,9 +133,9 @@ class Committer:
     def _send(self, output: Output, number: int, outcome: Outcome) -> None:
         kafka = self._settings.kafka
         for chunk, decisions, kept in outcome.parts:
-            accepted = accepted_records(chunk, decisions, self._digest)
+            accepted = accepted_records(chunk, decisions)
             output.send_all(kafka.accepted_topic, number % self._widths[kafka.accepted_topic], accepted)
-            told = decision_records(chunk, decisions, np.flatnonzero(decisions.accepted | kept), self._digest)
+            told = decision_records(chunk, decisions, np.flatnonzero(decisions.accepted | kept))
             output.send_all(kafka.decisions_topic, number % self._widths[kafka.decisions_topic], told)
         self._send_dead(output, number, outcome.dead)
 

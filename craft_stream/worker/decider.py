@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import CraftError, DataError
 from craft_stream.events import Observer, Stage
+from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import TransactionError
 from craft_stream.reading.chunk import Chunk
@@ -33,6 +34,7 @@ from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_writer import PendingWrites
 from craft_stream.topics.partition_ledger import PartitionLedger
+from craft_stream.topics.settings_in_force import SettingsInForce
 from craft_stream.writing.dead_letters import DeadLetter, refused
 
 Batch = tuple[PartitionLedger, Sequence[Message]]  # messages of a partition, in the order of its log
@@ -125,8 +127,15 @@ class Decider:
         except Exception as error:  # it will fail again on a record, where a policy says what to do
             log.warning("the selector fails on a made-up pair: %s: %s", type(error).__name__, error)
 
-    def decide(self, batches: Mapping[int, Batch], model: Model) -> Decided:
+    def decide(
+        self, batches: Mapping[int, Batch], model: Model, parameters: Parameters | None = None
+    ) -> Decided:
         """Decide messages of several partitions, whose ledgers change by that.
+
+        Args:
+            batches: by partition.
+            model: to be put in force at the next epoch's start.
+            parameters: likewise; a ledger under a later version of them keeps that. None: all keep theirs.
 
         Raises:
             TransactionError: nothing of it counts; restore these partitions.
@@ -134,29 +143,37 @@ class Decider:
         """
         began = time.monotonic()
         outcomes = {
-            number: self._decide(number, ledger, messages, model)
+            number: self._decide(number, ledger, messages, model, parameters)
             for number, (ledger, messages) in batches.items()
         }
         records = sum(len(messages) for _, messages in batches.values())
         return Decided(outcomes, records, time.monotonic() - began)
 
     def _decide(
-        self, number: int, restored: PartitionLedger, messages: Sequence[Message], model: Model
+        self,
+        number: int,
+        restored: PartitionLedger,
+        messages: Sequence[Message],
+        model: Model,
+        parameters: Parameters | None,
     ) -> Outcome:
         ledger = restored.ledger
+        before = ledger.parameters
+        if parameters is not None and parameters.version < before.version:
+            parameters = None  # another worker knew of newer ones before this one did
         careful = messages[0].offset <= self.careful.get(number, -1)
         share = self._settings.decisions.rejected_sample
         parts: list[Part] = []
         dead: list[DeadLetter] = []
         try:
-            read = self._sift(messages, ledger.copy(), model) if careful else self._read(messages)
+            read = self._sift(messages, ledger.copy(), model, parameters) if careful else self._read(messages)
             with closing(read):
                 for chunk, failed in read:
                     began = time.monotonic()
                     listed = (
                         None if self._listed is None else self._listed.matches(chunk.pairs, chunk.origins)
                     )
-                    decisions = self._selector.decide(chunk.pairs, ledger, model, listed)
+                    decisions = self._selector.decide(chunk.pairs, ledger, model, listed, parameters)
                     if ledger.next_offset < chunk.end:
                         ledger.skip(chunk.end - 1)
                     kept = ~decisions.accepted & sampled(decisions.positions, number, share)
@@ -176,7 +193,13 @@ class Decider:
             raise TransactionError(f"the selector failed: {type(error).__name__}: {error}") from error
         decisions = Decisions.concatenate([part.decisions for part in parts])
         changes = model_changes(decisions, restored.writer.model_version)
-        pending = restored.writer.write(ledger, changes, self._settings.ledger, int(1000 * time.time()))
+        pending = restored.writer.write(
+            ledger,
+            changes,
+            self._settings.ledger,
+            int(1000 * time.time()),
+            settings_changes(decisions, before, ledger.parameters, restored.writer.in_force),
+        )
         return Outcome(
             restored, parts, decisions, dead, changes, pending, ledger.next_offset, ledger.summary()
         )
@@ -199,14 +222,14 @@ class Decider:
         return chunk, ()
 
     def _sift(
-        self, messages: Sequence[Message], ledger: Ledger, model: Model
+        self, messages: Sequence[Message], ledger: Ledger, model: Model, parameters: Parameters | None
     ) -> Generator[tuple[Chunk, Sequence[DeadLetter]]]:
         """The same with those pairs taken out that the engine fails on, one by one on a ledger that counts for nothing."""
         chunk, _ = self._read_part(messages)
         failed: dict[int, DeadLetter] = {}
         for pair in range(len(chunk.pairs)):
             try:
-                self._selector.decide(chunk.pairs.slice(pair, pair + 1), ledger, model)
+                self._selector.decide(chunk.pairs.slice(pair, pair + 1), ledger, model, parameters=parameters)
             except Exception as error:  # whatever it is, this record causes it
                 failed[pair] = DeadLetter(
                     chunk.message(pair), failed_stage(error), type(error).__name__, str(error)
@@ -224,6 +247,30 @@ def model_changes(decisions: Decisions, before: int) -> list[tuple[int, int]]:
     versions = np.concatenate([[before], decisions.model_version])
     rows = np.flatnonzero(np.diff(versions))
     return [(int(decisions.positions[row]), int(decisions.model_version[row])) for row in rows]
+
+
+def settings_changes(
+    decisions: Decisions, before: Parameters, after: Parameters, known: SettingsInForce | None
+) -> list[tuple[int, SettingsInForce]]:
+    """(offset, settings) wherever other settings were in force than those `known`, or this release is another.
+
+    Args:
+        decisions: of a transaction, in which settings change once at most.
+        before, after: in force before and after it.
+        known: what the ledger topic says of decisions before.
+    """
+    if not len(decisions):
+        return []
+    versions = np.stack([decisions.settings_version.astype(np.uint64), decisions.parameters])
+    others = np.flatnonzero((versions != versions[:, -1:]).any(axis=0))
+    row = int(others[-1]) + 1 if len(others) else 0
+    found = []
+    for at, parameters in ((0, before), (row, after)) if row else ((0, after),):
+        chosen = SettingsInForce(parameters)
+        if chosen != known:
+            found.append((int(decisions.positions[at]), chosen))
+            known = chosen
+    return found
 
 
 def sampled(positions: NDArray[np.int64], partition: int, share: float) -> NDArray[np.bool_]:

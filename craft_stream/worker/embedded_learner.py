@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from craft_stream.events import Observer
 from craft_stream.ports.transport import Transport
@@ -16,10 +16,15 @@ class EmbeddedLearner:
     """Starts and stops the learner as partition 0 comes and goes; nothing where `learner.mode` is another one."""
 
     def __init__(
-        self, settings: Settings, transport: Transport, encoder: Embedder, observer: Observer
+        self,
+        settings: Settings,
+        transport: Transport,
+        encoder: Embedder,
+        observer: Observer,
+        make_encoder: Callable[..., Embedder],
     ) -> None:
         self._settings, self._transport = settings, transport
-        self._encoder, self._observer = encoder, observer
+        self._encoder, self._make_encoder, self._observer = encoder, make_encoder, observer
         self._service: LearnerService | None = None
 
     @property
@@ -31,7 +36,9 @@ class EmbeddedLearner:
         """The worker has these now."""
         wanted = self._settings.learner.mode == "embedded" and 0 in partitions
         if wanted and self._service is None:
-            self._service = LearnerService(self._settings, self._transport, self._encoder, self._observer)
+            self._service = LearnerService(
+                self._settings, self._transport, self._encoder, self._observer, self._make_encoder
+            )
             self._service.start()
         elif not wanted:
             self.stop(0.0)

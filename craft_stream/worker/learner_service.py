@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from queue import Empty, Full, Queue
 
 import numpy as np
@@ -18,16 +19,18 @@ from numpy.typing import NDArray
 from craft_stream.errors import CraftError, TargetError
 from craft_stream.events import Observer, Stage
 from craft_stream.learning.learner import Learner
-from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Output, Reader, TransactionError, Transport
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.topics.model_writer import prune, publish
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.signatures import Signatures
 from craft_stream.topics.target import TargetFollower
 from craft_stream.topics.unused_models import unused
+from craft_stream.worker.group_settings import in_effect
+from craft_stream.worker.named_encoders import NamedEncoders, no_other
 from craft_stream.worker.primer import Primer
 
 QUEUE = 128  # batches, of 2,048 pairs at most, that wait for the learner; more are not learned from
@@ -48,11 +51,16 @@ class LearnerService:
     """
 
     def __init__(
-        self, settings: Settings, transport: Transport, encoder: Embedder, observer: Observer
+        self,
+        settings: Settings,
+        transport: Transport,
+        encoder: Embedder,
+        observer: Observer,
+        make_encoder: Callable[..., Embedder] = no_other,
     ) -> None:
         self.failure: str | None = None
         self._settings = settings
-        self._parameters: Parameters = settings.parameters()
+        self._make_encoder = make_encoder
         self._signatures = Signatures.of(settings)
         self._transport = transport
         self._encoder = encoder
@@ -85,10 +93,12 @@ class LearnerService:
     def _run(self) -> None:
         while not self._stop.is_set():
             reader = output = None
+            pause = RETRY_SECONDS
             try:
                 output = self._transport.output("learner")
                 reader = self._transport.reader()
                 self._learn(reader, output)
+                pause = 0.0  # told to stop, or to begin again with other settings
             except (CraftError, TransactionError) as error:
                 self.failure = str(error)
                 log.error("the learner failed and will start again: %s", error)
@@ -101,13 +111,19 @@ class LearnerService:
                 for client in (reader, output):
                     if client is not None:
                         client.close()
-            self._stop.wait(RETRY_SECONDS)
+            self._stop.wait(pause)
 
     def _learn(self, reader: Reader, output: Output) -> None:
-        settings = self._settings
-        learner = Learner(self._parameters, self._encoder)
-        store = ModelStore(reader, settings.kafka.model_topic, self._signatures)
+        """Learn until told to stop, or until other settings are published for the learner."""
+        kafka = self._settings.kafka
+        store = ModelStore(reader, kafka.model_topic, self._signatures)
         store.refresh()
+        version = store.newest_settings(kafka.group_id)
+        settings, encoder = in_effect(self._settings, version), self._encoder
+        if version is not None:
+            encoders = NamedEncoders(store, kafka.group_id, encoder, self._make_encoder)
+            encoder = encoders.load(version.parameters.encoder)
+        learner = Learner(settings.parameters(encoder.digest), encoder)
         learner.continue_from(store.last_number)
         target = TargetFollower(reader, settings.kafka.target_topic, settings.record)
         target.refresh(learner)
@@ -128,6 +144,10 @@ class LearnerService:
             now = time.monotonic()
             if now - looked >= TARGET_SECONDS:
                 looked = now
+                store.refresh()
+                if _learns_otherwise(store.newest_settings(kafka.group_id), settings, encoder):
+                    log.info("the learner begins again: settings for it were published")
+                    return
                 changed |= target.refresh(learner) > 0
                 self._complete(target, learner)
             if now - published >= (TARGET_SECONDS if changed else PUBLISH_SECONDS) and (
@@ -209,3 +229,11 @@ class LearnerService:
                 "withdrew %d versions of the model that nothing needs, up to %d", len(versions), versions[-1]
             )
             self._observer.pruned(len(versions))
+
+
+def _learns_otherwise(version: SettingsVersion | None, settings: Settings, encoder: Embedder) -> bool:
+    """Whether a version asks for another learner than one of these settings."""
+    if version is None:
+        return False
+    wanted = version.parameters
+    return wanted.learning != settings.parameters().learning or wanted.encoder != encoder.digest

@@ -23,6 +23,7 @@ from craft_stream.worker.backpressure import Backpressure
 from craft_stream.worker.committer import Committer
 from craft_stream.worker.decider import Decider
 from craft_stream.worker.embedded_learner import EmbeddedLearner
+from craft_stream.worker.group_settings import GroupSettings
 from craft_stream.worker.model_follower import ModelFollower
 from craft_stream.worker.partitions import AssignedPartitions
 from craft_stream.worker.rebalances import Rebalances
@@ -47,6 +48,7 @@ class Loop:
         group: joined.
         restorer, decider, committer: what does the work.
         models: which Model ought to be in force.
+        settings_of_group: which settings ought to be.
         learner: of this worker.
         observer: is told everything.
     """
@@ -59,12 +61,14 @@ class Loop:
         decider: Decider,
         committer: Committer,
         models: ModelFollower,
+        settings_of_group: GroupSettings,
         learner: EmbeddedLearner,
         observer: Observer,
     ) -> None:
         kafka, wake = settings.kafka, threading.Event()
         self._kafka, self._group, self._wake, self._observer = kafka, group, wake, observer
         self._models, self._learner = models, learner
+        self._settings = settings_of_group
         self._partitions = partitions = AssignedPartitions(observer)
         self._transactions = transactions = Transactions(
             kafka, group, partitions, decider, committer, observer, wake
@@ -90,7 +94,7 @@ class Loop:
         self._restores.step()
         self._collect()
         if self._models.current is not None:
-            self._transactions.begin(self._models.current)
+            self._transactions.begin(self._models.current, self._settings.current())
         else:
             self._explain_waiting()
         self._backpressure.step()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
-from craft_stream.errors import CraftError, IntegrityError, LogTruncatedError
+from craft_stream.errors import ConfigurationError, CraftError, IntegrityError, LogTruncatedError
 from craft_stream.events import Observer
 from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.model import Model
@@ -45,12 +46,17 @@ class ModelFollower:
         self._learning = learning
         self._seconds = seconds
         self._bad: set[int] = set()
+        self._usable: Callable[[Model], object] = lambda model: None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="models", daemon=True)
 
     def start(self) -> None:
         """Begin to follow."""
         self._thread.start()
+
+    def require(self, usable: Callable[[Model], object]) -> None:
+        """Pass a version over, before it takes force, for which this raises IntegrityError or ConfigurationError."""
+        self._usable = usable
 
     def look(self) -> None:
         """Take note of what is new on the topic, now.
@@ -68,7 +74,8 @@ class ModelFollower:
         while (wanted := self._wanted()) and (self.current is None or self.current.version != wanted):
             try:
                 model = self.store.load(wanted)
-            except (IntegrityError, LogTruncatedError) as error:
+                self._usable(model)
+            except (IntegrityError, LogTruncatedError, ConfigurationError) as error:
                 self._bad.add(wanted)
                 log.error("model %d is passed over: %s", wanted, error)
                 self._observer.error(type(error).__name__)
@@ -111,8 +118,5 @@ class FixedModel(ModelFollower):
         self.current = model
         observer.model(model.header, size)
 
-    def start(self) -> None:
-        """Nothing to follow."""
-
-    def look(self) -> None:
-        """Nothing to look at."""
+    def _wanted(self) -> int:
+        return 0  # what else is on the topic is followed all the same: the settings of the group

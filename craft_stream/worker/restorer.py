@@ -14,6 +14,7 @@ from craft_stream.errors import (
     ConfigurationError,
     IntegrityError,
     LogTruncatedError,
+    NewerReleaseError,
     OffsetMovedError,
     TopicReplacedError,
     UnavailableError,
@@ -79,7 +80,7 @@ class Restorer:
     ) -> None:
         self._settings = settings
         self._transport = transport
-        self._parameters = parameters
+        self._parameters = replace(parameters, listed="")  # lists are no part of a ledger
         self._store = store
         self._rebuild = rebuild
         self._observer = observer or Observer()
@@ -110,6 +111,8 @@ class Restorer:
                 records.origin.check(topics, kafka.input_topic, kafka.ledger_topic)
                 ledger = self._agreeing(partition, position, records)
                 break
+            except NewerReleaseError:
+                raise  # nor is it rebuilt: it is sound
             except IntegrityError as error:
                 # What is damaged behind the restore offset may be made good by what stands before it.
                 damaged |= bool(records.damaged)

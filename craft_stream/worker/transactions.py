@@ -14,6 +14,7 @@ from typing import TypeVar
 from craft_stream.concurrency import SerialExecutor
 from craft_stream.errors import UnavailableError
 from craft_stream.events import Observer
+from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Group, TransactionError
 from craft_stream.scoring.model import Model
 from craft_stream.settings import KafkaSettings
@@ -176,8 +177,12 @@ class Transactions:
         self._observer.error(type(error).__name__)
         self._recover_at = time.monotonic() + seconds
 
-    def begin(self, model: Model) -> None:
-        """Begin the next one, if it is due and there is room; while recovering, recover instead."""
+    def begin(self, model: Model, parameters: Parameters) -> None:
+        """Begin the next one, if it is due and there is room; while recovering, recover instead.
+
+        Args:
+            model, parameters: to be put in force at each partition's next epoch.
+        """
         now = time.monotonic()
         if self._recover_at is not None:
             if not self.busy and now >= self._recover_at:
@@ -187,12 +192,12 @@ class Transactions:
             batches = self._partitions.dequeue(self._sizer.limit, now - self._began >= self._interval)
             if batches:
                 self._began = now
-                self._submit(batches, model)
+                self._submit(batches, model, parameters)
 
-    def _submit(self, batches: Mapping[int, Batch], model: Model) -> None:
+    def _submit(self, batches: Mapping[int, Batch], model: Model, parameters: Parameters) -> None:
         before = self._in_flight[-1] if self._in_flight else None
         decided = self._deciding.submit(
-            lambda: unless_failed(before, lambda: self._decider.decide(batches, model))
+            lambda: unless_failed(before, lambda: self._decider.decide(batches, model, parameters))
         )
         committed = self._committing.submit(
             lambda: unless_failed(before, lambda: self._committer.commit(decided.result(), self._group))

@@ -15,8 +15,10 @@ from craft_stream.settings import Settings
 from craft_stream.worker.committer import Committer
 from craft_stream.worker.decider import Decider
 from craft_stream.worker.embedded_learner import EmbeddedLearner
+from craft_stream.worker.group_settings import GroupSettings
 from craft_stream.worker.loop import Loop
 from craft_stream.worker.model_follower import ModelFollower
+from craft_stream.worker.named_encoders import NamedEncoders, no_other
 from craft_stream.worker.restorer import Restorer
 from craft_stream.worker.retry import retry
 
@@ -35,6 +37,7 @@ class Worker:
         stop: set by a signal's handler: what is in flight is committed, and the group is left.
         rebuild: go on where only a new ledger, or a gap in the log, makes that possible.
         listed: what must not be accepted.
+        make_encoder: makes another encoder, that a version of the group's settings names, by its kind and options.
     """
 
     def __init__(
@@ -47,15 +50,19 @@ class Worker:
         stop: threading.Event,
         rebuild: bool = False,
         listed: Blocklist | None = None,
+        make_encoder: Callable[..., Embedder] = no_other,
     ) -> None:
         parameters = settings.parameters(encoder.digest, listed.digest if listed else "")
-        selector = Selector(parameters, encoder)
+        encoders = NamedEncoders(models.store, settings.kafka.group_id, encoder, make_encoder)
+        selector = Selector(parameters, encoder, encoders.load)
+        models.require(lambda model: encoders.load(model.translation.encoder))
         self._settings, self._transport, self._models = settings, transport, models
         self._observer, self._stop, self._digest = observer, stop, parameters.digest
         self._decider = Decider(settings, selector, observer, listed)
-        self._committer = Committer(settings, transport, parameters.digest, observer)
+        self._committer = Committer(settings, transport, observer)
         self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
-        self._learner = EmbeddedLearner(settings, transport, encoder, observer)
+        self._learner = EmbeddedLearner(settings, transport, encoder, observer, make_encoder)
+        self._group_settings = GroupSettings(settings, encoder.digest, models.store, observer)
 
     def run(self) -> None:
         """Work until told to stop.
@@ -82,6 +89,7 @@ class Worker:
     def _start(self) -> Loop:
         """Each step is tried again for as long as brokers may be out of reach."""
         self._reach(self._models.look)
+        self._reach(lambda: self._group_settings.agree(self._transport))
         self._models.start()
         self._reach(self._committer.open)
         if self._models.current is not None:
@@ -93,6 +101,7 @@ class Worker:
             self._decider,
             self._committer,
             self._models,
+            self._group_settings,
             self._learner,
             self._observer,
         )

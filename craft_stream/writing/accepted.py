@@ -9,22 +9,18 @@ from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
 
 
-def accepted_records(chunk: Chunk, decisions: Decisions, parameters: str) -> list[Record]:
+def accepted_records(chunk: Chunk, decisions: Decisions) -> list[Record]:
     """Accepted messages as they go to the training topic, with what was decided in their headers.
 
     Args:
         chunk: that was decided.
         decisions: on its pairs.
-        parameters: digest of the parameters in force.
     """
     pairs = np.flatnonzero(decisions.accepted)
-    fixed = (
-        ("craft-reason", Reason.ACCEPTED.label.encode()),
-        ("craft-params", parameters.encode()),
-    )
-    columns = (decisions.score, decisions.cluster, decisions.model_version)
+    reason = ("craft-reason", Reason.ACCEPTED.label.encode())
+    columns = (decisions.score, decisions.cluster, decisions.model_version, decisions.parameters)
     records = []
-    for pair, score, cluster, version in zip(
+    for pair, score, cluster, version, parameters in zip(
         pairs.tolist(), *(column[pairs].tolist() for column in columns), strict=True
     ):
         message = chunk.message(pair)
@@ -34,7 +30,8 @@ def accepted_records(chunk: Chunk, decisions: Decisions, parameters: str) -> lis
             ("craft-score", repr(score).encode()),
             ("craft-cluster", str(cluster).encode()),
             ("craft-model-version", str(version).encode()),
-            *fixed,
+            reason,
+            ("craft-params", b"%016x" % parameters),
         )
         records.append(Record(message.value, message.key, headers))
     return records

@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from craft_stream import __version__
 from craft_stream.ports.transport import Record
 from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
 
+# Of a decision's form: the first had no `settings_version`, `release` and `format`.
+FORMAT = 2
 
-def decision_records(
-    chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64], parameters: str
-) -> list[Record]:
+# What a decision had not from the beginning, and what is not of the decision itself.
+_LATER = frozenset({"settings_version", "release", "format"})
+
+
+def release_of(decision: Mapping[str, Any]) -> str:
+    """Release of craft_stream that made a decision, as it was written."""
+    return str(decision.get("release", "0.1.0"))
+
+
+def unlike(written: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """Names of what is different in a decision as it was written and as it is made here.
+
+    Of another release's, what says how it was made is not compared: the digest of its parameters covers what that knew.
+    """
+    other = release_of(written) != release_of(made) or written.get("format", 1) != FORMAT
+    passed = _LATER | {"parameters"} if other else frozenset[str]()
+    return [name for name in made if name not in passed and made[name] != written.get(name)]
+
+
+def decision_records(chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64]) -> list[Record]:
     """Decisions as they go to their topic, under the places of their records; arguments as for `decision_lines`."""
-    lines = decision_lines(chunk, decisions, pairs, parameters)
+    lines = decision_lines(chunk, decisions, pairs)
     return [
         Record(line, chunk.message(pair).location.encode())
         for line, pair in zip(lines, pairs.tolist(), strict=True)
     ]
 
 
-def decision_lines(
-    chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64], parameters: str
-) -> list[bytes]:
+def decision_lines(chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64]) -> list[bytes]:
     """Decisions as the JSON objects that are written to the decisions topic and by `--decisions`.
 
     Args:
         chunk: that was decided.
         decisions: on its pairs.
         pairs: int64 [n], which of them.
-        parameters: digest of the parameters in force.
 
     Returns:
         JSON objects without newline: `decision_id`, `id`, `outcome` (`accepted` or `rejected`), `reason`,
-        `score`, `threshold`, `cluster`, `domain`, `quality`, `dual`, `model_version`, `parameters`. Numbers
+        `score`, `threshold`, `cluster`, `domain`, `quality`, `dual`, `model_version`, `settings_version`, `parameters` (the
+        digest of those that it was made under), `release` (of craft_stream, that made it) and `format`. Numbers
         are the shortest that give back the float32; what is not finite (`quality` of a pair that did not pass
         the gate) is null, as is the `cluster` of a pair that was not embedded.
     """
     reasons = {reason: _outcome(Reason(reason)) for reason in set(decisions.reason[pairs].tolist())}
-    tail = b',"parameters":' + orjson.dumps(parameters) + b"}"
+    tail = b',"release":%b,"format":%d}' % (orjson.dumps(__version__), FORMAT)
     columns = zip(
         decisions.reason[pairs].tolist(),
         (_string(chunk.message(pair).location) for pair in pairs.tolist()),
@@ -54,13 +73,15 @@ def decision_lines(
         numbers(decisions.quality[pairs]),
         numbers(decisions.dual[pairs]),
         decisions.model_version[pairs].tolist(),
+        decisions.settings_version[pairs].tolist(),
+        decisions.parameters[pairs].tolist(),
         strict=True,
     )
     return [
         b'{"decision_id":%b,"id":%b,%b,"score":%b,"threshold":%b,"cluster":%b,"domain":%b,"quality":%b,"dual":%b,'
-        b'"model_version":%d%b'
-        % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, dual, version, tail)
-        for reason, decision, name, score, threshold, cluster, domain, quality, dual, version in columns
+        b'"model_version":%d,"settings_version":%d,"parameters":"%016x"%b'
+        % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, dual, *versions, tail)
+        for reason, decision, name, score, threshold, cluster, domain, quality, dual, *versions in columns
     ]
 
 

@@ -272,10 +272,11 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "CraftSnapshotStale",
         ),
         Panel(
-            "Model version", "In force (the oldest of a worker's partitions) and loaded.", "none",
+            "Versions of model and settings", "In force (the oldest of a worker's partitions), loaded; settings.", "none",
             (
                 ("craft_model_version{@} > 0", "in force {{instance}}"),
                 ("max by (group) (craft_model_loaded_version{@})", "newest {{group}}"),
+                ("max by (group) (craft_settings_version{@})", "settings {{group}}"),
             ),
             "CraftTargetSkew",
         ),

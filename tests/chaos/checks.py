@@ -72,7 +72,7 @@ class Expected:
     @classmethod
     def of(cls, run: Deployment, records: Sequence[dict[str, str]], model: Path) -> Expected:
         """For records fed to this deployment in turn over its partitions, and a pinned model."""
-        parameters = run.settings.parameters()
+        parameters = run.settings.parameters().numbered(1)  # as the first worker publishes them
         selector = Selector(parameters, load_encoder())
         pinned = Model.decode(model.read_bytes())
         found, ends = {}, []
@@ -84,7 +84,7 @@ class Expected:
             ]
             chunk, ledger = Chunk.read(messages, run.settings.record), Ledger(parameters)
             decisions = selector.decide(chunk.pairs, ledger, pinned)
-            lines = decision_lines(chunk, decisions, np.arange(len(mine)), parameters.digest)
+            lines = decision_lines(chunk, decisions, np.arange(len(mine)))
             for row, line in enumerate(lines):
                 found[f"{partition}/{row}"] = {**json.loads(line), "decision_id": ""}
             ends.append(ledger.digest())

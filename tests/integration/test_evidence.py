@@ -57,6 +57,8 @@ def test_changes_of_model_are_audited(bootstrap: str, tmp_path: Path) -> None:
     assert run.command("ledger", "verify").returncode == 0
     other = run.command("replay", "--set", "budget.rate=0.1", "--diff")
     assert "-> accepted" in other.stdout, other.stdout + other.stderr
+    assert "budget.rate: 0.05 -> 0.1" in other.stdout
+    assert "new group" not in other.stdout + other.stderr
 
 
 def test_an_audit_finds_what_is_forged(bootstrap: str, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class Bench:
         self.model = model
         selector = Selector(self.settings.parameters(), load_encoder())
         self.decider = Decider(self.settings, selector, Observer())
-        self.committer = Committer(self.settings, self.transport, "digest", self.told)
+        self.committer = Committer(self.settings, self.transport, self.told)
         self.group = self.transport.group()
         self.group.poll(1, 0.0)
         for partition in (0, 1):
@@ -192,7 +192,7 @@ def test_everything_is_written_where_it_belongs(model: Model) -> None:
         dead = bench.broker.log(kafka.dead_letter_topic, number)
         assert len(lines) + len(dead) == 400
         assert len(accepted) == sum(line["outcome"] == "accepted" for line in lines) > 0
-        assert {line["parameters"] for line in lines} == {"digest"}
+        assert {line["parameters"] for line in lines} == {bench.settings.parameters().digest}
         records = read_ledger(bench.transport.reader(), kafka, number)
         found = records.restore(bench.settings.parameters(), 400)
         assert found is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import types
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +28,7 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.topics.ledger_entries import Kind
 from craft_stream.topics.ledger_index import LedgerIndex
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.partition_ledger import PartitionLedger
@@ -295,12 +298,36 @@ def test_a_ledger_is_written_with_the_time(model: Model, monkeypatch: pytest.Mon
     write = LedgerWriter.write
 
     def remembered(self: LedgerWriter, *arguments: Any) -> Any:
-        told.append(arguments[-1])
+        told.append(arguments[3])
         return write(self, *arguments)
 
     monkeypatch.setattr(LedgerWriter, "write", remembered)
     plain().decide({0: (held, MESSAGES[:5])}, model)
     assert told == [1_234_500]
+
+
+def test_other_parameters_take_force_at_an_epoch_and_are_written(model: Model) -> None:
+    """Offered within an epoch they wait for its end; older ones than a ledger has are not taken; each is written once."""
+    held, decider = partition(), plain()
+    one, two = (replace(plain()._selector.parameters, version=version) for version in (1, 2))
+    two = replace(two, selection=replace(two.selection, rate=0.5))
+    written = []
+    for start, offered in ((0, one), (1000, two), (2000, one), (3000, two)):
+        messages = [
+            m._replace(offset=start + n)
+            for n, m in enumerate(itertools.islice(itertools.cycle(MESSAGES), 1000))
+        ]
+        outcome = decider.decide({0: (held, messages)}, model, offered).outcomes[0]
+        written += [
+            (entry.sequence, entry.next_offset)
+            for _, entry in outcome.pending.records
+            if entry is not None and entry.kind is Kind.SETTINGS
+        ]
+        assert (
+            outcome.decisions.settings_version == np.where(outcome.decisions.positions < 1024, 1, 2)
+        ).all()
+    assert written == [(0, 1), (1024, 2)]
+    assert held.ledger.parameters == two
 
 
 def test_unknown_signals_are_told(model: Model) -> None:

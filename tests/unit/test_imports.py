@@ -48,7 +48,7 @@ TABLE = {
     ),
     "estimators": "encoders parameters selection.ledger session text | numpy river",
     "topics": "errors learning parameters ports reading schema scoring selection settings text",
-    "recomputation": "errors ports reading scoring selection settings topics | numpy",
+    "recomputation": "errors parameters ports reading scoring selection settings topics | numpy",
     "events": "selection.decisions",
     "worker": (
         "concurrency errors events learning parameters ports reading scoring selection settings text topics writing | numpy"

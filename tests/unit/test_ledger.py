@@ -12,7 +12,7 @@ from toy import versions
 
 from craft_stream import codec
 from craft_stream.errors import IntegrityError
-from craft_stream.parameters import LEDGER_PARAMETERS, LearningParameters, Parameters, SelectionParameters
+from craft_stream.parameters import MOST_CLUSTERS, LearningParameters, Parameters, SelectionParameters
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES
@@ -22,6 +22,7 @@ from craft_stream.selection.faults import faults, fitness
 from craft_stream.selection.histogram import upper_quantile
 from craft_stream.selection.ledger import EPOCH, Ledger
 from craft_stream.selection.methods import Cascade, Craft, CraftPlus, known_to, method_of
+from craft_stream.selection.older_ledgers import OLDEST
 from craft_stream.selection.pacing import duals, tail_forgetting
 from craft_stream.selection.state import FORMAT, MAGIC
 
@@ -50,7 +51,7 @@ def decisions(reasons: list[Reason], clusters: list[int] | None = None, first: i
     return Decisions(
         positions=np.arange(first, first + n), reason=np.array(reasons, np.uint8), score=single, threshold=single,
         cluster=np.array(clusters or [0] * n, np.int16), domain=single, quality=single, dual=single,
-        model_version=np.ones(n, np.int64),
+        model_version=np.ones(n, np.int64), settings_version=np.zeros(n, np.int64), parameters=np.zeros(n, np.uint64),
     )  # fmt: skip
 
 
@@ -205,12 +206,14 @@ def test_the_share_like_the_target_waits_for_a_calibrated_model(model: Model) ->
     assert ledger.domain_share == ledger.largest_share == pytest.approx(share)
 
 
-def test_a_model_of_too_many_clusters_is_refused(model: Model) -> None:
-    """By the setting's name; as many as there is room for are taken."""
-    fits, small = (Parameters(LearningParameters(clusters=model.clusters - less)) for less in (0, 1))
-    Ledger(fits).begin_epoch(0, model)
-    with pytest.raises(IntegrityError, match=f"more than learner.clusters = {model.clusters - 1}"):
-        Ledger(small).begin_epoch(0, model)
+def test_a_model_of_more_clusters_than_the_setting_takes_force(model: Model) -> None:
+    """After `learner.clusters` was lowered, until the learner has made another; more than there are places for are refused."""
+    fewer = Parameters(LearningParameters(clusters=model.clusters - 1))
+    Ledger(fewer).begin_epoch(0, model)
+    shares = np.full(MOST_CLUSTERS + 1, 1 / (MOST_CLUSTERS + 1))
+    many = replace(model, translation=replace(model.translation, shares=shares))
+    with pytest.raises(IntegrityError, match=f"more than {MOST_CLUSTERS}"):
+        Ledger(fewer).begin_epoch(0, many)
 
 
 def test_a_preview_is_the_next_epoch_and_changes_nothing(model: Model) -> None:
@@ -357,49 +360,83 @@ def test_double_encoded_text_is_fit_for_nothing() -> None:
 # Its bytes.
 
 
-def test_every_parameter_is_one_that_a_ledger_depends_on_or_not() -> None:
-    """All of the selector's are, of the learner's only what sizes its arrays; each has a reason."""
-    base = Parameters()
-    selection = {f"selection.{item.name}" for item in fields(SelectionParameters)}
-    assert {*selection, "encoder", "learning.clusters"} == set(LEDGER_PARAMETERS)
-    assert all(LEDGER_PARAMETERS.values())
-    assert replace(base, listed="x").ledger_digest == base.ledger_digest
-    for name, value in (("prime_seconds", 1.0), ("publish_pairs", 2048), ("seed", 3), ("reservoir_size", 8)):
-        other = replace(base, learning=replace(base.learning, **{name: value}))
-        assert other.ledger_digest == base.ledger_digest != other.digest
-    digests = {base.ledger_digest, replace(base, encoder="x").ledger_digest}
-    digests.add(replace(base, learning=LearningParameters(clusters=3)).ledger_digest)
-    for item in fields(SelectionParameters):
-        value = getattr(base.selection, item.name)
-        changed = (
-            "craft" if item.name == "method" else not value if isinstance(value, bool) else value * 2 or 1
-        )
-        rules = {item.name: min(changed, 1.0) if item.name == "relaxation" else changed}
-        digests.add(replace(base, selection=replace(base.selection, **rules)).ledger_digest)
-    assert len(digests) == 3 + len(fields(SelectionParameters))
+CHANGES = [
+    {"rate": 0.2}, {"method": "craft"}, {"relaxation": 0.0}, {"domain_weight": 2.0}, {"gate": 2.0}, {"quality_weight": 1.0},
+    {"quality_floor": -np.inf}, {"horizon": 2048, "window": 2048}, {"duplicates": False}, {"near_duplicate": np.inf},
+    {"seen_pairs": 8192}, {"abstain": True}, {"ahead": 0.0}, {"page_weight": 0.0, "host_weight": 0.0},
+]  # fmt: skip
 
 
-def test_a_ledger_goes_on_where_nothing_that_it_depends_on_changes(model: Model) -> None:
-    """A learner's setting may change under it, one of its own may not."""
-    ledger = Ledger(parameters())
+@pytest.mark.parametrize("changes", CHANGES)
+def test_parameters_change_at_an_epochs_start(changes: dict[str, object], model: Model) -> None:
+    """The old rate fixes what was earned, the new one what comes; scores are expected anew; deltas and snapshots carry it."""
+    before, after = parameters(), replace(parameters(**changes), version=2)
+    ledger, follower = Ledger(before), Ledger(Parameters())
     ledger.begin_epoch(0, model)
-    snapshot = ledger.snapshot()
-    later = replace(parameters(), learning=LearningParameters(prime_seconds=1.0, publish_pairs=4096))
-    assert Ledger.restore(later, snapshot).digest() == ledger.digest()
-    with pytest.raises(IntegrityError, match="restore the old settings"):
-        Ledger.restore(parameters(gate=4.0), snapshot)
+    ledger.record(decisions([Reason.OFF_DOMAIN] * 1000), np.zeros(1000, np.float32), 0)
+    follower.apply(ledger.delta())
+    assert follower.parameters == before
+    earned, histogram = ledger.allowance(), ledger.score_histogram.copy()
+    ledger.begin_epoch(1, model, after)
+    assert ledger.allowance() == pytest.approx(earned)
+    assert (ledger.parameters, ledger.settings_version) == (after, 2)
+    assert ledger.selection == known_to(after.selection)
+    assert not np.array_equal(ledger.score_histogram, histogram)
+    ledger.record(decisions([Reason.ACCEPTED] * 100, first=EPOCH), np.ones(100, np.float32), 0)
+    if not ledger.spending < 1:
+        assert ledger.allowance() == pytest.approx(earned + 100 * after.selection.rate)
+    follower.apply(ledger.delta())
+    restored = Ledger.restore(Parameters(), ledger.snapshot())
+    for again in (follower, restored):
+        assert again.parameters == after
+        assert again.selection == ledger.selection
+        assert again.seen_pairs.size == ledger.seen_pairs.size
+        assert again.digest() == ledger.digest()
+        again.bind(model)
+        again.begin_epoch(2, model)
+    ledger.begin_epoch(2, model, after)
+    assert restored.digest() == follower.digest() == ledger.digest()
 
 
-@pytest.mark.parametrize(
-    ("written", "said"), [(FORMAT - 1, "an older release wrote"), (FORMAT + 1, "upgrade")]
-)
-def test_another_format_says_what_to_do(written: int, said: str) -> None:
-    """An older one is not to be upgraded, and a newer one is."""
-    with pytest.raises(IntegrityError, match=said) as error:
+def test_parameters_that_are_the_same_change_nothing(model: Model) -> None:
+    """Nothing is expected anew, and a delta has none of them; another version of the same is noted."""
+    one, other = Ledger(parameters()), Ledger(parameters())
+    for ledger in (one, other):
+        ledger.begin_epoch(0, model)
+        ledger.delta()
+    one.begin_epoch(1, model)
+    other.begin_epoch(1, model, parameters())
+    assert one.digest() == other.digest()
+    assert "parameters" not in codec.decode(MAGIC, other.delta())[0]
+    other.begin_epoch(2, model, replace(parameters(), version=4))
+    one.begin_epoch(2, model)
+    assert np.array_equal(one.floats, other.floats)
+    assert codec.decode(MAGIC, other.delta())[0]["parameters"]["version"] == 4
+
+
+@given(st.sampled_from([OLDEST - 1, FORMAT + 1]))
+def test_another_format_says_what_to_do(written: int) -> None:
+    """One older than those that are read is not to be upgraded, and a newer one is."""
+    with pytest.raises(
+        IntegrityError, match="an older release wrote" if written < FORMAT else "upgrade"
+    ) as error:
         Ledger.restore(parameters(), codec.encode(MAGIC, {"format": written, "kind": "whole"}, {}))
     assert ("begin a new" in str(error.value)) == (written < FORMAT)
     with pytest.raises(IntegrityError, match="this is a ledger's delta, not a whole"):
         Ledger.restore(parameters(), Ledger(parameters()).delta())
+
+
+def test_parameters_of_a_newer_release_are_refused(model: Model) -> None:
+    """A name that is not known here, or a value of another kind, in a ledger that is sound in itself."""
+    header, arrays = codec.decode(MAGIC, Ledger(parameters()).snapshot())
+    for half, name, value in (
+        ("selection", "haste", 1),
+        ("selection", "rate", "x"),
+        ("learning", "clusters", 0),
+    ):
+        values = {**header["parameters"], half: {**header["parameters"][half], name: value}}
+        with pytest.raises(IntegrityError, match="newer release"):
+            Ledger.restore(parameters(), codec.encode(MAGIC, {**header, "parameters": values}, arrays))
 
 
 def test_numbers_have_names_and_places() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
+from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
@@ -34,6 +35,7 @@ from craft_stream.topics.ledger_reader import LedgerRecords, ledger_prefix, read
 from craft_stream.topics.ledger_writer import DELTA_BYTES, RING, LedgerWriter, PendingWrites
 from craft_stream.topics.origin import Origin
 from craft_stream.topics.retained_snapshots import RetainedSnapshots
+from craft_stream.topics.settings_in_force import SettingsInForce
 from tests.unit.test_runtime_worker import TOY, configuration, model
 
 __all__ = ["model"]  # a fixture
@@ -66,7 +68,8 @@ class Partition:
         )
         self.selector.decide(TokenizedPairs.of(batch), self.ledger, self.model)
         changes = [(start, self.model.version)] if before != self.model.version else []
-        pending = self.writer.write(self.ledger, changes, settings, now_ms)
+        first = [] if self.writer.in_force else [(start, SettingsInForce(self.ledger.parameters))]
+        pending = self.writer.write(self.ledger, changes, settings, now_ms, first)
         written = []
         for key, entry in pending.records:
             if entry is not None:
@@ -96,9 +99,9 @@ def compacted(log: Sequence[Message]) -> list[Message]:
 
 
 def test_keys_are_those_of_the_first_release() -> None:
-    """What 0.1.0 has written is read: names in keys, numbers of kinds, the format and names in JSON have not changed."""
+    """What 0.1.0 has written is read: its names in keys, numbers of kinds, the format and names in JSON have not changed."""
     assert {kind.value: word for kind, word in KEY_WORDS.items()} == {
-        0: "whole", 1: "delta", 2: "page", 3: "model", 4: "anchor", 5: "anchors", 7: "origin",
+        0: "whole", 1: "delta", 2: "page", 3: "model", 4: "anchor", 5: "anchors", 6: "settings", 7: "origin",
     }  # fmt: skip
     assert FORMAT == 2
     assert entry_key(PREFIX, Kind.SEGMENT, 7) == b"g/t/0/page/7"
@@ -141,7 +144,7 @@ def test_an_entry_of_another_format_is_named() -> None:
     data = bytearray(Entry(Kind.DELTA, 1, 2, b"x").encode())
     data[8] = 9
     data[-4:] = zlib.crc32(bytes(data[:-4])).to_bytes(4, "little")
-    with pytest.raises(IntegrityError, match=r"format 9 .* reads 2"):
+    with pytest.raises(IntegrityError, match=r"format 9 .* newer release .* reads 2 at most: upgrade"):
         Entry.decode(bytes(data), 0)
     with pytest.raises(IntegrityError, match="no record"):
         Entry.decode(b"CRAFTLOG", 0)
@@ -158,7 +161,7 @@ def test_the_first_transaction_writes_a_snapshot_and_later_ones_deltas(model: Mo
     """Every one a delta with the next number and the offset that it leads to; the change of model once."""
     partition = Partition(model)
     first = partition.transact(10)
-    assert kinds(first) == [Kind.MODEL, Kind.DELTA, Kind.SNAPSHOT, Kind.RETAINED_SNAPSHOTS]
+    assert kinds(first) == [Kind.MODEL, Kind.SETTINGS, Kind.DELTA, Kind.SNAPSHOT, Kind.RETAINED_SNAPSHOTS]
     assert first.snapshot is not None
     assert first.snapshot_seconds > 0
     assert partition.writer.deltas == 0
@@ -173,6 +176,7 @@ def test_the_first_transaction_writes_a_snapshot_and_later_ones_deltas(model: Mo
     assert sum(first.sizes.values()) == sum(entry.size for _, entry in first.records if entry)
     assert (partition.writer.deltas, partition.writer.delta_bytes) == (1, len(entry.payload))
     assert partition.read().models == {0: model.version}
+    assert partition.read().settings == {0: SettingsInForce(partition.parameters)}
 
 
 @pytest.mark.parametrize("every", [1, 3])
@@ -280,14 +284,17 @@ def test_nothing_and_nothing_sound_are_told_apart(model: Model) -> None:
         records.restore(parameters)
 
 
-def test_a_sound_snapshot_of_other_parameters_is_of_no_use(model: Model) -> None:
-    """It is named as damaged, and the error says so."""
+def test_a_ledger_is_restored_whatever_the_settings_are(model: Model) -> None:
+    """From a snapshot and from the first delta alone: it brings its parameters along."""
     partition = Partition(model)
     partition.transact(20)
-    other = configuration(selection__seen_pairs=64_000).parameters()
-    records = partition.read()
-    with pytest.raises(IntegrityError, match="snapshot 0"):
-        records.restore(other)
+    other = configuration(selection__seen_pairs=64_000, budget__rate=0.3, learner__clusters=3).parameters()
+    for kind in ("whole", "delta"):
+        log = [message for message in partition.log if kind in (message.key or b"").decode()]
+        found = partition.read(log).restore(other)
+        assert found is not None
+        assert found.ledger.parameters == partition.parameters
+        assert found.ledger.digest() == partition.ledger.digest()
 
 
 def test_a_missing_delta_leads_no_further(model: Model) -> None:
@@ -306,6 +313,7 @@ def test_tombstones_take_back_what_they_name(kind: Kind) -> None:
     """What was let go is not read, and nothing of other kinds goes with it; what is damaged and let go is not told of."""
     records, sound = LedgerRecords(PREFIX), {
         Kind.RETAINED_SNAPSHOTS: b'{"kept": [], "pages_from": 7}', Kind.ORIGIN: Origin("a", "b").encode(),
+        Kind.SETTINGS: SettingsInForce(Parameters()).encode(3),
     }  # fmt: skip
     for one in Kind:
         value = Entry(one, 3, 3, sound.get(one, b"x")).encode()
@@ -316,6 +324,7 @@ def test_tombstones_take_back_what_they_name(kind: Kind) -> None:
             Kind.SNAPSHOT: bool(records.snapshots), Kind.DELTA: bool(records.deltas), Kind.SEGMENT: bool(records.segments),
             Kind.MODEL: bool(records.models), Kind.RETAINED_SNAPSHOT: bool(records.retained),
             Kind.RETAINED_SNAPSHOTS: records.retained_list.segments_from == 7, Kind.ORIGIN: records.origin != Origin(),
+            Kind.SETTINGS: bool(records.settings),
         }  # fmt: skip
 
     assert all(held().values())

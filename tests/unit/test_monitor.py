@@ -13,7 +13,19 @@ def decisions(rng: np.random.Generator, size: int, domain: float, accepted: floa
     single = rng.normal(domain, 1, size).astype(np.float32)
     nothing = np.full(size, np.nan, np.float32)
     whole = np.arange(size)
-    return Decisions(whole, reason, single, single, whole.astype(np.int16), single, nothing, single, whole)
+    return Decisions(
+        whole,
+        reason,
+        single,
+        single,
+        whole.astype(np.int16),
+        single,
+        nothing,
+        single,
+        whole,
+        whole,
+        whole.astype(np.uint64),
+    )
 
 
 def test_a_steady_stream_does_not_drift() -> None:
@@ -42,7 +54,19 @@ def chunk(size: int, accepted: int, clean: int, gated: int, domain: float) -> De
     quality[:clean] = np.log(0.51)
     single = np.full(size, domain, np.float32)
     whole = np.arange(size)
-    return Decisions(whole, reason, single, single, whole.astype(np.int16), single, quality, single, whole)
+    return Decisions(
+        whole,
+        reason,
+        single,
+        single,
+        whole.astype(np.int16),
+        single,
+        quality,
+        single,
+        whole,
+        whole,
+        whole.astype(np.uint64),
+    )
 
 
 def test_signals_are_means_over_a_thousand_pairs() -> None:

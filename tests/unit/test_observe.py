@@ -44,7 +44,7 @@ def decisions(*reasons: Reason) -> Decisions:
     zeros = np.zeros(n, np.float32)
     return Decisions(
         np.arange(n), np.array(reasons, np.uint8), zeros, zeros + 1.5, zeros.astype(np.int16),
-        zeros, zeros, zeros, np.ones(n, np.int64),
+        zeros, zeros, zeros, np.ones(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint64),
     )  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def summary(accepted: list[int], **more: Any) -> dict[str, Any]:
         "next_offset": 1000, "seen": 1000, "accepted": sum(accepted), "by_reason": {"accepted": sum(accepted)},
         "accepted_by_cluster": accepted, "clustering": 1, "target_shares": [0.5, 0.25, 0.25], "kl": 0.1,
         "kl_bound": 0.7, "allowance": 1.0, "spending": 1.0, "unspendable": 0.0, "threshold": 1.0, "gate": 0.5,
-        "domain_share": None, "model_version": 2, "epoch": 0, **more,
+        "domain_share": None, "model_version": 2, "settings_version": 0, "epoch": 0, **more,
     }  # fmt: skip
 
 

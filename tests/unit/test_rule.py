@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,6 @@ from test_encoders import Counting
 
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
-from craft_stream.errors import IntegrityError
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.scoring.embedding import Embedder
@@ -179,16 +179,14 @@ def test_a_run_is_judged_as_its_pairs_one_by_one(method: str, expensive: bool) -
     assert (run.margin >= 0).tolist() == (run.reason == Reason.ACCEPTED).tolist()
 
 
-def test_a_ledger_of_other_parameters_is_refused() -> None:
-    """By all three; what a ledger does not depend on may differ."""
+def test_a_ledgers_own_parameters_rule() -> None:
+    """Whatever the selector was made with, until others are given; lists are the selector's in the digest of a decision."""
     encoder, models = engine(False)
-    ledger = Ledger(Parameters(selection=SelectionParameters(rate=0.06)))
-    for other in (Parameters(), Parameters(LearningParameters(clusters=63), SelectionParameters(rate=0.06))):
-        selector = Selector(other, encoder)
-        for ask in (selector.margin, selector.explain):
-            with pytest.raises(IntegrityError, match="parameters"):
-                ask("a", "b", ledger, models[0])
-        with pytest.raises(IntegrityError, match="parameters"):
-            selector.decide(packed([("a", "b")]), ledger, models[0])
-    alike = Parameters(LearningParameters(prime_seconds=1.0), SelectionParameters(rate=0.06), listed="x")
-    assert Selector(alike, encoder).decide(packed([("a", "b")]), ledger, models[0]).reason.size == 1
+    own = Parameters(selection=SelectionParameters(rate=0.06))
+    ledger, selector = Ledger(own), Selector(replace(Parameters(), listed="x"), encoder)
+    found = selector.decide(packed([("a", "b")]), ledger, models[0])
+    assert ledger.parameters is own
+    assert f"{found.parameters[0]:016x}" == replace(own, listed="x").digest
+    assert selector.margin("a", "b", ledger, models[0]) == Selector(own, encoder).margin(
+        "a", "b", ledger, models[0]
+    )

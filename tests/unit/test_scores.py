@@ -150,6 +150,8 @@ def test_a_field_that_is_there_already_is_kept() -> None:
         quality=single,
         dual=single,
         model_version=np.ones(2, np.int64),
+        settings_version=np.zeros(2, np.int64),
+        parameters=np.zeros(2, np.uint64),
     )
     first, second = scored_records(chunk, decisions, np.arange(2), ("score", "cluster", "reason"))
     assert orjson.loads(first) == {

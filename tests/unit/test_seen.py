@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from craft_stream.errors import IntegrityError
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.generation import UNIT, Query
-from craft_stream.selection.seen import SeenPairs, first_remembered
+from craft_stream.selection.seen import SeenPairs
 from craft_stream.selection.segments import LEAST, MOST, NONE, SKETCH, Segment, key_of
 from craft_stream.selection.sketches import (
     BANDS,
@@ -231,7 +231,7 @@ def test_the_oldest_generation_is_forgotten() -> None:
         some = pairs.slice(0, count)
         assert (seen.admit(some, ask(some)) == Reason.ACCEPTED).all()
         held = seen.ask(some, ask(some, duplicates_first=True)) == Reason.DUPLICATE
-        assert seen.first == first_remembered(count, UNIT) == (count // UNIT - 1) * UNIT
+        assert seen.first == (count // UNIT - 1) * UNIT
         assert not held[: seen.first].any()
         assert held[seen.first :].all()
         one = some.slice(seen.first, seen.first + 1)
@@ -239,7 +239,36 @@ def test_the_oldest_generation_is_forgotten() -> None:
         assert seen.hold(one, ask(one, 0, duplicates_first=True))[0] == (count % UNIT + 1 <= UNIT)
         two = some.slice(seen.first, seen.first + 2)
         assert seen.hold(two, ask(two, 0, duplicates_first=True)).all() == (count % UNIT + 2 <= UNIT or full)
-    assert first_remembered(0, UNIT) == first_remembered(2 * UNIT - 1, UNIT) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * UNIT), st.sampled_from([1, 2, 3])), min_size=1, max_size=4))
+@settings(max_examples=8)
+def test_the_size_of_generations_changes_as_pairs_come(steps: list[tuple[int, int]]) -> None:
+    """Between one size and two of it, the last ones, are remembered; one restored from two numbers and pairs says the same."""
+    pairs = known(4 * 3 * UNIT)
+    seen, bounds = SeenPairs(UNIT), (0, 0)
+    for count, size in steps:
+        part = pairs.slice(seen.count, min(seen.count + count, len(pairs)))
+        assert (seen.admit(part, ask(part)) == Reason.ACCEPTED).all()
+        seen.resize(size * UNIT)
+        assert seen.size == size * UNIT
+        assert seen.count - seen.generations[1] < seen.size
+        assert seen.first >= bounds[0], "what is forgotten stays so"
+        bounds = seen.generations
+    some = pairs.slice(0, seen.count)
+    asked = ask(some, 0, duplicates_first=True)
+    held = (
+        seen.hold(some.slice(0, 0), ask(some.slice(0, 0), 0)) if not seen.count else seen.admit(some, asked)
+    )
+    assert (np.asarray(held) == Reason.DUPLICATE).tolist() == [i >= seen.first for i in range(seen.count)]
+    again = SeenPairs(seen.size)
+    again.begin_at(*seen.generations)
+    again.replay(seen._pairs(seen.first))
+    assert again.generations == seen.generations
+    more = pairs.slice(seen.count, seen.count + UNIT // 2) if seen.count + UNIT // 2 <= len(pairs) else some
+    asked = ask(more)
+    assert again.admit(more, asked).tolist() == seen.admit(more, asked).tolist()
+    assert (again.generations, again.count) == (seen.generations, seen.count)
 
 
 def test_a_growing_generation_finds_what_it_held() -> None:

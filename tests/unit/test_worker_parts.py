@@ -19,6 +19,7 @@ from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, UnavailableError
 from craft_stream.events import Observer, PartitionState, RebalanceKind
 from craft_stream.learning.learner import Learner
+from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import ChangeKind, Group, TransactionError
 from craft_stream.scoring.model import Model
@@ -123,7 +124,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.transaction_since: float | None = None
-        self.decide: Callable[[Any, Any], Any] = lambda batches, model: Decided(
+        self.decide: Callable[[Any, Any, Any], Any] = lambda batches, model, parameters: Decided(
             {}, sum(len(m) for _, m in batches.values()), 0.01
         )
         self.commit: Callable[[Any, Any], Any] = lambda decided, group: Committed(decided, 0.01)
@@ -154,6 +155,7 @@ def transactions(partitions: AssignedPartitions, steps: Steps, told: Observer, *
 
 
 MODEL = cast(Model, None)  # nothing here looks at it
+PARAMETERS = Parameters()
 
 
 # Partitions.
@@ -311,7 +313,7 @@ def turn(
     while not until(found):
         assert time.monotonic() < deadline
         found += work.collect()
-        work.begin(model)
+        work.begin(model, PARAMETERS)
         time.sleep(0.001)
     return found
 
@@ -326,7 +328,7 @@ def test_what_follows_a_failure_comes_to_nothing(rounds: list[list[str]]) -> Non
         done.clear()
         entered.clear()
 
-        def decide(batches: Any, model: Any, failing: list[str] = failing) -> int:
+        def decide(batches: Any, model: Any, parameters: Any, failing: list[str] = failing) -> int:
             (number,) = batches
             entered.append(number)
             if failing[number] == "decide":
@@ -341,7 +343,7 @@ def test_what_follows_a_failure_comes_to_nothing(rounds: list[list[str]]) -> Non
 
         steps.decide, steps.commit = decide, commit
         for number in range(len(failing)):
-            work._submit({number: (ledger(), [])}, MODEL)
+            work._submit({number: (ledger(), [])}, MODEL, PARAMETERS)
         wait_until(work._ended)
         bad = next((number for number, place in enumerate(failing) if place), len(failing))
         found = [type(work._in_flight.popleft().committed.exception()) for _ in failing]
@@ -364,7 +366,7 @@ def test_the_next_one_is_decided_while_the_one_before_is_committed() -> None:
     for number in (0, 1):
         partitions.buffer(messages(0, 100 * number, 100))
         time.sleep(0.002)
-        work.begin(MODEL)
+        work.begin(MODEL, PARAMETERS)
     wait_until(lambda: work._in_flight[1].decided.done())
     assert not work._in_flight[0].committed.done()
     end.set()
@@ -379,7 +381,7 @@ def test_two_transactions_are_in_flight_at_most() -> None:
     for number in range(3):
         partitions.buffer(messages(0, 100 * number, 100))
         time.sleep(0.002)
-        work.begin(MODEL)
+        work.begin(MODEL, PARAMETERS)
     assert work.records == 200
     assert partitions.records == 100
     assert work.busy
@@ -396,10 +398,10 @@ def test_records_that_are_few_wait_for_the_interval() -> None:
     partitions = active(Told(), 0)
     work = transactions(partitions, Steps(), Told(), commit_interval_ms=60_000)
     partitions.buffer(messages(0, 0, 99))
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     assert not work.busy
     partitions.buffer(messages(0, 99, 1))
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     assert work.busy
 
 
@@ -420,7 +422,7 @@ def test_after_a_failure_all_that_was_in_flight_is_given_up(where: str, error: E
     for number in (0, 1):
         partitions.buffer(messages(number, 0, 100))
         time.sleep(0.002)
-        work.begin(MODEL)
+        work.begin(MODEL, PARAMETERS)
     begun.set()
     wait_until(work._ended)
     assert work.collect() == []
@@ -451,7 +453,7 @@ def test_a_recovery_that_fails_is_tried_again_later(monkeypatch: pytest.MonkeyPa
     work = transactions(partitions, steps, told)
     partitions.buffer(messages(0, 0, 100))
     time.sleep(0.002)
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     wait_until(work._ended)
     work.collect()
     steps.commit = Steps().commit
@@ -473,7 +475,7 @@ def test_an_error_that_makes_no_sense_to_go_on_is_raised() -> None:
         work = transactions(partitions, steps, Told())
         partitions.buffer(messages(0, 0, 100))
         time.sleep(0.002)
-        work.begin(MODEL)
+        work.begin(MODEL, PARAMETERS)
         wait_until(work._ended)
         with pytest.raises(DataError, match="stop"):
             work.collect()
@@ -488,7 +490,7 @@ def test_waiting_for_what_is_in_flight_beats_and_ends_in_time() -> None:
     assert work.join_all(0.0, 0.0)
     partitions.buffer(messages(0, 0, 100))
     time.sleep(0.002)
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     began = time.monotonic()
     work.join([1], 5.0)
     assert time.monotonic() - began < 1, "none holds that one"
@@ -532,7 +534,7 @@ def test_what_is_given_and_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         partitions.enter(number, ACTIVE)
         partitions[number].ledger = ledger()
     partitions.buffer(messages(1, 0, 100))
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     threading.Timer(0.2, end.set).start()
     member.pending = [ChangeKind.REVOKED]
     member.poll(1, 0.0)
@@ -564,7 +566,7 @@ def test_a_transaction_that_takes_too_long_is_not_waited_for() -> None:
     partitions.enter(0, ACTIVE)
     partitions[0].ledger = ledger()
     partitions.buffer(messages(0, 0, 100))
-    work.begin(MODEL)
+    work.begin(MODEL, PARAMETERS)
     member.pending = [ChangeKind.REVOKED]
     member.poll(1, 0.0)
     began = time.monotonic()

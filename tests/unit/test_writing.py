@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from craft_stream import __version__
 from craft_stream.events import Stage
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
@@ -42,6 +43,8 @@ def decided() -> Decisions:
         quality=np.array([-0.1, np.nan], np.float32),
         dual=one,
         model_version=np.array([4, 4]),
+        settings_version=np.array([2, 2]),
+        parameters=np.array([0xAB, 0xAB], np.uint64),
     )
 
 
@@ -52,7 +55,7 @@ MIXED = [b"broken\nline", record("one"), None, record("two")]
 def test_an_accepted_record_says_what_was_decided() -> None:
     """Bytes, key and own headers stay; headers of ours from an earlier selection are replaced."""
     headers = (("a", b"1"), ("craft-score", b"old"))
-    (written,) = accepted_records(chunk_of(MIXED, 5, key=b"k", headers=headers), decided(), "digest")
+    (written,) = accepted_records(chunk_of(MIXED, 5, key=b"k", headers=headers), decided())
     assert (written.value, written.key) == (record("one"), b"k")
     assert list(written.headers) == [
         ("a", b"1"),
@@ -61,13 +64,13 @@ def test_an_accepted_record_says_what_was_decided() -> None:
         ("craft-cluster", b"3"),
         ("craft-model-version", b"4"),
         ("craft-reason", b"accepted"),
-        ("craft-params", b"digest"),
+        ("craft-params", b"00000000000000ab"),
     ]
 
 
 def test_decisions_are_written_under_their_places() -> None:
     """Some of them: the line of each under the place of its record."""
-    (written,) = decision_records(chunk_of(MIXED), decided(), np.array([1]), "digest")
+    (written,) = decision_records(chunk_of(MIXED), decided(), np.array([1]))
     line = orjson.loads(written.value or b"")
     assert (written.key, line["decision_id"], line["id"]) == (b"t/0/3", "t/0/3", "two")
 
@@ -75,9 +78,7 @@ def test_decisions_are_written_under_their_places() -> None:
 def test_a_file_whose_name_is_no_utf_8_has_decisions() -> None:
     """A decision names it as far as JSON can."""
     message = Message(b'{"src": "a", "tgt": "b"}', 3, "caf\udce9.jsonl")
-    line = orjson.loads(
-        decision_lines(Chunk.read([message], RecordSettings()), decided(), np.array([0]), "digest")[0]
-    )
+    line = orjson.loads(decision_lines(Chunk.read([message], RecordSettings()), decided(), np.array([0]))[0])
     assert line["decision_id"] == line["id"] == "caf\ufffd.jsonl/0/3"
 
 
@@ -110,7 +111,7 @@ def test_decision_json() -> None:
     """A decision has every part of its score; float32 values survive, what is not finite is null."""
     accepted, rejected = (
         orjson.loads(line)
-        for line in decision_lines(chunk_of([record("x"), record("x")], 5), decided(), np.arange(2), "d")
+        for line in decision_lines(chunk_of([record("x"), record("x")], 5), decided(), np.arange(2))
     )
     assert accepted["outcome"] == accepted["reason"] == "accepted"
     assert (rejected["outcome"], rejected["reason"]) == ("rejected", "off_domain")
@@ -119,7 +120,7 @@ def test_decision_json() -> None:
     assert rejected["threshold"] is None
     assert accepted["cluster"] == 3
     assert accepted["model_version"] == 4
-    assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", "d")
+    assert (accepted["decision_id"], accepted["id"], accepted["parameters"]) == ("t/0/5", "x", f"{0xAB:016x}")
 
 
 def test_the_reference_has_every_field_of_a_decision() -> None:
@@ -142,11 +143,13 @@ def test_decisions_are_written_as_one_by_one() -> None:
         rng.integers(-1, 64, n).astype(np.int16),
         *numbers[2:],
         np.full(n, 7),
+        np.full(n, 3),
+        rng.integers(0, 2**63, n).astype(np.uint64),
     )
     rows = np.flatnonzero(rng.random(n) < 0.5)
     names = [f'{row} "\\\u2028é' for row in range(n)]
     chunk = chunk_of([record(name) for name in names])
-    for row, line in zip(rows.tolist(), decision_lines(chunk, decisions, rows, "d"), strict=True):
+    for row, line in zip(rows.tolist(), decision_lines(chunk, decisions, rows), strict=True):
         reason = Reason(int(decisions.reason[row]))
         cluster = int(decisions.cluster[row])
         expected = {
@@ -161,6 +164,9 @@ def test_decisions_are_written_as_one_by_one() -> None:
             "quality": decisions.quality[row],
             "dual": decisions.dual[row],
             "model_version": 7,
-            "parameters": "d",
+            "settings_version": 3,
+            "parameters": f"{decisions.parameters[row]:016x}",
+            "release": __version__,
+            "format": 2,
         }
         assert line == orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,214 @@
+"""`craft-stream settings`: the settings of a consumer group, which change while it runs."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Annotated
+
+import orjson
+import typer
+
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.config import toml
+from craft_stream.cli.engine import load_engine
+from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.errors import ConfigurationError, UnavailableError
+from craft_stream.ports.transport import TransactionError
+from craft_stream.settings import Settings
+from craft_stream.settings.versioned import differences
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.settings_versions import SettingsVersion
+from craft_stream.topics.settings_writer import publish_next
+from craft_stream.topics.signatures import Signatures
+from craft_stream.worker.group_settings import check_fixed, in_effect
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show and change the settings of a group while it runs: budget.rate, selection.*, learner.*, encoder.*.",
+)
+
+Number = Annotated[int | None, typer.Argument(min=1, help="Number of the version; the newest if not given.")]
+_SECTIONS = ("budget", "selection", "learner", "encoder")
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[ModelStore]:
+    topic = settings.kafka.model_topic
+    with closing(KafkaTransport(settings.kafka).reader()) as reader:
+        if not reader.partitions(topic):
+            raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
+        store = ModelStore(reader, topic, Signatures.of(settings))
+        store.refresh()
+        yield store
+
+
+def _known(store: ModelStore, group: str, number: int | None) -> SettingsVersion:
+    version = store.settings_version(group, number) if number else store.newest_settings(group)
+    if version is None:
+        numbers = [str(one) for one in store.settings_numbers(group)]
+        there = (
+            f"there are {', '.join(numbers)}"
+            if numbers
+            else "a first worker or `settings apply` publishes one"
+        )
+        raise ConfigurationError(f"group {group} has no settings {number or ''}: {there}".replace("  ", " "))
+    return version
+
+
+@app.command(epilog="Example: craft-stream settings ls --config craft.toml")
+def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """List every version, the oldest first, with what it changed; partitions take the newest at their next epoch."""
+    settings = load_settings(config, overrides)
+    with _store(settings) as store:
+        before: SettingsVersion | None = None
+        for version in store.all_settings(settings.kafka.group_id):
+            changes = [] if before is None else list(differences(before.parameters, version.parameters))
+            newest = version.number == store.settings_number(settings.kafka.group_id)
+            if as_json:
+                line = {
+                    "version": version.number, "published_at_ms": version.published_at_ms, "release": version.release,
+                    "digest": version.parameters.digest, "changes": changes, "newest": newest,
+                }  # fmt: skip
+                print(orjson.dumps(line).decode())
+            else:
+                when = datetime.datetime.fromtimestamp(version.published_at_ms / 1000, datetime.UTC)
+                told = "; ".join(changes) or ("the first" if before is None else "as before")
+                print(
+                    f"{version.number:6d}  {when:%Y-%m-%d %H:%M:%S}Z  {version.parameters.digest}  {told}"
+                    + ("  (newest)" if newest else "")
+                )
+            before = version
+
+
+@app.command(epilog="Example: craft-stream settings show 3 --config craft.toml")
+def show(
+    number: Number = None, config: Config = None, overrides: Overrides = None, as_json: Json = False
+) -> None:
+    """Print the settings of a version as TOML."""
+    settings = load_settings(config, overrides)
+    with _store(settings) as store:
+        version = _known(store, settings.kafka.group_id, number)
+    if as_json:
+        print(version.encode().decode())
+        return
+    print(
+        f"# settings {version.number} of group {settings.kafka.group_id}, digest {version.parameters.digest}"
+    )
+    print(toml(in_effect(settings, version), _SECTIONS), end="")
+
+
+@app.command(epilog="Example: craft-stream settings diff 2 3 --config craft.toml")
+def diff(
+    number: Annotated[int | None, typer.Argument(min=1, help="A version; the newest if not given.")] = None,
+    other: Annotated[
+        int | None, typer.Argument(min=1, help="Another one; what `apply` would publish if not given.")
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say what is different between two versions, or between one and what `settings apply` would publish."""
+    settings = load_settings(config, overrides)
+    group = settings.kafka.group_id
+    with _store(settings) as store:
+        before = _known(store, group, number)
+        after = (
+            _known(store, group, other).parameters
+            if other
+            else settings.parameters(load_engine(settings)[0].encoder)
+        )
+    lines = list(differences(before.parameters, after))
+    print("\n".join(lines) or "nothing is different")
+
+
+@app.command(epilog="Example: craft-stream settings apply --config craft.toml --set budget.rate=0.02")
+def apply(config: Config = None, overrides: Overrides = None) -> None:
+    """Publish what the file, the environment and `--set` say; each partition takes it at its next epoch (1,024 records).
+
+    All of [budget] rate, [selection], [learner] and [encoder], what is not said at its default: put a change into the file as
+    well, or the next `apply` takes it back. `craft-stream replay --set` says beforehand what a change would do.
+    """
+    settings = load_settings(config, overrides)
+    encoder = load_engine(settings)[0].encoder
+    told: list[str] = []
+
+    def make(before: SettingsVersion | None) -> SettingsVersion | None:
+        told.clear()
+        if before is not None:
+            check_fixed(before, settings)
+        number = 1 if before is None else before.number + 1
+        made = SettingsVersion.of(settings, encoder, number, int(1000 * time.time()))
+        if before is None:
+            return made
+        told.extend(differences(before.parameters, made.parameters))
+        return made if told else None
+
+    _publish(settings, make, told)
+
+
+@app.command(epilog="Example: craft-stream settings rollback --config craft.toml")
+def rollback(
+    number: Annotated[
+        int | None,
+        typer.Argument(min=1, help="Back to this version; the one before the newest if not given."),
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Publish the settings of an earlier version again, under a new number."""
+    settings = load_settings(config, overrides)
+    group = settings.kafka.group_id
+    told: list[str] = []
+    with _store(settings) as store:
+
+        def make(before: SettingsVersion | None) -> SettingsVersion | None:
+            told.clear()
+            if before is None:
+                raise ConfigurationError(f"group {group} has no settings yet")
+            wanted = number or max(
+                (n for n in store.settings_numbers(group) if n < before.number), default=None
+            )
+            if wanted is None:
+                raise ConfigurationError(f"there are no settings before {before.number}, the newest")
+            back = _known(store, group, wanted)
+            told.extend(differences(before.parameters, back.parameters))
+            if not told:
+                return None
+            return replace(
+                back,
+                parameters=back.parameters.numbered(before.number + 1),
+                published_at_ms=int(1000 * time.time()),
+            )
+
+        _publish(settings, make, told, store)
+
+
+def _publish(
+    settings: Settings,
+    make: Callable[[SettingsVersion | None], SettingsVersion | None],
+    told: list[str],
+    store: ModelStore | None = None,
+) -> None:
+    kafka = settings.kafka
+    if store is None:
+        with _store(settings) as opened:
+            return _publish(settings, make, told, opened)
+    before = store.settings_number(kafka.group_id)
+    try:
+        version = publish_next(KafkaTransport(kafka), store, kafka.model_topic, kafka.group_id, make)
+    except TransactionError as error:
+        raise UnavailableError(f"the settings could not be published: {error}") from error
+    assert version is not None  # noqa: S101  # there is one, or one was made
+    if version.number == before and not told:
+        print(f"nothing is different from settings {version.number}; nothing was published")
+        return None
+    for line in told:
+        print(line)
+    print(
+        f"published settings {version.number} of group {kafka.group_id}, digest {version.parameters.digest}"
+    )
+    return None

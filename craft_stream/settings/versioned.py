@@ -1,0 +1,65 @@
+"""The settings that decisions follow from: they are published for a consumer group, as versions, and change while it runs.
+
+They are `budget.rate`, `[selection]` but for its lists, `[learner]` but for where it runs, and `[encoder]`. What a record is
+must stay as it is (`FIXED`): the log would be read in two ways, and nothing could be recomputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from craft_stream.parameters import Parameters
+from craft_stream.settings import Settings
+
+# Of every worker of a group the same, and for ever.
+FIXED = ("record.source_field", "record.target_field", "record.id_field", "record.max_bytes")
+
+
+def named_values(parameters: Parameters) -> dict[str, Any]:
+    """Every parameter under the name of its setting."""
+    selection, learning = asdict(parameters.selection), asdict(parameters.learning)
+    rate = selection.pop("rate")
+    return {
+        "budget.rate": rate,
+        **{f"selection.{name}": value for name, value in selection.items()},
+        **{f"learner.{name}": value for name, value in learning.items()},
+    }
+
+
+def differences(before: Parameters, after: Parameters) -> Iterator[str]:
+    """What is different, a line each."""
+    old, new = named_values(before), named_values(after)
+    yield from (f"{name}: {old[name]} -> {new[name]}" for name in new if old[name] != new[name])
+    if before.encoder != after.encoder:
+        yield f"encoder: {before.encoder} -> {after.encoder}"
+
+
+def with_named(parameters: Parameters, named: Sequence[str], settings: Settings) -> Parameters:
+    """Parameters of the selector, with those that are named as settings have them.
+
+    The learner's reach decisions through versions of the Model alone, and stay.
+    """
+    wanted = named_values(settings.parameters())
+    chosen = {
+        name.partition(".")[2]: wanted[name]
+        for name in named
+        if name == "budget.rate" or (name.startswith("selection.") and name in wanted)
+    }
+    return replace(parameters, selection=replace(parameters.selection, **chosen))
+
+
+def fixed_values(settings: Settings) -> dict[str, Any]:
+    """What cannot change, by name."""
+    return {name: getattr(settings.record, name.partition(".")[2]) for name in FIXED}
+
+
+def fixed_differences(known: Mapping[str, Any], settings: Settings) -> list[str]:
+    """What of the settings is other than it has been."""
+    own = fixed_values(settings)
+    return [
+        f"{name} = {own[name]} (it is {value})"
+        for name, value in known.items()
+        if own.get(name, value) != value
+    ]

@@ -1,0 +1,90 @@
+"""Versions of a consumer group's settings, as they stand on the model topic under `settings/{group}/{n}`; see ADR 44."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from craft_stream import __version__
+from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
+from craft_stream.parameters import Parameters
+from craft_stream.settings import EncoderSettings, Settings
+from craft_stream.settings.versioned import fixed_values
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsVersion:
+    """One version.
+
+    Attributes:
+        parameters: with its number.
+        encoder: that the learner is to use from here on.
+        fixed: what cannot change, by the names of the settings.
+        published_at_ms: by the publisher's clock.
+        release: of craft_stream, that published it.
+    """
+
+    parameters: Parameters
+    encoder: EncoderSettings
+    fixed: Mapping[str, Any]
+    published_at_ms: int
+    release: str = __version__
+
+    @classmethod
+    def of(cls, settings: Settings, encoder: str, number: int, now_ms: int) -> SettingsVersion:
+        """What settings say, with the digest of the encoder that they ask for."""
+        parameters = settings.parameters(encoder)
+        return cls(
+            parameters.numbered(number), settings.encoder, fixed_values(settings), published_at_ms=now_ms
+        )
+
+    @property
+    def number(self) -> int:
+        """1, 2, ..."""
+        return self.parameters.version
+
+    def values(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "format": FORMAT,
+            "release": self.release,
+            "published_at_ms": self.published_at_ms,
+            "parameters": self.parameters.encode(),
+            "encoder": self.encoder.model_dump(mode="json"),
+            "fixed": dict(self.fixed),
+        }
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return json.dumps(self.values()).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> SettingsVersion:
+        """From `encode`, whatever else stands beside.
+
+        Raises:
+            IntegrityError: it is something else, or of a newer release.
+        """
+        release = "?"
+        try:
+            values = json.loads(data)
+            release = str(values["release"])
+            if values["format"] > FORMAT:
+                raise NewerReleaseError(
+                    f"settings of release {release} are of format {values['format']}", FORMAT
+                )
+            return cls(
+                Parameters.decode(values["parameters"]),
+                EncoderSettings(**values["encoder"]),
+                {str(name): value for name, value in values["fixed"].items()},
+                int(values["published_at_ms"]),
+                release,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
+            raise IntegrityError(
+                f"settings that release {release} published cannot be read by this one ({__version__}): {error}"
+            ) from error

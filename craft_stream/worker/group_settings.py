@@ -1,0 +1,118 @@
+"""Which settings a worker decides by: those of its group, not those of its file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, replace
+
+from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.events import Observer
+from craft_stream.parameters import Parameters
+from craft_stream.ports.transport import Transport
+from craft_stream.settings import Settings
+from craft_stream.settings.versioned import differences, fixed_differences
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.settings_versions import SettingsVersion
+from craft_stream.topics.settings_writer import publish_next
+
+log = logging.getLogger(__name__)
+
+
+class GroupSettings:
+    """Follows the versions of a group's settings, as far as the store of the model topic is refreshed.
+
+    Args:
+        settings: of this process.
+        encoder: digest of the encoder that they ask for.
+        store: of the model topic; others refresh it.
+        observer: is told what takes force.
+    """
+
+    def __init__(self, settings: Settings, encoder: str, store: ModelStore, observer: Observer) -> None:
+        self._settings, self._encoder, self._store, self._observer = settings, encoder, store, observer
+        self._version: SettingsVersion | None = None
+        self._seen = 0
+
+    def agree(self, transport: Transport) -> None:
+        """Before the group is joined: publish this process's settings if the group has none, and hold them against its own.
+
+        Raises:
+            ConfigurationError: they contradict the group's in what cannot change.
+            IntegrityError: a newer release has published the group's.
+        """
+        kafka = self._settings.kafka
+        known = self._store.newest_settings(kafka.group_id)
+        if known is None:
+            known = publish_next(transport, self._store, kafka.model_topic, kafka.group_id, self._first)
+        assert known is not None  # noqa: S101  # the first, or another worker's
+        check_fixed(known, self._settings)
+        self._take(known)
+        own = self._settings.parameters(self._encoder)
+        if others := list(differences(own, known.parameters)):
+            log.warning(
+                "settings %d of group %s rule, where this process was given others: %s; `craft-stream settings apply` "
+                "publishes a file's",
+                known.number,
+                kafka.group_id,
+                "; ".join(others),
+            )
+
+    def _first(self, before: SettingsVersion | None) -> SettingsVersion | None:
+        if before is not None:
+            return None
+        return SettingsVersion.of(self._settings, self._encoder, 1, int(1000 * time.time()))
+
+    def current(self) -> Parameters:
+        """What is to be in force from each partition's next epoch on."""
+        group = self._settings.kafka.group_id
+        if self._store.settings_number(group) != self._seen:
+            self._seen = self._store.settings_number(group)
+            try:
+                self._take(self._store.newest_settings(group))
+            except IntegrityError as error:
+                log.error("%s; this worker goes on with the version before", error)
+                self._observer.error(type(error).__name__)
+        assert self._version is not None  # noqa: S101  # agreed
+        return self._version.parameters
+
+    def _take(self, version: SettingsVersion | None) -> None:
+        before, self._version = self._version, version or self._version
+        if version is None or (before is not None and before.number == version.number):
+            return
+        self._seen = version.number
+        self._observer.settings(version.number, version.parameters.digest, version.parameters.selection.rate)
+        if before is not None:
+            log.info(
+                "settings %d take force at each partition's next epoch: %s",
+                version.number,
+                "; ".join(differences(before.parameters, version.parameters)) or "nothing is different",
+            )
+
+
+def check_fixed(version: SettingsVersion, settings: Settings) -> None:
+    """Hold what cannot change against what a group began with.
+
+    Raises:
+        ConfigurationError: it is different.
+    """
+    if wrong := fixed_differences(version.fixed, settings):
+        raise ConfigurationError(
+            f"of group {settings.kafka.group_id} cannot change: {', '.join(wrong)}: put it back, or begin a new group"
+        )
+
+
+def in_effect(settings: Settings, version: SettingsVersion | None) -> Settings:
+    """A process's settings with those in place of its own that its group has published."""
+    if version is None:
+        return settings
+    selection = asdict(version.parameters.selection)
+    rate = selection.pop("rate")
+    return settings.model_copy(
+        update={
+            "learner": replace(settings.learner, **asdict(version.parameters.learning)),
+            "selection": replace(settings.selection, **selection),
+            "budget": settings.budget.model_copy(update={"rate": rate}),
+            "encoder": version.encoder,
+        }
+    )
