@@ -28,3 +28,24 @@ def test_every_page_is_in_the_contents() -> None:
     named = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     pages = [str(path.relative_to(DOCS)) for path in PAGES if not re.match(r"0\d+-", path.name)]
     assert sorted(named) == sorted(pages)
+
+
+OWN_WORDS = (
+    "audit", "cascade", "dead letter", "digest", "discriminant", "dual", "epoch", "gate", "ledger", "margin",
+    "match certificate", "pacing", "priming", "quota", "relaxation", "replay", "reservoir", "retained snapshot", "segment", "signal", "tombstone",
+)  # fmt: skip
+
+
+def test_own_words_are_in_the_glossary() -> None:
+    """What only this project calls so has an entry, in alphabetical order."""
+    entries = re.findall(r"^- \*\*(.+?)\*\*:", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
+    assert set(OWN_WORDS) <= {word.strip() for entry in entries for word in entry.split(",")}
+    assert [entry.lower() for entry in entries] == sorted(entry.lower() for entry in entries)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_words_that_are_gone(page: Path) -> None:
+    """Words that nobody understood stand in no document for readers; decisions of their day keep theirs."""
+    if page.parent.name != "adr":
+        prose = re.sub(r"`[^`]*`", "", page.read_text("utf-8"))
+        assert not re.search(r"\b(poison|in (other|any) company|twins?)\b|\b[Rr]ooms\b", prose)
