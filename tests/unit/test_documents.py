@@ -31,8 +31,9 @@ def test_every_page_is_in_the_contents() -> None:
 
 
 OWN_WORDS = (
-    "audit", "cascade", "dead letter", "digest", "discriminant", "dual", "epoch", "gate", "ledger", "margin",
-    "match certificate", "pacing", "priming", "quota", "relaxation", "replay", "reservoir", "retained snapshot", "segment", "signal", "tombstone",
+    "audit", "cascade", "dead letter", "digest", "discriminant", "dual", "epoch", "gate", "ledger",
+    "margin", "match certificate", "pacing", "priming", "quota", "relaxation", "replay", "reservoir",
+    "retained snapshot", "segment", "signal", "tombstone",
 )  # fmt: skip
 
 
