@@ -76,6 +76,7 @@ class FileJournal:
         resume: go on from the blocks that the file holds; False: begin anew.
 
     Attributes:
+        found: whether the file was there, as an interrupted process leaves it.
         resumed: whether there was a block to go on from.
         dropped: whether there was one that was not asked for.
 
@@ -84,9 +85,9 @@ class FileJournal:
     """
 
     def __init__(self, path: str, subject: Mapping[str, Any], resume: bool) -> None:
-        self._path = path
+        self._path, self.found = path, os.path.lexists(path)
         try:
-            self._file = open(path, "r+b" if os.path.lexists(path) else "x+b")  # noqa: SIM115  # until `close`
+            self._file = open(path, "r+b" if self.found else "x+b")  # noqa: SIM115  # until `close`
         except OSError as error:
             raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import glob
 import gzip
 import io
 import lzma
@@ -22,6 +23,7 @@ from connectors.files.encoding import as_utf8
 from craft_stream.errors import ConfigurationError, DataError, WriteError
 
 STANDARD = "-"
+_UNFINISHED = ".partial"
 _BLOCK = 1 << 17
 
 
@@ -87,6 +89,14 @@ def closed_on_error(file: Closing) -> Iterator[None]:
         raise
 
 
+def remove_unfinished(path: str) -> None:
+    """Remove what a process that was killed left of a file that it wrote; nobody may be writing it now."""
+    folder, name = os.path.split(os.path.realpath(path))
+    for left in glob.glob(f"{glob.escape(os.path.join(folder, f'.{name}.'))}*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            os.unlink(left)
+
+
 class WholeOrNothing(ABC):
     """What a `with` block closes, or discards when the block raises."""
 
@@ -143,7 +153,7 @@ class OutputFile(WholeOrNothing):
             if not stat.S_ISREG(os.stat(self._path).st_mode):
                 return open(self._path, "wb", buffering=_BLOCK)
         folder, name = os.path.split(self._path)
-        handle, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=folder)
+        handle, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=_UNFINISHED, dir=folder)
         umask = os.umask(0)
         os.umask(umask)
         os.fchmod(handle, 0o666 & ~umask)  # mkstemp's 0600 is for secrets

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from connectors.files.open import STANDARD
+from connectors.files.open import STANDARD, remove_unfinished
 from connectors.files.places import read_files, written_files
 from craft_stream import __version__
 from craft_stream.errors import ConfigurationError, WriteError
@@ -55,7 +55,9 @@ def subject(
 
 
 @contextmanager
-def resumable(path: str | None, about: dict[str, Any], resume: bool) -> Iterator[Journal]:
+def resumable(
+    path: str | None, about: dict[str, Any], resume: bool, outputs: Sequence[str | None]
+) -> Iterator[Journal]:
     """A journal for what a `with` block computes.
 
     It stays where the block is interrupted, or where something cannot be written, and how to go on is said on standard error.
@@ -65,6 +67,7 @@ def resumable(path: str | None, about: dict[str, Any], resume: bool) -> Iterator
         path: from `state_of`.
         about: from `subject`.
         resume: go on from what it holds.
+        outputs: paths; what an interrupted selection left of them is removed.
 
     Raises:
         ConfigurationError: it is of another selection, cannot be written, or there can be none to resume.
@@ -81,6 +84,9 @@ def resumable(path: str | None, about: dict[str, Any], resume: bool) -> Iterator
         _tell(f"{path} holds nothing to go on from: begins anew")
     elif journal.dropped:
         _tell(f"begins anew, without what {path} held of an interrupted selection (--resume goes on from it)")
+    if journal.found:
+        for name in {name for output in filter(None, outputs) for name in written_files(output)}:
+            remove_unfinished(name)
     try:
         yield journal
     except (WriteError, OSError):

@@ -181,7 +181,8 @@ def select(
     read = [*stream, *(target or ()), str(model) if model else None]
     pipe = next(filter(is_pipe, stream), None)
     state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *(target or ())])))
-    protect_inputs([accepted, rejected, decisions, save_model, state], read, settings, config)
+    written = [accepted, rejected, decisions, save_model]
+    protect_inputs([*written, state], read, settings, config)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
     look = FirstLook(settings, stream, target or ())
     keep_memory()
@@ -196,7 +197,7 @@ def select(
         one_pass=one_pass,
         at_most=at_most,
     )
-    with resumable(state, about, resume) as journal:
+    with resumable(state, about, resume, written) as journal:
         engine: SelectionSession[Chunk] | Ranking[Chunk]
         if one_pass or pipe:
             if pipe and model is None:

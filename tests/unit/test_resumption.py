@@ -80,6 +80,7 @@ def test_a_state_cut_anywhere_gives_the_same_bytes(
     """As a process that was killed leaves it; with other threads than before."""
     written, state = whole
     (tmp_path / "accepted.jsonl.state").write_bytes(state[: round(share * len(state))])
+    (tmp_path / ".decisions.jsonl.x1y2z3.partial").write_bytes(b"what a killed process left")
     code, _, err = run(*command(folder, tmp_path, *mode, "--resume", "--jobs", "3"))
     assert code == 0, err
     if share in (0, 1):
