@@ -148,6 +148,8 @@ def test_a_damaged_ledger(bootstrap: str, tmp_path: Path, model: Path) -> None:
 
                 def spoil(message: Message, places: Any = places, damage: Damage = damage) -> bytes | None:
                     value = message.value or b""
+                    if numbered(message)[0] == "origin":
+                        return None  # a copy has another id than the ledger's own topic
                     return damage(value) if numbered(message) in places else value
 
                 settings = copied(run, "ledger_topic", spoil)
