@@ -19,6 +19,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
 from craft_stream.topics import model_writer
 from craft_stream.topics.models import Manifest, ModelStore
+from craft_stream.topics.settings_writer import sign_settings
 from craft_stream.topics.signatures import Signatures
 from craft_stream.topics.unused_models import unused
 
@@ -116,29 +117,46 @@ def pin(
     print(f"pinned model {version}" if version else "no version is pinned; the newest is used")
 
 
-@app.command(epilog="Example: craft-stream model sign 12")
+@app.command(epilog="Example: craft-stream model sign")
 def sign(
-    versions: Annotated[list[int], typer.Argument(min=1, help="Numbers of versions.")],
+    versions: Annotated[
+        list[int] | None, typer.Argument(min=1, help="Numbers of versions; without any all that is there.")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Sign versions that were published without `models.key`, so that workers which have it take them.
+    """Sign what was published without `models.key`, so that workers which have it take it.
 
-    For a group that comes to sign: whoever signs answers for what is on the topic by now.
+    Without numbers: every version, the pin, and the versions of the group's settings. For a group that comes to sign: whoever
+    signs answers for what is on the topic by now.
     """
     settings = load_settings(config, overrides)
-    topic, signatures = settings.kafka.model_topic, Signatures.of(settings)
+    kafka, signatures = settings.kafka, Signatures.of(settings)
     if settings.models.signing_key() is None:
         raise ConfigurationError("set models.key or models.key_file: versions are signed with it")
-    transport = KafkaTransport(settings.kafka)
-    with closing(transport.reader()) as reader, closing(transport.output("admin")) as output:
-        store = ModelStore(reader, topic)  # takes what is not signed, too
+    transport = KafkaTransport(kafka)
+    with closing(transport.reader()) as reader:
+        if not reader.partitions(kafka.model_topic):
+            raise ConfigurationError(
+                f"there is no topic {kafka.model_topic}: type `craft-stream topics create`"
+            )
+        store = ModelStore(reader, kafka.model_topic)  # takes what is not signed, too
         store.refresh()
-        manifests = [_known(store, version) for version in versions]
-        for version in versions:
+        for version in versions or ():
+            _known(store, version)
+        numbers = sorted(versions or store.manifests)
+        for version in numbers:
             store.load(version)  # what is damaged is not signed
-        model_writer.sign(output, topic, manifests, signatures)
-    print(f"signed {', '.join(map(str, versions))}")
+        manifests = [store.manifests[version] for version in numbers]
+        chosen = [] if versions else list(store.all_settings(kafka.group_id))
+        with closing(transport.output("admin")) as output:
+            model_writer.sign(output, kafka.model_topic, manifests, signatures)
+            if not versions and store.pinned is not None:
+                model_writer.pin(output, kafka.model_topic, store.pinned, signatures)
+        if chosen:
+            with closing(transport.output("settings")) as output:
+                sign_settings(output, kafka.model_topic, kafka.group_id, chosen, signatures)
+    print(f"signed {len(manifests)} versions of the model, {len(chosen)} of the settings")
 
 
 @app.command(epilog="Example: craft-stream model rollback --config craft.toml")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
-from craft_stream.ports.transport import TransactionError, Transport
+from craft_stream.ports.transport import Output, TransactionError, Transport
 from craft_stream.topics.models import MANIFESTS, ModelStore
 from craft_stream.topics.settings_versions import SettingsVersion
+from craft_stream.topics.signatures import Signatures
 
 TRIES = 10
 
@@ -57,3 +59,14 @@ def publish_next(
             if attempt == TRIES:
                 raise
     raise AssertionError
+
+
+def sign_settings(
+    output: Output, topic: str, group: str, versions: Iterable[SettingsVersion], signatures: Signatures
+) -> None:
+    """Sign versions that are on the topic already."""
+    output.begin()
+    for version in versions:
+        value = json.dumps(signatures.signed(version.values())).encode()
+        output.send(topic, MANIFESTS, value, f"settings/{group}/{version.number}".encode())
+    output.commit({}, None)

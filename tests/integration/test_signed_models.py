@@ -45,8 +45,11 @@ def test_only_what_the_learner_signed_decides(bootstrap: str, tmp_path: Path) ->
     listed = run.command("model", "ls").stdout
     assert "passed over: it is not signed" in listed
     versions = re.findall(r"^ *(\d+)  passed over", listed, re.MULTILINE)
-    signed = run.command("model", "sign", *versions)
+    assert run.command("settings", "show").returncode != 0, "unsigned settings were shown"
+    signed = run.command("model", "sign")
     assert signed.returncode == 0, signed.stderr
+    assert f"signed {len(versions)} versions of the model, 1 of the settings" in signed.stdout
+    assert run.command("settings", "show").returncode == 0
     assert "passed over" not in run.command("model", "ls").stdout
     transport = KafkaTransport(run.settings.kafka)
     with run.worker(log="signed") as worker:

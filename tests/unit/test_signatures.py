@@ -15,6 +15,8 @@ from craft_stream.settings import ModelsSettings, Settings
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.topics import model_writer
 from craft_stream.topics.models import MANIFESTS, Manifest, ModelStore
+from craft_stream.topics.settings_versions import SettingsVersion
+from craft_stream.topics.settings_writer import sign_settings
 from craft_stream.topics.signatures import Signatures
 from craft_stream.worker.model_follower import ModelFollower
 
@@ -85,6 +87,20 @@ def test_versions_of_before_are_signed_later() -> None:
     assert store(made).newest == 0
     model_writer.sign(made.output("admin"), "m", store(made, None).manifests.values(), SIGNED)
     assert store(made).load(1).digest == versions()[0].digest
+
+
+def test_settings_of_before_are_signed_later(caplog: pytest.LogCaptureFixture) -> None:
+    """Versions of the settings without signature are passed over; signed in place they are what they were."""
+    made, settings = transport(), Settings()
+    for number in (1, 2):
+        version = SettingsVersion.of(settings, "an encoder", number, 7)
+        made.broker.append("m", MANIFESTS, version.encode(), f"settings/g/{number}".encode())
+    assert store(made).newest_settings("g") is None
+    assert "settings 2 of group g are passed over: it is not signed" in caplog.text
+    before = list(store(made, None).all_settings("g"))
+    sign_settings(made.output("settings"), "m", "g", before, SIGNED)
+    assert list(store(made).all_settings("g")) == before
+    assert store(made).newest_settings("g") == before[1]
 
 
 def test_only_signed_pins_count() -> None:
