@@ -10,6 +10,7 @@ import numpy as np
 
 from connectors.files import open_sink
 from connectors.files.open import OutputFile
+from craft_stream.cli.reporting import ReportFile
 from craft_stream.ports.files import Sink
 from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
@@ -29,6 +30,7 @@ class Outputs:
         model: gets the last version; None: it is not kept.
         scores: fields that accepted records get, of `writing.scores.FIELDS`.
         texts: whether decisions hold the texts.
+        report: is told of every chunk, and written by `report`; None: there is none.
 
     Raises:
         ConfigurationError: one cannot be written.
@@ -43,12 +45,15 @@ class Outputs:
         scores: Sequence[str] = (),
         *,
         texts: bool = False,
+        report: ReportFile | None = None,
     ) -> None:
-        self._scores, self._texts = scores, texts
+        self._scores, self._texts, self._report = scores, texts, report
         with ExitStack() as opened:
             self._rejected = _open(rejected, opened)
             self._decisions = _open(decisions, opened)
             self._model = _open(model, opened)
+            if report:
+                report.open(opened)
             self._accepted = open_sink(accepted)
             opened.push(leaving(self._accepted))
             self._opened = opened.pop_all()
@@ -75,6 +80,14 @@ class Outputs:
             if self._texts:
                 lines = with_texts(lines, chunk, pairs)
             self._decisions.write(b"\n".join([*lines, b""]))
+
+        if self._report:
+            self._report.add(chunk, decisions)
+
+    def report(self, facts: dict[str, Any], model: Model | None) -> None:
+        """Write the report, where one was asked for; arguments as for `ReportFile.write`."""
+        if self._report:
+            self._report.write(facts, model)
 
     def left_out(self) -> list[str]:
         """Names of fields of accepted records that the output's format has no room for."""

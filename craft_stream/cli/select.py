@@ -26,6 +26,7 @@ from craft_stream.cli.lists import lists_digest, matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
+from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.resumption import resumable, state_of, subject
 from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
@@ -128,6 +129,9 @@ def select(
     scores: Annotated[
         bool, typer.Option("--scores", help="Accepted records get the fields of record.score_fields.")
     ] = False,
+    report: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A page that shows what was selected, for a browser.")
+    ] = None,
     budget_rate: Annotated[
         float | None, typer.Option(help="Share of the input to accept, such as 0.02.")
     ] = None,
@@ -181,7 +185,7 @@ def select(
     read = [*stream, *(target or ()), str(model) if model else None]
     pipe = next(filter(is_pipe, stream), None)
     state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *(target or ())])))
-    written = [accepted, rejected, decisions, save_model]
+    written = [accepted, rejected, decisions, save_model, report]
     protect_inputs([*written, state], read, settings, config)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
     look = FirstLook(settings, stream, target or ())
@@ -211,7 +215,8 @@ def select(
         if model is None:
             _read_target(engine, target or [], settings.record, look)
         added = settings.record.score_fields if scores else ()
-        outputs = Outputs(accepted, rejected, decisions, save_model, added, texts=texts)
+        page = ReportFile(report, stream, settings) if report else None
+        outputs = Outputs(accepted, rejected, decisions, save_model, added, texts=texts, report=page)
         lighten()
         summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
@@ -270,6 +275,7 @@ def _decide(
             progress.show(summary.read, summary.accepted)
         outputs.save(engine.model)
         summary.finish(engine, time.perf_counter() - began)
+        outputs.report(summary.facts(), engine.model)
     return summary
 
 

@@ -97,6 +97,18 @@ class Summary:
             **self._end,
         }
 
+    def facts(self) -> dict[str, Any]:
+        """What of it a report tells beside its own figures."""
+        names = {
+            "rate": "budget, share of the stream",
+            "domain_share": "share of the stream that looks like the target",
+            "unspendable": "pairs of the budget that were not spendable",
+            "parameters": "digest of the parameters",
+            "seconds": "seconds",
+            "pairs_per_second": "pairs a second",
+        }
+        return {text: self._end[name] for name, text in names.items()}
+
     def print(self, as_json: bool, to_stderr: bool) -> None:
         """Print it; to standard error where standard output carries records."""
         console = Console(stderr=to_stderr, highlight=False)

@@ -1,0 +1,232 @@
+"""What a report knows of a stream: counts of everything, and a few pairs of each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from craft_stream.report.origins import Origins, origin
+from craft_stream.report.rows import Rows
+from craft_stream.report.samples import Samples, priorities
+from craft_stream.report.stretches import Stretches
+from craft_stream.report.vocabulary import Vocabulary
+from craft_stream.selection.decisions import Reason
+from craft_stream.settings import RecordSettings
+
+# Bins of scores, of domain scores and of margins (score - threshold), from which on a bin is counted, and how wide one is.
+BINS, LOWEST, WIDTH = 400, -10.0, 0.05
+QUALITY_BINS = 50  # of P(clean)
+LONGEST = 60  # words of a side, and above
+CLUSTERS = 1024
+OF_REASON, OF_CLUSTER, OF_BIN, NEAREST = 24, 7, 3, 20
+# Rows that are looked at one by one, for hosts, pages and words, before only each second one is, and so on.
+_LOOKED = 1 << 13
+_TEXT = 1_000  # characters of a text that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A pair that is shown.
+
+    Attributes:
+        id: the record's own, else where it stood.
+        source, target: as much of the texts as is ever shown; source_length, target_length: characters of all of it.
+        host: where it is from.
+        reason: of `Reason`.
+        score, margin, domain, quality: NaN where they are not known.
+        cluster: -1 where it is not known.
+    """
+
+    id: str
+    source: str
+    target: str
+    source_length: int
+    target_length: int
+    host: str
+    reason: Reason
+    score: float
+    margin: float
+    domain: float
+    quality: float
+    cluster: int
+
+
+class Gathered:
+    """Takes in decided pairs and forgets all but counts and samples: some 20 MB, however many there are.
+
+    Args:
+        fields: where records have their texts, ids and URLs.
+
+    Attributes:
+        records: of the stream; refused: those that hold no pair, by why.
+        reasons: int64 [reasons], decisions.
+        domain: int64 [2, BINS], pairs by domain score, rejected and accepted.
+        quality: int64 [2, QUALITY_BINS], the same by P(clean), where that was asked for.
+        lengths: int64 [2, 2, LONGEST + 1], by side and words, rejected and accepted.
+        margins: int32 [2, clusters + 1, BINS], pairs that passed all other bars, over budget and accepted, by cluster (the
+            last: not known) and by how far they are above the threshold.
+        clusters: int64 [2, clusters + 1], all pairs, rejected and accepted, by cluster.
+        thresholds: least and greatest that was in force; NaN where none was.
+        stretches, hosts, pages, vocabulary: see their classes.
+        languages: pairs by the languages that records name, rejected and accepted.
+        of_reason, of_cluster, of_bin, nearest: samples; of clusters even numbers are accepted; nearest to the threshold are
+            groups below it (0) and above (1).
+    """
+
+    def __init__(self, fields: RecordSettings) -> None:
+        self._fields = fields
+        self.records = 0
+        self.refused: Counter[str] = Counter()
+        self.reasons = np.zeros(len(Reason), np.int64)
+        self.domain = np.zeros((2, BINS), np.int64)
+        self.quality = np.zeros((2, QUALITY_BINS), np.int64)
+        self.lengths = np.zeros((2, 2, LONGEST + 1), np.int64)
+        self.margins = np.zeros((2, CLUSTERS + 1, BINS), np.int32)
+        self.clusters = np.zeros((2, CLUSTERS + 1), np.int64)
+        self.thresholds = (np.nan, np.nan)
+        self.stretches, self.hosts, self.pages = Stretches(), Origins(), Origins()
+        self.vocabulary = Vocabulary()
+        self.languages: Counter[tuple[str, bool]] = Counter()
+        self.of_reason: Samples[Example] = Samples(len(Reason), OF_REASON)
+        self.of_cluster: Samples[Example] = Samples(2 * CLUSTERS, OF_CLUSTER)
+        self.of_bin: Samples[Example] = Samples(BINS, OF_BIN)
+        self.nearest: Samples[Example] = Samples(2, NEAREST)
+        self._stride, self._looked = 1, 0
+
+    @property
+    def accepted(self) -> int:
+        """Accepted pairs."""
+        return int(self.reasons[Reason.ACCEPTED])
+
+    def add(self, rows: Rows) -> None:
+        """Take in the next run."""
+        self.records += rows.records
+        self.refused.update(rows.refused)
+        if not len(rows.positions):
+            return
+        accepted = rows.reason == Reason.ACCEPTED
+        outcome = accepted.astype(np.int64)
+        able = accepted | (rows.reason == Reason.OVER_BUDGET)
+        cluster = np.where((rows.cluster >= 0) & (rows.cluster < CLUSTERS), rows.cluster, CLUSTERS).astype(
+            np.int64
+        )
+        margin = rows.score - np.where(np.isfinite(rows.threshold), rows.threshold, np.float32(0))
+        at = _bin(margin)
+        self.reasons += np.bincount(rows.reason, minlength=len(Reason))
+        _count(self.domain, outcome, _bin(rows.domain), np.isfinite(rows.domain))
+        asked = np.isfinite(rows.quality)
+        clean = np.exp(np.minimum(np.where(asked, rows.quality, 0), 0))
+        _count(
+            self.quality, outcome, np.minimum(clean * QUALITY_BINS, QUALITY_BINS - 1).astype(np.int64), asked
+        )
+        for side in (0, 1):
+            words = rows.words[:, side]
+            _count(self.lengths[:, side], outcome, np.minimum(words, LONGEST), words > 0)
+        _count(self.clusters, outcome, cluster)
+        places = outcome[able] * (CLUSTERS + 1) * BINS + cluster[able] * BINS + at[able]
+        np.add.at(self.margins.reshape(-1), places, 1)
+        self.stretches.add(rows.positions, rows.reason, rows.domain)
+        finite = rows.threshold[np.isfinite(rows.threshold)]
+        if len(finite):
+            low, high = self.thresholds
+            self.thresholds = float(np.fmin(low, finite.min())), float(np.fmax(high, finite.max()))
+        self._sample(rows, able, cluster, margin, at)
+        self._look(rows)
+
+    def _sample(
+        self,
+        rows: Rows,
+        able: NDArray[np.bool_],
+        cluster: NDArray[np.int64],
+        margin: NDArray[np.float32],
+        at: NDArray[np.int64],
+    ) -> None:
+        positions, reason = rows.positions, rows.reason.astype(np.int64)
+        accepted = reason == Reason.ACCEPTED
+        even = priorities(positions)
+        made: dict[int, Example] = {}
+
+        def make(row: int) -> Example:
+            found = made.get(row)
+            if found is None:
+                found = made[row] = self._example(rows, row, float(margin[row]))
+            return found
+
+        self.of_reason.offer(reason, even, positions, make)
+        known = np.where(cluster < CLUSTERS, 2 * cluster + ~accepted, -1)
+        # of those that are not accepted, first those that something else than their domain speaks against
+        dull = (reason == Reason.OFF_DOMAIN) + 0.5 * (reason == Reason.OVER_BUDGET)
+        self.of_cluster.offer(known, even + dull, positions, make)
+        self.of_bin.offer(np.where(able, at, -1), even, positions, make)
+        told = able & np.isfinite(rows.threshold)
+        side = np.where(told & accepted, 1, np.where(told & (margin < 0), 0, -1))
+        self.nearest.offer(side, np.abs(margin).astype(np.float64), positions, make)
+
+    def _look(self, rows: Rows) -> None:
+        """Look at some rows one by one: one in `stride`, by position."""
+        for row in np.flatnonzero(rows.positions % self._stride == 0).tolist():
+            record, reason = rows.record(row), int(rows.reason[row])
+            page, host = origin(record, self._fields.url_fields)
+            if page:
+                self.pages.add(page, reason, self._stride)
+            if host:
+                self.hosts.add(host, reason, self._stride)
+            # words of all that was accepted, and of a quarter of the rest: they cost most of it
+            wanted = reason == Reason.ACCEPTED or not (rows.positions[row] // self._stride) & 3
+            text = record.get(self._fields.source_field) if wanted else None
+            if rows.cluster[row] >= 0 and isinstance(text, str):
+                self.vocabulary.add(int(rows.cluster[row]), text)
+            named = [record.get(name) for name in ("src_lang", "tgt_lang")]
+            if any(isinstance(tag, str) for tag in named):
+                tags = " - ".join(str(tag)[:20] if isinstance(tag, str) else "?" for tag in named)
+                self.languages[tags, reason == Reason.ACCEPTED] += self._stride
+            self._looked += 1
+        if self._looked >= _LOOKED:
+            self._looked, self._stride = 0, self._stride * 2
+
+    def _example(self, rows: Rows, row: int, margin: float) -> Example:
+        record, fields = rows.record(row), self._fields
+        source, target = (_text(record.get(name)) for name in (fields.source_field, fields.target_field))
+        name = record.get(fields.id_field)
+        return Example(
+            id=str(name)[:200] if isinstance(name, (str, int)) and name != "" else rows.place(row)[:200],
+            source=source[:_TEXT],
+            target=target[:_TEXT],
+            source_length=len(source),
+            target_length=len(target),
+            host=origin(record, fields.url_fields)[1],
+            reason=Reason(int(rows.reason[row])),
+            score=float(rows.score[row]),
+            margin=margin,
+            domain=float(rows.domain[row]),
+            quality=float(rows.quality[row]),
+            cluster=int(rows.cluster[row]),
+        )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _bin(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Bins of scores, int64 [n]; what is not known falls into the lowest, which callers leave out."""
+    # a score that equals the threshold belongs to the bin above it, whatever its last bit
+    place = (np.nan_to_num(values, nan=LOWEST).astype(np.float64) - LOWEST) / WIDTH + 1e-6
+    return np.clip(place, 0, BINS - 1).astype(np.int64)
+
+
+def _count(
+    into: NDArray[np.int64],
+    outcome: NDArray[np.int64],
+    place: NDArray[np.int64] | NDArray[np.int32],
+    known: NDArray[np.bool_] | None = None,
+) -> None:
+    """Add pairs to counts by outcome and place."""
+    if known is not None:
+        outcome, place = outcome[known], place[known]
+    width = into.shape[1]
+    into += np.bincount(outcome * width + place, minlength=2 * width).reshape(2, width)

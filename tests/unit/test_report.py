@@ -1,0 +1,201 @@
+"""The report: what is gathered, how it is shown, and that hostile text is shown as text."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import Run, folder, run
+
+from craft_stream.report.about import About, Target
+from craft_stream.report.gathered import Gathered
+from craft_stream.report.page import MOST, page
+from craft_stream.report.rows import Rows
+from craft_stream.report.samples import Samples, priorities
+from craft_stream.report.shown import SHOWN, parts, visible
+from craft_stream.report.stretches import STRETCHES, Stretches
+from craft_stream.selection.decisions import Reason
+from craft_stream.settings import RecordSettings
+
+__all__ = ["folder", "run"]  # fixtures
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}</style>\u202egnp.exe\u2066"
+
+
+def rows(count: int, start: int = 0, text: str = "a word number", **record: Any) -> Rows:
+    """Pairs of which one in ten is accepted, from a position on, in 64 clusters."""
+    rng = np.random.default_rng(start)
+    score = rng.normal(0, 1, count).astype(np.float32)
+    reason = np.where(score >= 1.28, Reason.ACCEPTED, rng.integers(1, 12, count)).astype(np.uint8)
+    reason[(reason == Reason.OVER_BUDGET) & (score >= 1.28)] = Reason.ACCEPTED
+    return Rows(
+        records=count + 1,
+        refused=["not_json"],
+        positions=np.arange(start, start + count),
+        reason=reason,
+        score=score,
+        threshold=np.full(count, 1.28, np.float32),
+        domain=score,
+        quality=np.full(count, -0.1, np.float32),
+        cluster=(np.arange(count) % 64).astype(np.int16),
+        words=np.full((count, 2), 7, np.int32),
+        record=lambda row: {"src": f"{text} {row}", "tgt": f"{text} {row + 1}", **record},
+        place=lambda row: f"file/0/{start + row}",
+    )
+
+
+def about(**values: Any) -> About:
+    shares = np.full(64, 1 / 64)
+    centroids = np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)
+    return About(
+        **{"title": "T", "command": "craft-stream", "target": Target(9, {}, shares, centroids), **values}
+    )
+
+
+class Elements(HTMLParser):
+    """Names of all elements, attributes' names and the text between."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def hostile() -> str:
+    """A page of which every text that a stream brings is hostile."""
+    gathered = Gathered(RecordSettings())
+    gathered.add(rows(3000, text=HOSTILE, id=HOSTILE, url=f"https://{HOSTILE}/{HOSTILE}", src_lang=HOSTILE))
+    return page(
+        gathered, about(title=HOSTILE, command=HOSTILE, settings=HOSTILE, facts={"x": HOSTILE})
+    ).decode()
+
+
+def test_hostile_text_is_text(hostile: str) -> None:
+    """No element, no attribute and no mark of direction comes from it: a page of plain text has the same ones."""
+    gathered = Gathered(RecordSettings())
+    gathered.add(rows(3000, id="i", url="https://a.example/b", src_lang="en"))
+    plain = Elements(page(gathered, about(settings="x", facts={"x": "y"})).decode())
+    found = Elements(hostile)
+    assert {*found.names} - {"mark"} == {*plain.names} - {"mark"}
+    assert found.names.count("script") == 2
+    assert found.attributes == plain.attributes
+    assert "[U+202E]" in hostile
+    assert "\u202e" not in hostile.partition("<pre>")[0]
+    assert "{{ 7 * 7 }}" in "".join(found.text)
+
+
+def test_the_page_asks_for_nothing(hostile: str) -> None:
+    """Its policy lets no request through, and names the digests of its own script and style."""
+    assert "default-src &#39;none&#39;" in hostile
+    assert hostile.count("sha256-") == 2
+    found = Elements(hostile)
+    assert {"iframe", "object", "form", "img", "base"} & {*found.names} == set()
+    assert "style" not in found.attributes
+
+
+def test_a_page_is_below_its_limit_whatever_comes() -> None:
+    """Texts of 100,000 characters that each take five bytes and marks: still below 5 MB."""
+    gathered = Gathered(RecordSettings())
+    for start in range(0, 40_000, 4_000):
+        gathered.add(
+            rows(
+                4_000,
+                start,
+                text="&1 2\U0001f600" * 20_000,
+                id="&" * 9_000,
+                url=f"https://{'&' * 900}/{start}",
+            )
+        )
+    made = page(gathered, about())
+    assert 500_000 < len(made) < MOST < 5_000_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_page_of_next_to_nothing(count: int) -> None:
+    """No pair, one, three; with and without a target."""
+    for target in (about().target, None):
+        gathered = Gathered(RecordSettings())
+        if count:
+            gathered.add(rows(count))
+        assert b"What came in" in page(gathered, about(target=target))
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=1, max_size=60))
+def test_stretches_hold_every_pair_once(positions: list[int]) -> None:
+    """However long the stream turns out to be, and in whatever order its parts come."""
+    stretches = Stretches()
+    for at in positions:
+        stretches.add(np.array([at]), np.array([at % 12], np.uint8), np.array([1.0], np.float32))
+    assert stretches.reasons.sum() == len(positions) == stretches.known.sum()
+    assert stretches.used <= STRETCHES
+    expected = np.bincount([at // stretches.width for at in positions], minlength=STRETCHES)
+    assert (stretches.reasons.sum(axis=1) == expected).all()
+
+
+@given(st.integers(1, 400), st.integers(1, 50), st.integers(1, 9))
+def test_samples_do_not_depend_on_cuts(count: int, cut: int, size: int) -> None:
+    """Those of least priority in each group, as sorting everything gives them."""
+    positions, group = np.arange(count), np.arange(count) % 3 - 1
+    even = priorities(positions)
+    samples: Samples[int] = Samples(2, size)
+    for start in range(0, count, cut):
+        part = slice(start, start + cut)
+        samples.offer(group[part], even[part], positions[part], lambda row, start=start: start + row)  # type: ignore[misc]
+    for number in (0, 1):
+        own = np.flatnonzero(group == number)
+        assert samples.of(number) == own[np.argsort(even[own])][:size].tolist()
+
+
+@given(st.text(max_size=600), st.text(max_size=60), st.sampled_from(list(Reason)))
+def test_nothing_unseen_is_shown_and_nothing_seen_is_lost(text: str, other: str, reason: Reason) -> None:
+    """Pieces give the visible text, at most 240 characters, with no control and no mark of direction."""
+    shown = visible(text)
+    assert "".join(part.text for part in parts(text, other, reason)) == shown
+    assert len(shown) <= SHOWN
+    assert not {*"\x00\x1b\u202a\u202e\u2066\u2069\u200e\u200f\ufeff"} & {*shown}
+
+
+def test_what_speaks_against_a_pair_is_marked() -> None:
+    """A number that the other side has not, a copied word, text that was encoded twice."""
+    assert [p for p in parts("take 25 or 7", "prenez 7", Reason.MISALIGNED) if p.mark] == [
+        ("25", "not on the other side")
+    ]
+    assert [p.text for p in parts("Firefox rocks", "firefox roule", Reason.COPY) if p.mark] == ["Firefox"]
+    assert [p.mark for p in parts("dÃ©jà", "x", Reason.GARBLED) if p.mark] == ["encoded twice"]
+    assert not [p for p in parts("take 25", "prenez", Reason.ACCEPTED) if p.mark]
+
+
+def test_select_writes_a_report(run: Run, folder: Path, tmp_path: Path) -> None:
+    """With the figures of the summary; an output that is an input is refused."""
+    files = (
+        "--target",
+        folder / "target.jsonl",
+        "--input",
+        folder / "stream.jsonl",
+        "--output",
+        tmp_path / "o.jsonl",
+    )
+    code, _, err = run("select", *files, "--report", tmp_path / "report.html")
+    assert code == 0, err
+    html = (tmp_path / "report.html").read_text("utf-8")
+    accepted = len((tmp_path / "o.jsonl").read_bytes().splitlines())
+    assert f"<dt>accepted</dt><dd>{accepted:,}</dd>" in html
+    for part in ("funnel", "stream", "threshold", "scores", "clusters", "examples", "texts", "made"):
+        assert f'id="{part}"' in html, part
+    assert "not_json" in html
+    assert run("select", *files, "--report", folder / "stream.jsonl")[0] == 2
