@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mutants import ROOT, pointless, rooms, within
+from tests.mutants import ROOT, nearest_first, pointless, rooms, within
 
 CODE = """\
 @wrapped(cache=True)
@@ -41,3 +41,12 @@ def test_rooms_name_code_and_tests_that_exist() -> None:
     named = [path for room in rooms().values() for path in (*room.code, *room.tests)]
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_nearest_tests_run_first() -> None:
+    """Those that import what was changed come before all others, and none is left out."""
+    tests = rooms()["selection"].tests
+    order = nearest_first(tests, ["craft_stream/selection/histogram.py"])
+    assert sorted(order) == sorted(tests)
+    assert order[0] == "tests/unit/test_histogram.py"
+    assert nearest_first(tests, ["craft_stream/selection/seen.py"])[0] == "tests/unit/test_seen.py"
