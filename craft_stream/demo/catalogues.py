@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -98,15 +99,17 @@ def _read(package: str, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _files(package: str, languages: Sequence[str]) -> list[Path]:
+    return [path for path in _all_files(package) if path.parent.parent.name in languages]
+
+
+@cache
+def _all_files(package: str) -> list[Path]:
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
         raise MissingExtraError(f"the demo reads the French catalogue of {package} and", "demo") from None
-    return sorted(
-        Path(str(file.locate()))
-        for file in files
-        if file.suffix == ".mo" and file.parent.name == "LC_MESSAGES" and file.parent.parent.name in languages
-    )
+    found = [file for file in files if file.name.endswith(".mo") and file.parent.name == "LC_MESSAGES"]
+    return sorted(Path(str(file.locate())) for file in found)
 
 
 def _noise(clean: Sequence[Labelled], rng: random.Random) -> Iterator[Labelled]:

@@ -57,7 +57,11 @@ def _both_weights(
     share: float,
     out: NDArray[np.float32],
 ) -> None:
+    unseen = np.float32(_ratio(0.0, 0.5 * scale))
     for f in range(len(out)):
+        if target[f] == 0 and stream[f] == 0 and selected[f] == 0:  # most of them, on a short stream
+            out[f] = unseen
+            continue
         expected = (np.float64(stream[f]) + 0.5) * scale
         ratio = _ratio(np.float64(target[f]), expected)
         out[f, 0] = np.float32(ratio)

@@ -21,15 +21,24 @@ FEATURES = ("cosine", "residual", "back_cosine", "cluster_residual", "cluster_co
 
 
 @numba.njit(cache=True, nogil=True)
-def _round(weights: NDArray[np.float32], rows: NDArray[np.int8], scales: NDArray[np.float32]) -> None:
+def _largest(bits: NDArray[np.uint32], largest: NDArray[np.uint32]) -> None:
+    # Bits without the sign are ordered as the absolute values are, and their maximum takes a third of the time.
+    for r in range(len(bits)):
+        most = np.uint32(0)
+        for d in range(bits.shape[1]):
+            most = max(most, bits[r, d] & np.uint32(0x7FFFFFFF))
+        largest[r] = most
+
+
+@numba.njit(cache=True, nogil=True)
+def _round(weights: NDArray[np.float32], scales: NDArray[np.float32], rows: NDArray[np.int8]) -> None:
     for r in range(len(weights)):
-        largest = np.float32(0)
+        scale = scales[r]
+        if scale == 0:
+            rows[r] = 0
+            continue
         for d in range(weights.shape[1]):
-            largest = max(largest, abs(weights[r, d]))
-        scale = largest / np.float32(127)
-        scales[r] = scale
-        for d in range(weights.shape[1]):
-            rows[r, d] = np.int8(np.rint(weights[r, d] / scale)) if scale > 0 else np.int8(0)
+            rows[r, d] = np.int8(np.rint(weights[r, d] / scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,10 @@ class WideRegression:
     @classmethod
     def freeze(cls, weights: NDArray[np.float32]) -> WideRegression:
         """Round float32 weights [2^ROW_BITS, D] to int8, each row to its own scale."""
-        rows, scales = np.empty(weights.shape, np.int8), np.empty(len(weights), np.float32)
-        _round(weights, rows, scales)
+        rows, largest = np.empty(weights.shape, np.int8), np.empty(len(weights), np.uint32)
+        _largest(weights.view(np.uint32), largest)
+        scales = largest.view(np.float32) / np.float32(127)
+        _round(weights, scales, rows)
         return cls(rows, scales)
 
 
