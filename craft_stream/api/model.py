@@ -19,7 +19,7 @@ from craft_stream.scoring import model as scoring
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.faults import faults, fitness
+from craft_stream.selection.faults import all_faults
 from craft_stream.selection.methods import method_of
 from craft_stream.signals import Signal, signals_of
 
@@ -236,10 +236,7 @@ def _scores(chunk: ItemChunk[Any], scorer: Scorer, selection: SelectionParameter
     quality, none = scorer.quality(features), np.zeros(len(rows), np.float32)
     method = method_of(selection, model)
     at_gate = method.gate_scores(domain.domain, scorer.distance(embeddings), embeddings.cluster, none)
-    reasons = np.where(
-        fitness(features, quality, selection.quality_floor) < 0, faults(features), Reason.ACCEPTED
-    )
-    reasons[scorer.foreign(pairs, rows)] = Reason.OTHER_LANGUAGE
+    reasons = all_faults(features, quality, selection.quality_floor, scorer.foreign(pairs, rows))
     columns = {
         "source": pairs.batch.source.texts(),
         "target": pairs.batch.target.texts(),

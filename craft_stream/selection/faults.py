@@ -33,6 +33,22 @@ def fitness(features: NDArray[np.float32], quality: NDArray[np.float32], floor: 
     return np.where(features[:, _MOJIBAKE] > 0, np.float32(-np.inf), quality - np.float32(floor))
 
 
+def all_faults(
+    features: NDArray[np.float32], quality: NDArray[np.float32], floor: float, foreign: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """What makes each pair no good translation, whether or not the rule comes to ask; `Reason.ACCEPTED`: nothing; uint8 [n].
+
+    Args:
+        features: float32 [n, 24 or more], those of the text first.
+        quality: float32 [n], log P(clean).
+        floor: of it.
+        foreign: bool [n], those of another language.
+    """
+    fit = fitness(features, quality, floor) >= 0
+    found = np.where(fit, np.uint8(Reason.ACCEPTED), faults(features))
+    return np.where(foreign, np.uint8(Reason.OTHER_LANGUAGE), found)
+
+
 def faults(features: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Reason of each row of features [n, 24 or more]: copy, garbled, unfamiliar_text, else misaligned; uint8 [n]."""
     reasons = np.full(len(features), Reason.MISALIGNED, np.uint8)

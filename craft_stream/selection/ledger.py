@@ -144,7 +144,7 @@ class Ledger(LedgerState):
         before = self.model
         if before is None or before.target_version != model.target_version or not _calibrated(before):
             known = _calibrated(model)
-            self.largest_share = model.domain.tail_share if known else 0.0
+            self.largest_share = 0.0  # `_pace` makes it what is known now
             self.tail_mass = float(tail_horizon(self.selection.rate)) if known else 0.0
             self.tail = model.domain.tail_share * TARGET_TAIL * self.tail_mass
         self.model = model

@@ -17,7 +17,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
-from craft_stream.selection.faults import faults, fitness
+from craft_stream.selection.faults import all_faults
 from craft_stream.selection.ledger import EPOCH, Ledger
 from craft_stream.selection.rule import Judgement, judge
 from craft_stream.text.batch import PairBatch
@@ -188,10 +188,10 @@ class Selector:
                 zip(FEATURES, scorer.contributions(features)[0].astype(float).tolist(), strict=True)
             ),
         }
-        if scorer.foreign(pairs, rows)[0]:
-            parts["fault"] = Reason.OTHER_LANGUAGE.label
-        elif not fitness(features, quality, ahead.parameters.selection.quality_floor)[0] >= 0:
-            parts["fault"] = Reason(int(faults(features)[0])).label
+        floor = ahead.parameters.selection.quality_floor
+        fault = Reason(int(all_faults(features, quality, floor, scorer.foreign(pairs, rows))[0]))
+        if fault is not Reason.ACCEPTED:
+            parts["fault"] = fault.label
         return parts
 
     def _ask(
