@@ -178,19 +178,19 @@ def test_without_priming_the_budget_is_spent(toy: Toy) -> None:
     """A model that has seen nothing of the stream does not hold the budget back: after the first epochs it is spent."""
     learner = Learner(Parameters(), load_encoder())
     learner.observe_target(*target(toy))
-    unseen = stream(toy, 8192, seed=9)
+    unseen = stream(toy, 6144, seed=9)
     parameters = Parameters(selection=SelectionParameters(rate=0.05))
     selector = Selector(parameters, load_encoder())
     ledger, accepted = Ledger(selector.parameters), 0
     version = learner.publish()
-    for start in range(0, 8192, 1024):
+    for start in range(0, 6144, 1024):
         part = unseen.batch.slice(start, start + 1024)
         accepted += int(selector.decide(TokenizedPairs.of(part), ledger, version).accepted.sum())
         learner.observe(part)
         if learner.due:
             version = learner.publish()
-    assert ledger.unspendable < 0.1 * 0.05 * 8192
-    assert accepted > 0.7 * 0.05 * 8192
+    assert ledger.unspendable < 0.1 * 0.05 * 6144
+    assert accepted > 0.7 * 0.05 * 6144
 
 
 def test_every_part_of_the_benchmark_is_a_known_switch() -> None:
@@ -205,7 +205,7 @@ def test_the_ledger_knows_how_much_of_the_stream_is_like_the_target(toy: Toy, sh
     """Its estimate is near the domain's share of the stream, and near nothing where there is none."""
     learner = Learner(Parameters(), load_encoder())
     learner.observe_target(*target(toy))
-    part = stream(toy, 8192, share=share, noise=0.0, seed=14).batch
+    part = stream(toy, 4096, share=share, noise=0.0, seed=14).batch
     learner.observe(part)
     parameters = Parameters(selection=SelectionParameters(rate=0.05))
     selector = Selector(parameters, load_encoder())

@@ -239,7 +239,7 @@ def test_data_that_cannot_be_meant_is_refused(crawl: Pairs, domain: Pairs, model
     with pytest.warns(UserWarning, match="target") as said:
         cs.learn([*domain, ("", ""), None], crawl[:50])
     assert [str(one.message) for one in said] == [
-        "target: item 200 is no pair: empty_side", "target: 2 items are no pairs",
+        "target: item 100 is no pair: empty_side", "target: 2 items are no pairs",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 import zstandard
+from toy import Toy, stream, target
 
 from bench import noise
 from bench.human_judgement import Examples, fit, no_trees
@@ -17,7 +18,6 @@ from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.scoring.translation import JUDGED_FEATURES
-from tests.unit.toy import Toy, stream, target
 
 sklearn = pytest.importorskip("sklearn.ensemble")
 

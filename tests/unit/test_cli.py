@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from typing import Any
 import orjson
 import pytest
 from rich.console import Console
+from test_records import POISON
+from toy import Toy, stream
 from typer import Context
 from typer.main import get_command
 
 from craft_stream.cli import COMMANDS, app, main
 from craft_stream.demo.catalogues import Catalogues
 from craft_stream.demo.report import Report
-from tests.unit.test_records import POISON
-from tests.unit.toy import Toy, stream
 
 RATE = 0.05
 Run = Callable[..., tuple[int, str, str]]
@@ -53,12 +54,12 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A target, and a stream of 5,000 toy pairs with every kind of poison in between."""
+    """A target, and a stream of 2,200 toy pairs with every kind of poison in between."""
     folder = tmp_path_factory.mktemp("toy")
     toy, rng = Toy(), random.Random(5)
-    target = [toy.pair(rng, in_domain=True) for _ in range(200)]
+    target = [toy.pair(rng, in_domain=True) for _ in range(100)]
     (folder / "target.jsonl").write_bytes(b"".join(line(f"t{i}", *pair) for i, pair in enumerate(target)))
-    pairs = stream(toy, 5_000).batch
+    pairs = stream(toy, 2_200).batch
     lines = [
         line(f"s{i}", *pair)
         for i, pair in enumerate(zip(pairs.source.texts(), pairs.target.texts(), strict=True))
@@ -363,12 +364,13 @@ def test_config_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         assert "**" in out
 
 
-def test_demo(run: Run, tmp_path: Path) -> None:
+def test_demo(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo selects far better than chance, by labels that the engine does not see, and leaves its files."""
     try:
         distribution("Trac")
     except PackageNotFoundError:
         pytest.skip("the extra `demo` is not installed")
+    monkeypatch.setattr(Catalogues, "installed", cache(Catalogues.installed))
     code, out, err = run("demo", "--keep", tmp_path, "--json")
     assert code == 0, err
     code, _, err = run("demo", "--keep", tmp_path, "--seed", 1)
@@ -382,7 +384,7 @@ def test_demo(run: Run, tmp_path: Path) -> None:
     assert len(accepted) == figures["accepted"]
     decisions = [orjson.loads(line) for line in (tmp_path / "decisions.jsonl").read_bytes().splitlines()]
     console = Console(file=io.StringIO(), width=120)
-    Report(Catalogues.installed(), decisions, [0.5, 0.5], figures).print(console)
+    Report(Catalogues.installed(0), decisions, [0.5, 0.5], figures).print(console)
     assert f"in the domain and clean    {figures['before']['good']:.1%}" in console.file.getvalue()
 
 

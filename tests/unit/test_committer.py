@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_runtime_worker import VALUES, configuration, filled, model
 
 from craft_stream.encoders import load_encoder
 from craft_stream.events import Observer, Stage, TransactionResult
@@ -26,7 +27,6 @@ from craft_stream.topics.models import ModelStore
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.worker.committer import Committed, Committer
 from craft_stream.worker.decider import Decided, Decider
-from tests.unit.test_runtime_worker import VALUES, configuration, filled, model
 
 __all__ = ["model"]  # a fixture
 

@@ -14,6 +14,8 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_concurrency import threads, wait_until
+from test_runtime_worker import VALUES, configuration, model
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
@@ -33,8 +35,6 @@ from craft_stream.topics.ledger_index import LedgerIndex
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.worker.decider import Batch, Decider, failed_stage, model_changes, sampled
-from tests.unit.test_concurrency import threads, wait_until
-from tests.unit.test_runtime_worker import VALUES, configuration, model
 
 __all__ = ["model"]  # a fixture
 

@@ -13,6 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_runtime_worker import (
+    PARTITIONS,
+    TOY,
+    VALUES,
+    configuration,
+    damage,
+    filled,
+    halves,
+    model,
+)
+from toy import target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError, LogTruncatedError
@@ -32,17 +43,6 @@ from craft_stream.topics.target import TargetFollower
 from craft_stream.topics.unused_models import in_force, unused
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
-from tests.unit.test_runtime_worker import (
-    PARTITIONS,
-    TOY,
-    VALUES,
-    configuration,
-    damage,
-    filled,
-    halves,
-    model,
-)
-from tests.unit.toy import target
 
 __all__ = ["model"]  # a fixture
 

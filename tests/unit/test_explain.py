@@ -37,8 +37,8 @@ def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "model.bin").write_bytes(model.encode())
     rows = zip(IDS, PAIRS.source.texts(), PAIRS.target.texts(), strict=True)
     lines = [orjson.dumps({"id": i, "src": a, "tgt": b}) for i, a, b in rows]
-    (folder / "one.jsonl").write_bytes(b"\n".join(lines[:100]) + b"\n")
-    (folder / "two.jsonl").write_bytes(b"not a record\n" + b"\n".join(lines[100:]) + b"\n")
+    (folder / "one.jsonl").write_bytes(b"\n".join(lines[:50]) + b"\n")
+    (folder / "two.jsonl").write_bytes(b"not a record\n" + b"\n".join(lines[50:]) + b"\n")
     return folder
 
 
@@ -86,7 +86,7 @@ def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
 
 def test_a_target_pair_is_nearest_to_itself(run: Run) -> None:
     """With the target's files the pair itself comes first, its sides at 1; as many are shown as were asked for."""
-    row = 150
+    row = 75
     sides = PAIRS.source.text(row), PAIRS.target.text(row)
     code, out, err = run(*sides, "--target", "one.jsonl", "two.jsonl", "--json", "--nearest", 4)
     assert code == 0, err

@@ -66,6 +66,22 @@ def test_deleting_undoes_inserting(kept: list[str], gone: list[str], size: int) 
     assert changed.incomplete or plain.sample().version == changed.sample().version
 
 
+def test_withdrawals_beyond_the_spares_are_told() -> None:
+    """Of nine pairs a reservoir of two keeps four; it is incomplete when fewer than two are left, and never if it holds all."""
+    small, whole = Reservoir(2), Reservoir(9)
+    for reservoir in (small, whole):
+        for number in range(9):
+            reservoir.insert(str(number), "a", "b")
+    kept = sorted(map(str, range(9)), key=small.priority)[:4]
+    told = []
+    for name in kept:
+        small.delete(name)
+        whole.delete(name)
+        told.append(small.incomplete)
+    assert told == [False, False, True, True]
+    assert not whole.incomplete
+
+
 def _ngrams(indices: list[list[int]]) -> NGrams:
     flat = np.array([i for row in indices for i in row], np.uint32)
     return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in indices])].astype(np.int64))
@@ -219,7 +235,7 @@ def test_equal_learners_publish_equal_models() -> None:
     toy, models = Toy(), []
     for _ in range(2):
         made = Learner(Parameters(), load_encoder())
-        made.observe_target(*target(toy))
+        made.observe_target(*target(toy, 100))
         made.observe(stream(toy, 2100).batch)
         models.append(made.publish())
     assert models[0].digest == models[1].digest
@@ -274,16 +290,16 @@ def test_no_text_breaks_the_learner(pairs: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("expensive", [False, True])
 def test_a_small_sample_is_learned_together(expensive: bool) -> None:
     """After `full_until`, batches of any size teach the same, to the bit, also where only some pairs are embedded."""
-    learning = LearningParameters(full_until=2100, sample_rate=0.25, embedded_rate=0.1, clusters=8)
+    learning = LearningParameters(full_until=1100, sample_rate=0.25, embedded_rate=0.1, clusters=8)
     encoder = DenseEncoder(Counting(), "counting") if expensive else load_encoder()
     toy = Toy()
-    pairs = stream(toy, 3600).batch
+    pairs = stream(toy, 2600).batch
     digests = set()
     for step in (1500, 512, 100):
         learner = Learner(Parameters(learning), encoder)
-        learner.observe_target(*target(toy))
-        learner.observe(pairs.slice(0, 2100))
-        for start in range(2100, len(pairs), step):
+        learner.observe_target(*target(toy, 100))
+        learner.observe(pairs.slice(0, 1100))
+        for start in range(1100, len(pairs), step):
             learner.observe(pairs.slice(start, min(start + step, len(pairs))))
         digests.add(learner.publish().digest)
     assert len(digests) == 1
@@ -297,7 +313,7 @@ def test_what_is_learned_at_once_is_what_is_learned_in_turn() -> None:
         Learner(Parameters(), load_encoder()),
         Learner(Parameters(), load_encoder(), SerialExecutor("beside")),
     ):
-        learner.observe_target(*target(toy))
+        learner.observe_target(*target(toy, 100))
         for seed in range(2):
             learner.observe(stream(toy, 1100, seed=seed).batch)
         first = learner.publish()
@@ -315,8 +331,8 @@ def test_a_learner_that_goes_on_is_no_other() -> None:
     second.continue_from(3)
     models = []
     for learner in (first, second):
-        learner.observe_target(*target(toy))
-        learner.observe(stream(toy, 1500).batch)
+        learner.observe_target(*target(toy, 100))
+        learner.observe(stream(toy, 1100).batch)
         models.append(learner.publish())
     assert [model.version for model in models] == [1, 8]
     assert models[1].clustering > models[0].clustering

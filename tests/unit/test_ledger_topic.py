@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_runtime_worker import TOY, configuration, model
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
@@ -36,7 +37,6 @@ from craft_stream.topics.ledger_writer import DELTA_BYTES, RING, LedgerWriter, P
 from craft_stream.topics.origin import Origin
 from craft_stream.topics.retained_snapshots import RetainedSnapshots
 from craft_stream.topics.settings_in_force import SettingsInForce
-from tests.unit.test_runtime_worker import TOY, configuration, model
 
 __all__ = ["model"]  # a fixture
 

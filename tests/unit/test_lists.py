@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+import test_runtime_worker as worker
 from hypothesis import given
 from hypothesis import strategies as st
+from toy import Toy, stream, target
 
 from craft_stream.cli import main
 from craft_stream.cli.lists import lists_digest, read_lists
@@ -39,8 +41,6 @@ from craft_stream.text.tokens import tokenize
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.worker import Worker
-from tests.unit import test_runtime_worker as worker
-from tests.unit.toy import Toy, stream, target
 
 WORD = st.text("abcdefghij", min_size=1, max_size=4)
 TEXT = st.lists(WORD, min_size=0, max_size=30)
@@ -365,7 +365,7 @@ def test_select_rejects_what_is_listed(
 ) -> None:
     """Through the command line: pairs accepted before are all rejected as `listed` once they are, and none of them is kept."""
     toy = Toy()
-    batch = stream(toy, 3000).batch
+    batch = stream(toy, 1500).batch
     pairs = list(zip(batch.source.texts(), batch.target.texts(), strict=True))
     records = [{"id": f"s{k}", "src": a, "tgt": b} for k, (a, b) in enumerate(pairs)]
     _, wanted = target(toy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from test_runtime_worker import configuration, filled, model
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import UnavailableError
@@ -15,7 +16,6 @@ from craft_stream.topics.model_writer import publish
 from craft_stream.topics.models import Manifest, ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
-from tests.unit.test_runtime_worker import configuration, filled, model
 
 __all__ = ["model"]  # a fixture
 

@@ -10,17 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoders import Counting
+from test_ranking import parts
 
 from craft_stream.encoders import load_encoder
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
-from craft_stream.selection.decisions import Reason
+from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.generation import Query
 from craft_stream.selection.ledger import EPOCH, Ledger
 from craft_stream.selection.rule import judge
 from craft_stream.selection.selector import Selector
+from craft_stream.session import PairChunk
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -177,6 +181,44 @@ def test_a_run_is_judged_as_its_pairs_one_by_one(method: str, expensive: bool) -
         assert said.gate_scores[0] == run.gate_scores[row]
         assert said.cluster[0] == run.cluster[row]
     assert (run.margin >= 0).tolist() == (run.reason == Reason.ACCEPTED).tolist()
+
+
+@given(expensive=st.booleans(), rule=rules, budget=st.integers(0, 250), seed=st.integers(0, 1000))
+@settings(max_examples=25)
+def test_two_passes_hold_pairs_against_the_same_bars(
+    expensive: bool, rule: dict[str, object], budget: int, seed: int
+) -> None:
+    """What `select` takes, or leaves for the budget or as repeated, passes the rule; what it rejects has the rule's reason.
+
+    Of pairs that were too far from the domain to be asked nothing is said; what the target holds may be taken when all else is.
+    """
+    encoder, models = engine(expensive)
+    parameters = Parameters(selection=SelectionParameters(**rule), encoder=encoder.digest)  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    pairs = packed([pool(2000, 4)[i] for i in rng.integers(0, 2000, 250)])
+    blocked = rng.random(250) < 0.05
+    options: Options[PairChunk] = Options(
+        matches=lambda chunk: blocked[chunk.pairs.batch.positions], budget=lambda _: budget
+    )
+    ranking: Ranking[PairChunk] = Ranking(parameters, encoder, models[0], options)
+    decided = [decisions for _, decisions in ranking.decide(lambda: parts(pairs.batch, 100))]
+    decisions = Decisions.concatenate(decided)
+    ledger = Ledger(parameters)
+    ledger.begin_epoch(0, models[0])
+    ledger.duals[:], ledger.gate, ledger.threshold = 0, -np.inf, -np.inf
+    said = judge(pairs, blocked, Selector(parameters, encoder)._scorer(models[0]), ledger, admitted)
+    for reason, of_rule in zip(decisions.reason.tolist(), said.reason.tolist(), strict=True):
+        if reason in (Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.OVER_BUDGET, Reason.ACCEPTED):
+            assert of_rule in (Reason.ACCEPTED, Reason.IN_TARGET)
+        elif reason != Reason.OFF_DOMAIN:
+            assert reason == of_rule
+    assert decisions.accepted.sum() <= budget
+    assert not (decisions.reason == Reason.OFF_DOMAIN)[blocked].any()
+
+
+def admitted(pairs: TokenizedPairs, query: Query) -> np.ndarray:
+    """Room for every pair, and none seen before."""
+    return np.full(len(query.rows), Reason.ACCEPTED, np.uint8)
 
 
 def test_a_ledgers_own_parameters_rule() -> None:

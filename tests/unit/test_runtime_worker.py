@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toy import Toy, target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, IntegrityError, LogTruncatedError, UnavailableError
@@ -30,7 +31,6 @@ from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
-from tests.unit.toy import Toy, target
 
 PARTITIONS = 2
 RECORDS = 3_000

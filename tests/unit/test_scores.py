@@ -10,7 +10,9 @@ import numpy as np
 import orjson
 import pytest
 from test_cli import Run, folder, run
+from typer.testing import CliRunner
 
+from craft_stream.cli import app
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
@@ -26,25 +28,26 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(row) for row in path.read_bytes().splitlines()]
 
 
-@pytest.fixture
-def scored(run: Run, folder: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a version, `select`'s accepted pairs by it, and the whole stream scored by it."""
-    names = (folder / "target.jsonl", folder / "stream.jsonl")
-    selecting = ("select", "--input", names[1], "--output", tmp_path / "first.jsonl", *PIN)
-    assert run(*selecting, "--target", names[0], "--save-model", tmp_path / "model")[0] == 0
-    pinned = ("select", "--input", names[1], "--output", tmp_path / "selected.jsonl", "--scores", *PIN)
-    assert run(*pinned, "--model", tmp_path / "model")[0] == 0
-    code, _, err = run(
-        "score", names[1], "--model", tmp_path / "model", "--output", tmp_path / "scored.jsonl"
-    )
-    assert code == 0, err
-    return tmp_path
+    made, stream = tmp_path_factory.mktemp("scored"), folder / "stream.jsonl"
+    model = ("--model", made / "model")
+    for arguments in (
+        ("select", "--input", stream, "--output", made / "first.jsonl", *PIN,
+         "--target", folder / "target.jsonl", "--save-model", made / "model"),
+        ("select", "--input", stream, "--output", made / "selected.jsonl", *PIN, "--scores", *model),
+        ("score", stream, "--output", made / "scored.jsonl", *model),
+    ):  # fmt: skip
+        done = CliRunner().invoke(app, list(map(str, arguments)))
+        assert done.exit_code == 0, done.output
+    return made
 
 
 def test_score_and_take_give_what_select_accepts(run: Run, folder: Path, scored: Path) -> None:
     """The same pairs with the same scores; every pair has one, and what is no pair is left out and told."""
     everything = read(scored / "scored.jsonl")
-    assert len(everything) > 4_900
+    assert len(everything) > 2_150
     assert all(np.isfinite([row["score"], row["domain"], row["quality"]]).all() for row in everything)
     taking = ("take", scored / "scored.jsonl", "--model", scored / "model", "--top", 200, "--json")
     code, out, err = run(*taking, "--output", scored / "taken.jsonl", "--rejected", scored / "rest.tsv")

@@ -24,7 +24,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
-SIZE = 6000
+SIZE = 4500
 
 
 def parameters(**selection: object) -> Parameters:

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_concurrency import wait_until
+from test_runtime_worker import TOY, configuration, filled, model
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, UnavailableError
@@ -43,8 +45,6 @@ from craft_stream.worker.rebalances import Rebalances
 from craft_stream.worker.transactions import Transactions
 from craft_stream.worker.watchdog import HANG_SECONDS, Watchdog
 from craft_stream.worker.worker import Worker
-from tests.unit.test_concurrency import wait_until
-from tests.unit.test_runtime_worker import TOY, configuration, filled, model
 
 __all__ = ["model"]  # a fixture
 

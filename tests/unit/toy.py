@@ -74,7 +74,7 @@ def stream(toy: Toy, size: int, share: float = 0.1, noise: float = 0.2, seed: in
     return Stream(PairBatch.pack([s for s, _ in pairs], [t for _, t in pairs]), in_domain, clean)
 
 
-def target(toy: Toy, size: int = 200, seed: int = 2) -> tuple[list[str], PairBatch]:
+def target(toy: Toy, size: int = 100, seed: int = 2) -> tuple[list[str], PairBatch]:
     """Identifiers and clean pairs of the domain."""
     return [f"t{i:05d}" for i in range(size)], _domain(toy, size, seed)
 
