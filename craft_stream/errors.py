@@ -11,6 +11,7 @@
     │   ├── NewerReleaseError   a newer release wrote it: upgrade
     │   ├── TopicReplacedError  a ledger is of a topic that was deleted and made anew
     │   └── OffsetMovedError    somebody else has committed another offset than a ledger leads to
+    ├── AccessError             the brokers refuse our certificate, login or rights; exit code 77 (a restart changes nothing)
     ├── UnavailableError        brokers out of reach for too long; exit code 75 (a supervisor restarts)
     └── LogTruncatedError       the log no longer holds what must be read again
 
@@ -92,6 +93,12 @@ class TopicReplacedError(IntegrityError):
 
 class OffsetMovedError(IntegrityError):
     """Somebody else has committed another offset than a ledger leads to."""
+
+
+class AccessError(CraftError):
+    """The brokers refuse a certificate, a login, or a right that is needed."""
+
+    exit_code = 77
 
 
 class UnavailableError(CraftError):

@@ -82,6 +82,9 @@ class Observer:
     def joined(self, partitions: frozenset[int], /) -> None:
         """The group gave this worker exactly these input partitions (or none): the basis of readiness."""
 
+    def waiting(self, why: str | None, /) -> None:
+        """Why nothing can be decided though the worker is well (no target, version or topic); None: nothing is in the way."""
+
     def stopped(self) -> None:
         """The worker has left the group and closed its clients."""
 

@@ -145,6 +145,8 @@ class Cluster:
         data: folder of the first broker's log segments.
     """
 
+    FORMAT: tuple[str, ...] = ()  # more for the tool that formats storage, such as users of SCRAM
+
     def __init__(
         self, folder: Path, brokers: int = 1, heap_mb: int = 256, proxy: tuple[int, int] | None = None
     ) -> None:
@@ -204,6 +206,7 @@ class Cluster:
             identity,
             "-c",
             str(path),
+            *self.FORMAT,
         ]
         done = subprocess.run(format_, capture_output=True, text=True, timeout=START_SECONDS)
         if done.returncode:

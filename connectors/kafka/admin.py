@@ -11,8 +11,8 @@ from kafka import KafkaAdminClient
 from kafka import errors as client_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from connectors.kafka.clients import SafeClient, common, explain
-from craft_stream.errors import ConfigurationError
+from connectors.kafka.clients import SafeClient, common, explain, first_contact, unreached
+from craft_stream.errors import AccessError, ConfigurationError
 from craft_stream.settings import KafkaSettings, RecordSettings
 
 DAY_MS = 86_400_000
@@ -79,6 +79,30 @@ class Admin:
             if not topic["error_code"]
         }
 
+    def allowed(self, names: list[str]) -> dict[str, frozenset[str] | None]:
+        """By topic what this user may do, None where the broker does not tell; missing topics are left out."""
+        found: dict[str, frozenset[str] | None] = {}
+        for topic in self._client.describe_topics(names):
+            if topic["error_code"] == client_errors.TopicAuthorizationFailedError.errno:
+                found[topic["name"]] = frozenset()
+            elif not topic["error_code"]:
+                operations = topic.get("authorized_operations")
+                found[topic["name"]] = frozenset(operations) if operations else None
+        return found
+
+    def allowed_group(self, group: str) -> frozenset[str] | None:
+        """Operations that this user is allowed on a group; None where the broker does not tell."""
+        try:
+            described = self._client.describe_groups([group])[group]
+            if "Authorization" in str(described["error"]):
+                return frozenset()
+            operations = described.get("authorized_operations")
+        except client_errors.AuthorizationError:
+            return frozenset()
+        except client_errors.KafkaError:
+            return None
+        return frozenset(operations) if operations else None
+
     def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         """Settings in force of topics."""
         if not names:
@@ -95,7 +119,7 @@ class Admin:
         """Make topics.
 
         Raises:
-            ConfigurationError: one could not be made.
+            ConfigurationError, AccessError: one could not be made.
         """
         wanted = {
             plan.name: {
@@ -108,6 +132,8 @@ class Admin:
         answer = self._client.create_topics(wanted, raise_errors=False)
         for topic in answer["topics"]:
             error = client_errors.for_code(topic["error_code"])
+            if issubclass(error, client_errors.AuthorizationError):
+                raise AccessError(f"this user lacks Create on topic {topic['name']} (or on the cluster)")
             if error not in (client_errors.NoError, client_errors.TopicAlreadyExistsError):
                 reason = topic.get("error_message") or error.__name__
                 raise ConfigurationError(f"topic {topic['name']} could not be made: {reason}")
@@ -132,15 +158,17 @@ class Admin:
 @contextmanager
 def connect(settings: KafkaSettings) -> Iterator[Admin]:
     """An Admin, closed afterwards; the client's errors become ours."""
-    client = None
+    first_contact(settings)
     try:
         client = KafkaAdminClient(**common(settings), kafka_client=SafeClient, request_timeout_ms=15_000)
+    except client_errors.KafkaError as error:
+        raise unreached(error, settings) from error
+    try:
         yield Admin(settings, client)
     except client_errors.KafkaError as error:
         raise explain(error, settings) from error
     finally:
-        if client is not None:
-            client.close()
+        client.close()
 
 
 def check(admin: Admin, kafka: KafkaSettings, fields: RecordSettings) -> None:
@@ -165,7 +193,7 @@ def check(admin: Admin, kafka: KafkaSettings, fields: RecordSettings) -> None:
                 f"{plan.name} has {present[plan.name]} partitions and needs {plan.partitions}"
                 for plan in small
             )
-            + ": `craft-stream topics create` with the same --config adds partitions"
+            + ": `craft-stream topics create` with the same --config adds partitions; what they hold stays"
         )
     configs = admin.configs([plan.name for plan in wanted if plan.required])
     wrong = [

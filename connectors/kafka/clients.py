@@ -10,9 +10,13 @@ from kafka import errors as client_errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.net.compat import KafkaNetClient
 
+from connectors.kafka.diagnosis import check_mechanism, reach, servers
 from connectors.kafka.fetched import deliver_messages
-from craft_stream.errors import ConfigurationError, CraftError, UnavailableError
-from craft_stream.settings import KafkaSettings
+from connectors.kafka.oauth import token_provider
+from connectors.kafka.tls import tls_context
+from connectors.kafka.wire import refused
+from craft_stream.errors import AccessError, ConfigurationError, CraftError, UnavailableError
+from craft_stream.settings import KafkaSettings, SecuritySettings
 
 RECONNECT_MS = (
     2_000  # 30 s, the default, would be a third of the time in which a broker's return must be noticed
@@ -50,24 +54,49 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]
 def common(settings: KafkaSettings) -> dict[str, Any]:
     """What every client gets: addresses and security."""
     return {
-        "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
+        "bootstrap_servers": servers(settings),
         "client_id": f"craft-stream-{settings.instance_id or settings.group_id}",
         "reconnect_backoff_max_ms": RECONNECT_MS,
         "bootstrap_timeout_ms": 10_000,
         "metadata_max_age_ms": METADATA_MS,
-        **settings.security.client_options(),
+        **_security(settings),
     }
+
+
+def _security(settings: KafkaSettings) -> dict[str, Any]:
+    """TLS and login: the client's own context would ask the terminal for a key's password, and knows no ciphers."""
+    security = settings.security
+    options = {name: v for name, v in security.client_options().items() if not name.startswith("ssl_")}
+    if security.uses_tls:
+        options["ssl_context"] = tls_context(security)
+    if (provider := token_provider(security)) is not None:
+        options["sasl_oauth_token_provider"] = provider
+    check_mechanism(settings)
+    return options
+
+
+def first_contact(settings: KafkaSettings) -> None:
+    """That brokers let us in, asked once in a process, before a client tries for ten seconds and tells no cause.
+
+    Raises:
+        ConfigurationError, AccessError, UnavailableError: they do not, and why.
+    """
+    met = (settings.bootstrap_servers, settings.security)
+    if met not in _MET:
+        reach(settings)
+        _MET.append(met)
+
+
+_MET: list[tuple[str, SecuritySettings]] = []
 
 
 def explain(error: client_errors.KafkaError, settings: KafkaSettings) -> CraftError:
     """The client's error as one of ours, with what to do next."""
     name = type(error).__name__
     if isinstance(error, client_errors.SaslAuthenticationFailedError):
-        return ConfigurationError(f"the broker refused the login ({name}): check [kafka.security]")
+        return refused(settings.bootstrap_servers, settings, str(error))
     if isinstance(error, client_errors.AuthorizationError):
-        return ConfigurationError(
-            f"the broker denies it ({error}): `craft-stream doctor` says which right is missing"
-        )
+        return denied(error, settings)
     if isinstance(error, client_errors.FencedInstanceIdError):
         return ConfigurationError(
             f"another worker runs with kafka.instance_id = {settings.instance_id!r}: give each worker its own"
@@ -79,12 +108,35 @@ def explain(error: client_errors.KafkaError, settings: KafkaSettings) -> CraftEr
     )
 
 
+def denied(error: BaseException, settings: KafkaSettings) -> AccessError:
+    """A right that is missing."""
+    if isinstance(error, client_errors.TransactionalIdAuthorizationFailedError):
+        what = "Write and Describe on its transactional ids, which begin with craft-"
+    elif isinstance(error, client_errors.GroupAuthorizationFailedError):
+        what = f"Read on group {settings.group_id}"
+    else:
+        what = f"a right ({error}): `craft-stream doctor` says which"
+    return AccessError(f"the broker denies it: this user lacks {what}")
+
+
+def unreached(error: client_errors.KafkaError, settings: KafkaSettings) -> CraftError:
+    """Why a client could not be made: what the brokers say when asked step by step, else what the client says."""
+    found = explain(error, settings)
+    if isinstance(found, UnavailableError):
+        try:
+            reach(settings)
+        except CraftError as cause:
+            return cause
+    return found
+
+
 def consumer(settings: KafkaSettings, **options: Any) -> Any:
     """A consumer that reads what is committed, commits nothing by itself and guesses no offset.
 
     Raises:
-        UnavailableError, ConfigurationError: no broker can be reached, or none wants us.
+        UnavailableError, AccessError, ConfigurationError: no broker can be reached, or none wants us.
     """
+    first_contact(settings)
     try:
         return KafkaConsumer(
             **{
@@ -101,7 +153,7 @@ def consumer(settings: KafkaSettings, **options: Any) -> Any:
             }
         )
     except client_errors.KafkaError as error:
-        raise explain(error, settings) from error
+        raise unreached(error, settings) from error
 
 
 def reader(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
@@ -129,8 +181,9 @@ def producer(settings: KafkaSettings, **options: Any) -> Any:
     """An idempotent producer; transactional with `transactional_id`.
 
     Raises:
-        UnavailableError, ConfigurationError: no broker can be reached, or none wants us.
+        UnavailableError, AccessError, ConfigurationError: no broker can be reached, or none wants us.
     """
+    first_contact(settings)
     try:
         return KafkaProducer(
             **{
@@ -147,4 +200,4 @@ def producer(settings: KafkaSettings, **options: Any) -> Any:
             }
         )
     except client_errors.KafkaError as error:
-        raise explain(error, settings) from error
+        raise unreached(error, settings) from error

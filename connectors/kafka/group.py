@@ -42,10 +42,13 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         self._started: set[int] = set()  # since they were assigned
         self._revoked: dict[int, int] = {}  # of those, by the generation that took it away
         self._changes: list[Change] = []
+        self._delivered: dict[int, int] = {}  # behind the last record that was, by partition
+        self._fenced: list[client_errors.KafkaError] = []
         self._client: SafeClient | None = None
         self._topic_id = ""
         self._consumer = member(settings, self._make_client)
         internals.claim_nothing_when_put_out(self._consumer)
+        internals.note_fencing(self._consumer, self._fenced.append)
         try:
             self._consumer.subscribe([self._topic], listener=self)
             # A leader that joins before it knows the topic's partitions assigns none, and may never look again.
@@ -60,6 +63,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def poll(self, limit: int, seconds: float) -> Sequence[Message]:
         """See `Group.poll`."""
+        if self._fenced:
+            raise explain(self._fenced[0], self._settings) from self._fenced[0]
         self._check_topic()
         try:
             if internals.join_group(self._consumer, JOIN_MS):
@@ -77,6 +82,9 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
             return []
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
+        for where, messages in chunks.items():
+            if messages:
+                self._delivered[where.partition] = messages[-1].offset + 1
         return [message for messages in chunks.values() for message in messages]
 
     def _check_topic(self) -> None:
@@ -101,6 +109,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
         if where in self._consumer.assignment():
             with self._lock:
                 self._started.add(partition)
+            self._delivered[partition] = offset
             self._consumer.seek(where, offset)
             self._consumer.resume(where)
 
@@ -114,8 +123,26 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def ends(self) -> Mapping[int, int]:
         """See `Group.ends`."""
-        found = {where.partition: self._consumer.highwater(where) for where in self._consumer.assignment()}
-        return {partition: end for partition, end in found.items() if end is not None}
+        found = {}
+        for where in self._consumer.assignment():
+            end, position = (
+                internals.highwater(self._consumer, where),
+                internals.position(self._consumer, where),
+            )
+            last = self._delivered.get(where.partition)
+            if end is not None:
+                read = last is not None and position is not None and position >= end
+                found[where.partition] = last if read and last is not None else end
+        return found
+
+    def joined(self) -> bool:
+        """See `Group.joined`."""
+        metadata = self._consumer.group_metadata()
+        return bool(metadata.member_id) and metadata.generation_id >= 0
+
+    def topic_known(self) -> bool:
+        """See `Group.topic_known`."""
+        return self._client is None or bool(self._client.cluster.partitions_for_topic(self._topic))
 
     def claim(self, partitions: Iterable[int]) -> GroupClaim:
         """See `Group.claim`.

@@ -6,14 +6,14 @@ start looks for every name, and a test holds the table against the installed rel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.consumer import ConsumerCoordinator
-from kafka.errors import IllegalStateError
+from kafka.errors import FencedInstanceIdError, GroupAuthorizationFailedError, IllegalStateError, KafkaError
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.producer.transaction_manager import TransactionManager
@@ -26,8 +26,8 @@ from craft_stream.errors import ConfigurationError
 TRIED = ("3.0.12", "3.1")
 
 USED: dict[type, tuple[str, ...]] = {
-    KafkaConsumer: ("_coordinator", "_fetcher"),
-    ConsumerCoordinator: ("_assignors", "need_rejoin", "poll", "rejoining", "reset_generation"),
+    KafkaConsumer: ("_coordinator", "_fetcher", "_subscription"),
+    ConsumerCoordinator: ("_assignors", "_handle_heartbeat_response", "need_rejoin", "poll", "rejoining", "reset_generation"),
     CooperativeStickyAssignor: ("member_assignment",),
     Fetcher: ("PartitionRecords", "_next_partition_records"),
     Fetcher.PartitionRecords: (
@@ -121,6 +121,36 @@ def claim_nothing_when_put_out(consumer: KafkaConsumer) -> None:
             assignor.member_assignment = None
 
     coordinator.reset_generation = put_out
+
+
+def note_fencing(consumer: KafkaConsumer, note: Callable[[KafkaError], None]) -> None:
+    """Let it be known that another member has taken this one's `group_instance_id`.
+
+    kafka-python 3.0.12 stops its heartbeats then and tells nobody: the member goes on as if its partitions were its own.
+    """
+    coordinator = consumer._coordinator
+    handle = coordinator._handle_heartbeat_response
+
+    def handled(*arguments: object, **options: object) -> object:
+        try:
+            return handle(*arguments, **options)
+        except (FencedInstanceIdError, GroupAuthorizationFailedError) as error:
+            note(error)
+            raise
+
+    coordinator._handle_heartbeat_response = handled
+
+
+def position(consumer: KafkaConsumer, where: TopicPartition) -> int | None:
+    """The offset to be fetched next, as far as known; nobody is asked."""
+    state = consumer._subscription.assignment.get(where)
+    return None if state is None or state.position is None else int(state.position.offset)
+
+
+def highwater(consumer: KafkaConsumer, where: TopicPartition) -> int | None:
+    """The end of the log at the last fetch; None before one, or where the partition is gone."""
+    state = consumer._subscription.assignment.get(where)
+    return None if state is None else state.highwater
 
 
 def unpark(consumer: KafkaConsumer) -> None:

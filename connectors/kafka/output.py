@@ -24,9 +24,9 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as client_errors
 
 from connectors.kafka import bulk, internals
-from connectors.kafka.clients import explain, producer
+from connectors.kafka.clients import denied, explain, producer
 from connectors.kafka.group import GroupClaim
-from craft_stream.errors import UnavailableError
+from craft_stream.errors import AccessError
 from craft_stream.ports.transport import Claim, Headers, Position, Record, TransactionError
 from craft_stream.settings import KafkaSettings
 
@@ -71,7 +71,7 @@ class _Output:
         try:
             future = self._producer.send(topic, value, key, list(headers), partition)
         except (client_errors.KafkaError, ValueError) as error:
-            raise _failure("a record could not be sent", error) from error
+            raise _failure("a record could not be sent", error, self._settings) from error
         self._pending.append(future)
         return KafkaReceipt(future)
 
@@ -80,7 +80,7 @@ class _Output:
         try:
             self._pending += bulk.send(self._producer, topic, partition, records)
         except (client_errors.KafkaError, ValueError) as error:
-            raise _failure("records could not be sent", error) from error
+            raise _failure("records could not be sent", error, self._settings) from error
 
     def flush(self) -> None:
         """See `Output.flush`."""
@@ -88,10 +88,12 @@ class _Output:
         try:
             self._flush(time.monotonic() + FLUSH_SECONDS)
         except client_errors.KafkaError as error:
-            raise _failure("records were not written in time", error) from error
+            raise _failure("records were not written in time", error, self._settings) from error
         for future in pending:
             if future.exception is not None:
-                raise _failure("a record was not written", future.exception) from future.exception
+                raise _failure(
+                    "a record was not written", future.exception, self._settings
+                ) from future.exception
 
     def _flush(self, deadline: float) -> None:
         """Wait for all that was sent, the parts of batches included that the broker found too large.
@@ -149,7 +151,7 @@ class TransactionalOutput(_Output):
         try:
             self._producer.begin_transaction()
         except client_errors.KafkaError as error:
-            raise _failure("no transaction could be begun", error) from error
+            raise _failure("no transaction could be begun", error, self._settings) from error
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`."""
@@ -162,7 +164,7 @@ class TransactionalOutput(_Output):
                 raise TransactionError("the transaction took more than half of its time-out")
             self._producer.commit_transaction()
         except client_errors.KafkaError as error:
-            raise _failure("the transaction was not committed", error) from error
+            raise _failure("the transaction was not committed", error, self._settings) from error
 
 
 class IdempotentOutput(_Output):
@@ -183,7 +185,7 @@ class IdempotentOutput(_Output):
         try:
             claim.group.commit(_offsets(self._settings, offsets))
         except client_errors.KafkaError as error:
-            raise _failure("offsets were not committed", error) from error
+            raise _failure("offsets were not committed", error, self._settings) from error
 
 
 def _offsets(
@@ -195,5 +197,7 @@ def _offsets(
     }
 
 
-def _failure(what: str, error: BaseException) -> TransactionError | UnavailableError:
+def _failure(what: str, error: BaseException, settings: KafkaSettings) -> TransactionError | AccessError:
+    if isinstance(error, client_errors.AuthorizationError):  # trying again would go on for ever
+        return denied(error, settings)
     return TransactionError(f"{what} ({type(error).__name__}: {error})", fenced=isinstance(error, FENCED))

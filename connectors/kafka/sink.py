@@ -7,8 +7,9 @@ from typing import Any
 
 from kafka import errors as client_errors
 
+from connectors.kafka.admin import connect
 from connectors.kafka.clients import explain, producer
-from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.errors import AccessError, ConfigurationError, DataError
 from craft_stream.settings import KafkaSettings
 
 PENDING = 50_000  # records whose fate is remembered at once
@@ -20,9 +21,15 @@ class TopicSink:
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._settings = settings
         self._topic = topic
-        self._producer = producer(settings, max_block_ms=15_000)
-        if not self._producer.partitions_for(topic):
+        # A producer asks for a topic that is missing, or not to be seen, for as long as it may block.
+        with connect(settings) as admin:
+            allowed = admin.allowed([topic])
+        if topic not in allowed:
             raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
+        operations = allowed[topic]
+        if operations is not None and not operations & {"WRITE", "ALL"}:
+            raise AccessError(f"this user lacks Write on topic {topic}")
+        self._producer = producer(settings, max_block_ms=15_000)
         self._pending: list[Any] = []
 
     def append(
@@ -46,7 +53,10 @@ class TopicSink:
         Raises:
             DataError: some of it could not be.
         """
-        self._producer.flush(60.0)
+        try:
+            self._producer.flush(60.0)
+        except client_errors.KafkaError as error:
+            raise explain(error, self._settings) from error
         failed = [future.exception for future in self._pending if future.exception is not None]
         self._pending.clear()
         if failed:

@@ -29,6 +29,8 @@ class KafkaTransport:
         kafka = self._settings
         if name != "worker":
             topics = [kafka.model_topic] if name in MODEL_WRITERS else []
+            if name == "dlq":
+                topics = [kafka.input_topic, kafka.dead_letter_topic]
             return TransactionalOutput(kafka, f"craft-{kafka.group_id}-{name}", topics)
         if kafka.guarantee == "at_least_once":
             return IdempotentOutput(kafka)

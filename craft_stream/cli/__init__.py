@@ -10,6 +10,7 @@ import codecs
 import errno
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ import typer.core
 import typer.main
 
 from craft_stream import __version__
-from craft_stream.errors import CraftError
+from craft_stream.errors import CraftError, UnavailableError
 
 COMMANDS = {
     "demo": "See it work on real text: no broker, no files of your own.",
@@ -49,6 +50,8 @@ COMMANDS = {
 }
 
 
+TRACE = "CRAFT_TRACE"  # in the environment: errors that nobody foresaw are raised as they are
+INTERNAL = 70
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EROFS, errno.EIO)
 
 
@@ -104,12 +107,28 @@ def _print_everything() -> None:
             sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _unforeseen(error: Exception) -> tuple[int, str]:
+    """Exit code and text of an error that nobody has put into words: the broker client's, or a defect of ours."""
+    name = type(error).__name__
+    module = type(error).__module__
+    said = f"{name}: {str(error) or 'no more is known'}".replace("\n", " ")
+    if module.startswith("kafka.") or name == "TransactionError":
+        return UnavailableError.exit_code, f"the brokers: {said}; `craft-stream doctor` looks for the cause"
+    return (
+        INTERNAL,
+        f"a defect of craft-stream ({said}): please report it with what {TRACE}=1 prints in addition",
+    )
+
+
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr and the exit code that they carry.
 
     SIGTERM unwinds as an error does, so that no half-written file stays; a command may stop another way (`stopping`).
     Whatever handles signals meanwhile, what did before does afterwards.
     """
+    # The client's own lines say nothing to a user; what they mean is in our errors.
+    logging.getLogger("kafka").addHandler(logging.NullHandler())
+    logging.getLogger("kafka").propagate = False
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, _terminate)
     _print_everything()
@@ -124,12 +143,20 @@ def main() -> None:
     except OSError as error:
         nowhere = "temporary directory" in str(error)  # as tempfile says it
         if error.errno not in _NO_ROOM and not nowhere:
-            raise
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"craft-stream: {where}{error.strerror or error}", file=sys.stderr)
+            raise SystemExit(1) from None
         with suppress(OSError, ValueError):  # what is buffered cannot be written at the process's end either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hint = "; set TMPDIR to one that can be written" if nowhere else ""
         print(f"craft-stream: cannot write: {error.strerror}{hint}", file=sys.stderr)
         raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get(TRACE):
+            raise
+        code, text = _unforeseen(error)
+        print(f"craft-stream: {text}", file=sys.stderr)
+        raise SystemExit(code) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

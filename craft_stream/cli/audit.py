@@ -17,6 +17,7 @@ from craft_stream import __version__
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.presence import require
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.ports.transport import Reader
 from craft_stream.recomputation import Recomputation, Stretch, look
@@ -93,6 +94,8 @@ def audit(
     settings = load_settings(config, overrides)
     reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))
     try:
+        kafka = settings.kafka
+        require(reader, kafka.input_topic, kafka.ledger_topic, kafka.model_topic, kafka.decisions_topic)
         store = ModelStore(evidence, settings.kafka.model_topic, Signatures.of(settings))
         store.refresh()
         if model is not None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
 import typer
 
 from connectors.kafka import admin as kafka_admin
+from connectors.kafka.diagnosis import advertised, diagnose, named_by_brokers, servers
 from connectors.kafka.internals import check_client
+from connectors.kafka.rights import NEEDS, Rights
 from connectors.kafka.transport import KafkaTransport
+from connectors.kafka.wire import Brokers
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.errors import CraftError, DataError
+from craft_stream.errors import ConfigurationError, CraftError, DataError
 from craft_stream.ports.transport import Reader
 from craft_stream.settings import Settings
 
@@ -40,11 +44,23 @@ class Finding:
 
 
 @app.command(epilog="Example: craft-stream doctor --config craft.toml")
-def doctor(config: Config = None, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check brokers, topics and their settings, permissions and clock; exit code 1 if `run` would fail."""
+def doctor(
+    config: Config = None,
+    overrides: Overrides = None,
+    command: Annotated[
+        str, typer.Option("--for", metavar="COMMAND", help=f"Whose rights: {', '.join(NEEDS)}.")
+    ] = "run",
+    as_json: Json = False,
+) -> None:
+    """Check brokers, topics and their settings, rights and clock; exit code 1 if `run` would fail.
+
+    Every address is tried step by step (name, port, TLS, login), and each fault is one line with what to do.
+    """
+    if command not in NEEDS:
+        raise ConfigurationError(f"--for takes one of {', '.join(NEEDS)}")
     settings = load_settings(config, overrides)
     failures = 0
-    for finding in examine(settings):
+    for finding in examine(settings, command):
         failures += finding.state == "failure"
         if as_json:
             line = {"check": finding.check, "state": finding.state, "message": finding.message}
@@ -55,16 +71,30 @@ def doctor(config: Config = None, overrides: Overrides = None, as_json: Json = F
         raise DataError(f"{failures} checks failed")
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
     """Every check in turn; later ones are left out where an earlier one leaves no ground for them."""
     yield _try("client", check_client, "kafka-python is one that was tried")
     try:
+        asked = servers(settings.kafka)
+        found = diagnose(settings.kafka, asked)
+        yield from _addresses(asked, found)
+        named = advertised(found)
+        if not named:
+            if not all(isinstance(cause, CraftError) for cause in found):
+                yield Finding("brokers", "failure", "they know of no broker yet: are they just starting?")
+            return
+        others = sorted(named - set(asked))
+        found = named_by_brokers(diagnose(settings.kafka, others))
+        yield from _addresses(others, found)
+        if len(others) == len(named) and not advertised(found):
+            return
         with kafka_admin.connect(settings.kafka) as admin:
             cluster = admin.cluster()
             yield Finding(
                 "brokers", "ok", f"{len(cluster['brokers'])} in cluster {cluster.get('cluster_id')}"
             )
             present = admin.partitions()
+            yield from _rights(Rights(admin, settings.kafka), command)
             yield from _topics(settings, admin, present)
             yield _try(
                 "fit", lambda: kafka_admin.check(admin, settings.kafka, settings.record), "run can start"
@@ -79,6 +109,25 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _try("group", lambda: reader.committed(0), f"offsets of {settings.kafka.group_id} may be read")
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
+        yield _target(settings, reader)
+
+
+def _addresses(addresses: Sequence[str], found: Sequence[Brokers | CraftError]) -> Iterator[Finding]:
+    for address, cause in zip(addresses, found, strict=True):
+        if isinstance(cause, CraftError):
+            yield Finding("broker", "failure", str(cause))
+        else:
+            yield Finding("broker", "ok", f"{address} lets this user in")
+
+
+def _rights(rights: Rights, command: str) -> Iterator[Finding]:
+    if missing := rights.missing(command):
+        yield Finding("rights", "failure", f"for `{command}` this user lacks {', '.join(missing)}")
+    else:
+        yield Finding("rights", "ok", f"all that `{command}` needs")
+    others = {name: rights.missing(name) for name in NEEDS if name != command}
+    if not_for := [f"`{name}` ({', '.join(lacks)})" for name, lacks in others.items() if lacks]:
+        yield Finding("rights", "ok", f"not for {'; '.join(not_for)}")
 
 
 def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int]) -> Iterator[Finding]:
@@ -99,6 +148,12 @@ def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int
             problems.append(
                 f"keeps records for {retention / 3_600_000:.1f} h only: after a longer stop some are gone undecided"
             )
+        kept = int(found.get("retention.bytes") or -1)
+        if plan.role in ("input_topic", "accepted_topic") and kept >= 0:
+            problems.append(
+                f"keeps {kept / 1e6:,.1f} MB of each partition (retention.bytes): what is beyond goes, however new, "
+                "undecided after a stop: set it to -1, or to more than a stop and an audit need"
+            )
         reach = settings.ledger.retained_snapshots * settings.ledger.retained_snapshot_hours * 3_600_000
         if plan.role == "input_topic" and retention > reach:
             problems.append(
@@ -111,6 +166,25 @@ def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int
                 f"takes {size} bytes a record, less than record.max_bytes = {settings.record.max_bytes}"
             )
         yield Finding(plan.role, "warning" if problems else "ok", "; ".join([facts, *problems]))
+
+
+def _target(settings: Settings, reader: Reader) -> Finding:
+    """Without pairs of the domain, and without a version made of some, nothing can be decided."""
+    kafka = settings.kafka
+
+    def holds(topic: str) -> bool:
+        bounds = reader.bounds(topic, reader.partitions(topic))
+        return any(end > first for first, end in bounds.values())
+
+    try:
+        if holds(kafka.target_topic):
+            return Finding("target", "ok", f"{kafka.target_topic} holds pairs")
+        state = "warning" if holds(kafka.model_topic) else "failure"
+    except CraftError as error:
+        return Finding("target", "failure", str(error))
+    return Finding(
+        "target", state, f"{kafka.target_topic} is empty: `craft-stream target publish FILE` gives the domain"
+    )
 
 
 def _clock(settings: Settings, reader: Reader) -> Iterator[Finding]:

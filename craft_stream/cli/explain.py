@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from craft_stream import meanings
+from craft_stream.cli.decided import Decided, find
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
@@ -23,6 +24,7 @@ from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
+from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -40,12 +42,24 @@ _LEAST = 0.05  # log-odds below which a feature says nothing
 
 @app.command(
     cls=ManyValues,
-    epilog="Example: craft-stream explain 'Close it.' 'Fermez-le.' --model model.bin --target domain.jsonl",
+    epilog=(
+        "Example: craft-stream explain 'Close it.' 'Fermez-le.' --model model.bin --target domain.jsonl\n\n"
+        "Example: craft-stream explain --offset crawl.pairs/3/1045 --config craft.toml"
+    ),
 )
 def explain(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The source sentence.")],
-    target_side: Annotated[str, typer.Argument(metavar="TARGET", help="Its translation.")],
-    model: Annotated[Path, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")],
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The source sentence.")] = None,
+    target_side: Annotated[str | None, typer.Argument(metavar="TARGET", help="Its translation.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")
+    ] = None,
+    identifier: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Explain what `run` decided on this record.")
+    ] = None,
+    offset: Annotated[
+        str | None,
+        typer.Option(metavar="TOPIC/PARTITION/OFFSET", help="The same for the record at this place."),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE...", help="The pairs that describe the domain, to show the nearest."),
@@ -67,7 +81,10 @@ def explain(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a pair would be accepted or rejected, part by part, each with its meaning.
+    """Say why a pair would be accepted or rejected, or why `run` has decided so, part by part, each with its meaning.
+
+    With --id or --offset the record's decision is made again from the log as it was made, so those rejected are explained too
+    whose decision was not written. Else a pair is given.
 
     It is judged as if it came first in a stream. Later, what is needed depends on what has come and what was accepted:
     the decisions that `select --decisions` and `run` write hold what each pair met.
@@ -79,6 +96,13 @@ def explain(
     if target and target_topic:
         raise ConfigurationError("give --target or --target-topic, not both")
     settings = load_settings(config, overrides)
+    if identifier is not None or offset is not None:
+        if source is not None or (identifier is not None and offset is not None):
+            raise ConfigurationError("give a pair, or --id, or --offset")
+        _explain_decided(find(settings, identifier, offset), settings, every, as_json)
+        return
+    if source is None or target_side is None or model is None:
+        raise ConfigurationError("give SOURCE, TARGET and --model, or --id, or --offset")
     parameters, encoder = load_engine(settings)
     version = load_model(model, parameters.learning)
     selector = Selector(parameters, encoder)
@@ -103,6 +127,49 @@ def explain(
         _print(parts, every, Console(highlight=False))
 
 
+def _explain_decided(found: Decided, settings: Settings, every: bool, as_json: bool) -> None:
+    """A record that a group has decided on: with the ledger, the version and the settings that it met."""
+    if as_json:
+        print(orjson.dumps(found.described()).decode())
+        return
+    console = Console(highlight=False)
+    if found.refusal is not None:
+        reason = found.refusal.reason.value
+        console.print(
+            f"{escape(found.place)} holds no pair: {reason}. {meanings.REFUSALS[reason]} ({escape(found.refusal.text)})"
+        )
+        console.print(f"It is kept on {settings.kafka.dead_letter_topic}: `craft-stream dlq ls`.")
+        return
+    parts: dict[str, Any] = found.parts or {}
+    pair_id = found.pair.id if found.pair else ""
+    _print_outcome(f"{escape(found.place)} (id {escape(pair_id)}) was", parts, console)
+    console.print(
+        f"Version {parts['model_version']} of the model was in force, since offset {found.version_since}, with a budget of "
+        f"{settings.budget.rate:g} (parameters {found.parameters})."
+    )
+    if found.written is None:
+        share = settings.decisions.rejected_sample
+        console.print(
+            f"No decision is written, as {share:.0%} of the rejected are; it was made again from offset {found.begun} on."
+        )
+    elif found.disagrees:
+        console.print(
+            f"[bold]The decision that was written differs[/] in {', '.join(found.disagrees)}: it says "
+            f"{found.written.get('reason')}, parameters {found.written.get('parameters')}. Were the settings others then? "
+            "`craft-stream audit` compares all of them."
+        )
+    else:
+        console.print(
+            f"The decision that was written says the same; made again from offset {found.begun} on."
+        )
+    console.print()
+    if found.pair is not None:
+        console.print(f"  {escape(found.pair.source)}")
+        console.print(f"  {escape(found.pair.target)}")
+    console.print()
+    _print_parts(parts, every, console)
+
+
 def _signals(texts: Sequence[str], model: Model) -> dict[str, float]:
     """What `--signal` says."""
     found: dict[str, float] = {}
@@ -121,14 +188,23 @@ def _signals(texts: Sequence[str], model: Model) -> dict[str, float]:
 
 
 def _print(parts: dict[str, Any], every: bool, console: Console) -> None:
+    _print_outcome("At the start of a stream this pair is", parts, console)
+    console.print()
+    _print_parts(parts, every, console)
+    _print_nearest(parts["nearest"], console)
+
+
+def _print_outcome(beginning: str, parts: dict[str, Any], console: Console) -> None:
     reason = parts["reason"]
     outcome = "accepted" if reason == Reason.ACCEPTED.label else f"rejected as {reason}"
-    console.print(f"At the start of a stream this pair is [bold]{outcome}[/]. {meanings.REASONS[reason]}")
+    console.print(f"{beginning} [bold]{outcome}[/]. {meanings.REASONS[reason]}")
     if "fault" in parts and parts["fault"] != reason:
         console.print(
             f"It is no good translation either: {parts['fault']}. {meanings.REASONS[parts['fault']]}"
         )
-    console.print()
+
+
+def _print_parts(parts: dict[str, Any], every: bool, console: Console) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for side in ("left", "right", "left"):
         table.add_column(justify=side)
@@ -140,7 +216,6 @@ def _print(parts: dict[str, Any], every: bool, console: Console) -> None:
     console.print(table)
     console.print()
     _print_features(parts, every, console)
-    _print_nearest(parts["nearest"], console)
 
 
 def _print_features(parts: dict[str, Any], every: bool, console: Console) -> None:

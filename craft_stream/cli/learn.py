@@ -11,7 +11,7 @@ import typer
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_engine
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.cli.service import Verbose, begin, serve
+from craft_stream.cli.service import LogLevel, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 
 @app.command(epilog="Example: craft-stream learn --config craft.toml --set learner.mode=separate")
-def learn(config: Config = None, overrides: Overrides = None, verbose: Verbose = False) -> None:
+def learn(config: Config = None, overrides: Overrides = None, log_level: LogLevel = None) -> None:
     """Learn from target, crawl and accepted topics and publish versions until told to stop (SIGTERM)."""
-    stop = begin(verbose)
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, overrides, observe__log_level=log_level)
+    stop = begin(settings)
     if settings.learner.mode != "separate":
         raise ConfigurationError(
             f'learner.mode is "{settings.learner.mode}": set it to "separate" for the workers and for this process'
         )
-    serve(settings, lambda recorder: _follow(settings, recorder, stop), stop)
+    serve(settings, "learn", lambda recorder: _follow(settings, recorder, stop), stop)
 
 
 def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:

@@ -15,6 +15,7 @@ from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.presence import require
 from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
 from craft_stream.topics import model_writer
@@ -33,10 +34,7 @@ Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
 @contextmanager
 def _store(settings: Settings) -> Iterator[ModelStore]:
     with closing(KafkaTransport(settings.kafka).reader()) as reader:
-        if not reader.partitions(settings.kafka.model_topic):
-            raise ConfigurationError(
-                f"there is no topic {settings.kafka.model_topic}: type `craft-stream topics create`"
-            )
+        require(reader, settings.kafka.model_topic)
         store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
         store.refresh()
         yield store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +12,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.audit import To, parse_offsets
+from craft_stream.cli.audit import From, To, parse_offsets
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.presence import require
 from craft_stream.recomputation import Recomputation, changed, look
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings.versioned import differences, with_named
@@ -37,6 +40,7 @@ def replay(
         Path | None, typer.Option(help="Decide with this version instead.", exists=True, dir_okay=False)
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Decide with this version of the topic.")] = None,
+    from_: From = None,
     to: To = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print what would change, by reason.")] = True,
     output: Annotated[
@@ -59,8 +63,12 @@ def replay(
     readers = [transport.reader() for _ in range(3)]
     moves: Counter[tuple[int, int]] = Counter()
     total = accepted_before = accepted_after = 0
-    file = output.open("wb") if output else None
-    try:
+    with ExitStack() as opened:
+        for reader in readers:
+            opened.enter_context(closing(reader))
+        file = opened.enter_context(OutputFile(str(output))) if output else None
+        kafka = before.kafka
+        require(readers[2], kafka.input_topic, kafka.ledger_topic, kafka.model_topic)
         store = ModelStore(readers[2], before.kafka.model_topic, Signatures.of(before))
         store.refresh()
         other = (
@@ -72,6 +80,7 @@ def replay(
         )
         for partition in readers[2].partitions(before.kafka.input_topic):
             stretch = look(readers[2], before, partition)
+            start = parse_offsets(from_, partition, 0)
             stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
             runs = (
                 Recomputation(
@@ -81,28 +90,28 @@ def replay(
                     readers[1], after, load_selector(after, store), store, stretch, other, lists[1], change
                 ),
             )
-            begun = runs[0].begin(0)
+            begun = runs[0].begin(start)
             if begun is None:
                 continue
-            runs[1].begin(0)
+            runs[1].begin(start)
             for line in differences(runs[0].ledger.parameters, change(runs[0].ledger.parameters)):
                 print(line)
-            print(f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}")
+            told = f", compared from {start}" if start > begun else ""
+            print(
+                f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}{told}"
+            )
             # The same log in the same chunks, so the two go side by side.
             both = zip(runs[0].run(stop), runs[1].run(stop), strict=True)
             for (_, old), (chunk, new) in both:
-                moves.update(changed(old, new))
-                total += len(new)
+                rows = np.flatnonzero(new.positions >= start)
+                old, within = old.take(rows), new.take(rows)
+                moves.update(changed(old, within))
+                total += len(within)
                 accepted_before += int(old.accepted.sum())
-                accepted_after += int(new.accepted.sum())
+                accepted_after += int(within.accepted.sum())
                 if file is not None:
-                    lines = decision_lines(chunk, new, np.arange(len(new)))
+                    lines = decision_lines(chunk, new, rows)
                     file.write(b"\n".join([*lines, b""]))
-    finally:
-        for reader in readers:
-            reader.close()
-        if file is not None:
-            file.close()
     if diff:
         for line in _table(moves):
             print(line)

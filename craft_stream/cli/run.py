@@ -13,7 +13,7 @@ from craft_stream.cli.engine import load_model
 from craft_stream.cli.interpreter import lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.cli.service import Verbose, begin, serve
+from craft_stream.cli.service import LogLevel, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
@@ -41,14 +41,15 @@ def run(
             "--rebuild", help="Go on although a ledger is lost or the log has a gap: begin a new one there."
         ),
     ] = False,
-    verbose: Verbose = False,
+    log_level: LogLevel = None,
 ) -> None:
     """Select from the crawl topic into the training topic until told to stop (SIGTERM)."""
-    stop = begin(verbose)
-    settings = load_settings(config, overrides, learner__mode="off" if model is not None else None)
+    mode = "off" if model is not None else None
+    settings = load_settings(config, overrides, learner__mode=mode, observe__log_level=log_level)
+    stop = begin(settings)
     if settings.budget.count is not None:
         raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
-    serve(settings, lambda recorder: work(settings, model, recorder, rebuild, stop), stop)
+    serve(settings, "run", lambda recorder: work(settings, model, recorder, rebuild, stop), stop)
 
 
 def work(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -13,37 +12,40 @@ import typer
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.internals import check_client
+from connectors.kafka.rights import Rights
+from craft_stream.cli.logs import begin_logging, tell_end
 from craft_stream.cli.stopping import stop_event
-from craft_stream.errors import CraftError, UnavailableError
+from craft_stream.errors import AccessError, CraftError, UnavailableError
 from craft_stream.observe.http import Server
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
 from craft_stream.worker.retry import retry
 
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log what the Kafka client does, too.")]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error: observe.log_level."),
+]
 
 
-def begin(verbose: bool) -> threading.Event:
-    """Log to stderr, one line an event; the event that is given is set by SIGTERM and SIGINT."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("kafka").setLevel(logging.INFO if verbose else logging.ERROR)
+def begin(settings: Settings) -> threading.Event:
+    """Log as the settings say; the event that is given is set by SIGTERM and SIGINT."""
+    begin_logging(settings)
     return stop_event()
 
 
-def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.Event) -> None:
-    """Check the client and the topics, serve metrics and health while `work` runs, and end the process with its exit code.
+def serve(settings: Settings, command: str, work: Callable[[Recorder], None], stop: threading.Event) -> None:
+    """Check the client, rights and topics, serve metrics and health while `work` runs, and end the process with its exit code.
 
     A process that is told to end (`stop`) while it waits for brokers ends with 0: nobody need start it again.
     """
-    check_client()
     try:
-        retry(lambda: _check(settings), settings.kafka.unavailable_seconds, stop)
-    except UnavailableError:
-        if not stop.is_set():
-            raise
-        _leave(0)
+        check_client()
+        retry(lambda: _check(settings, command), settings.kafka.unavailable_seconds, stop)
+    except CraftError as error:
+        stopped = isinstance(error, UnavailableError) and stop.is_set()
+        if not stopped:
+            tell_end(settings, error)
+        _leave(0 if stopped else error.exit_code)
     recorder = Recorder()
     server = Server(recorder, settings.observe.host, settings.observe.port)
     print(f"metrics and health on http://{settings.observe.host}:{server.port}", file=sys.stderr)
@@ -51,15 +53,17 @@ def serve(settings: Settings, work: Callable[[Recorder], None], stop: threading.
     try:
         work(recorder)
     except CraftError as error:
-        print(f"craft-stream: {error}", file=sys.stderr)
+        tell_end(settings, error)
         code = 0 if stop.is_set() and isinstance(error, UnavailableError) else error.exit_code
     finally:
         server.close()
     _leave(code)
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, command: str) -> None:
     with kafka_admin.connect(settings.kafka) as admin:
+        if missing := Rights(admin, settings.kafka).missing(command):
+            raise AccessError(f"this user lacks {', '.join(missing)}")
         kafka_admin.check(admin, settings.kafka, settings.record)
 
 

@@ -95,6 +95,7 @@ class Recorder(Tabulated):
         self._beat: float | None = None
         self._joined = False
         self._stopped = False
+        self._waiting: str | None = None
         self._breaker_open = False
         for name in ("craft_last_commit_timestamp_seconds", "craft_last_beat_timestamp_seconds"):
             self._families.record(name, self._begun)
@@ -120,12 +121,14 @@ class Recorder(Tabulated):
         return None if waited <= STALL_SECONDS else f"the worker's loop has not turned for {waited:.0f} s"
 
     def ready(self) -> str | None:
-        """None when the worker has joined its group and restored what it holds, else what is missing."""
+        """None when the worker has joined its group, restored what it holds and can decide, else what is missing."""
         with self._lock:
             if self._stopped:
                 return "the worker has stopped"
             if not self._joined:
                 return "the worker has not joined its group"
+            if self._waiting is not None:
+                return self._waiting
             if self._breaker_open:
                 return "the circuit breaker is open: too many records cannot be decided"
             waiting = sorted(p for p, state in self._states.items() if state in _UNREADY)
@@ -174,6 +177,11 @@ class Recorder(Tabulated):
             for partition in set(self._states) - partitions:
                 self._forget(partition)
             self._count_states()
+
+    def waiting(self, why: str | None, /) -> None:
+        """Not ready, for this reason."""
+        super().waiting(why)
+        self._waiting = why
 
     def stopped(self) -> None:
         """No longer ready; still alive, since ending is not hanging."""

@@ -99,7 +99,17 @@ class Group(Protocol):
         """Go on delivering these."""
 
     def ends(self) -> Mapping[int, int]:
-        """Ends of the assigned partitions' logs as far as known from the last fetches; costs nothing."""
+        """Ends of the assigned partitions' logs, behind the last record, as far as known from the last fetches; costs nothing.
+
+        Where everything has been read, that is behind the last record delivered: marks of transactions and what was aborted
+        are nothing to wait for.
+        """
+
+    def joined(self) -> bool:
+        """Whether this is a member of the group, with partitions or without."""
+
+    def topic_known(self) -> bool:
+        """Whether the input topic is there, as far as is known."""
 
     def claim(self, partitions: Iterable[int]) -> Claim:
         """Ownership of these partitions, now and ever since they were started. Any thread may ask.

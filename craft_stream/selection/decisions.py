@@ -79,6 +79,10 @@ class Decisions:
         """Pairs whose embedding counted: all with a cheap encoder, what the cascade left with an expensive one."""
         return int((self.cluster >= 0).sum())
 
+    def take(self, rows: NDArray[np.int64]) -> Decisions:
+        """Those at `rows`, in that order."""
+        return Decisions(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
     @classmethod
     def none(cls) -> Decisions:
         """No decisions."""

@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, SelectionRules
 
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"]
 Policy = Literal["fail", "skip", "dead-letter"]
 # The one in force, the next, one for a worker that lags, one for a rollback.
 LEAST_VERSIONS = 4
@@ -38,11 +39,11 @@ class Section(BaseModel):
 
 
 class SecuritySettings(Section):
-    """How to reach a broker that asks for TLS or a login; the names and meanings are kafka-python's."""
+    """How to reach a broker that asks for TLS or a login; but for tokens, the names and meanings are kafka-python's."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`"""
-    sasl_mechanism: str | None = None
+    sasl_mechanism: Mechanism | None = None
     """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI` or `OAUTHBEARER`"""
     sasl_plain_username: str | None = None
     """user of PLAIN and SCRAM"""
@@ -54,6 +55,16 @@ class SecuritySettings(Section):
     """service name of the brokers"""
     sasl_kerberos_domain_name: str | None = None
     """domain of the brokers"""
+    sasl_oauth_token_command: str | None = None
+    """command that prints a token for OAUTHBEARER; asked again before the token ends"""
+    sasl_oauth_token_url: str | None = None
+    """token endpoint of an OIDC provider, asked with client credentials"""
+    sasl_oauth_client_id: str | None = None
+    """client at that provider"""
+    sasl_oauth_client_secret: SecretStr | None = None
+    """its secret"""
+    sasl_oauth_scope: str | None = None
+    """scope of the token"""
     ssl_cafile: str | None = None
     """PEM file with the authority's certificate"""
     ssl_certfile: str | None = None
@@ -69,9 +80,45 @@ class SecuritySettings(Section):
     ssl_check_hostname: bool = True
     """whether the broker's certificate must name its host"""
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        mechanism = self.sasl_mechanism
+        if self.uses_sasl and mechanism is None:
+            raise ValueError(f"security_protocol {self.security_protocol} needs a sasl_mechanism")
+        if mechanism is not None and not self.uses_sasl:
+            raise ValueError(
+                f"sasl_mechanism has no effect with security_protocol {self.security_protocol}: "
+                "set SASL_SSL or SASL_PLAINTEXT"
+            )
+        if mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512") and not (
+            self.sasl_plain_username and self.sasl_plain_password
+        ):
+            raise ValueError(f"{mechanism} needs sasl_plain_username and sasl_plain_password")
+        if mechanism == "OAUTHBEARER" and not (
+            self.sasl_oauth_token_command or (self.sasl_oauth_token_url and self.sasl_oauth_client_id)
+        ):
+            raise ValueError(
+                "OAUTHBEARER needs sasl_oauth_token_command, or sasl_oauth_token_url and sasl_oauth_client_id"
+            )
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether the brokers ask for a login."""
+        return self.security_protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
     def client_options(self) -> dict[str, Any]:
-        """What is set, as keyword arguments of kafka-python's clients; secrets in the clear."""
-        options = {name: getattr(self, name) for name in type(self).model_fields}
+        """What is set, as keyword arguments of kafka-python's clients, tokens apart; secrets in the clear."""
+        options = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if not name.startswith("sasl_oauth_")
+        }
         return {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
             for name, value in options.items()
@@ -277,12 +324,16 @@ class EncoderSettings(Section):
 
 
 class ObserveSettings(Section):
-    """Metrics and health over HTTP."""
+    """Metrics and health over HTTP; logs."""
 
     host: str = "127.0.0.1"
     """address to listen on; loopback unless you say otherwise"""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     """port; 0 takes a free one"""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """least level of a log line: `debug` (with what the Kafka client says), `info`, `warning` or `error`"""
+    log_format: Literal["text", "json"] = "text"
+    """`text`, or `json`: an object a line"""
 
 
 class PolicySettings(Section):

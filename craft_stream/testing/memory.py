@@ -207,6 +207,14 @@ class MemoryGroup:
         """See `Group.ends`."""
         return {partition: len(self._broker.log(self._topic, partition)) for partition in self._owned}
 
+    def joined(self) -> bool:
+        """From the first poll on."""
+        return not self.pending
+
+    def topic_known(self) -> bool:
+        """It always is."""
+        return True
+
     def claim(self, partitions: Iterable[int]) -> Claim:
         """See `Group.claim`."""
         if not set(partitions) <= self._started | self._revoked:

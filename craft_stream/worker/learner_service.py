@@ -32,6 +32,7 @@ from craft_stream.topics.unused_models import unused
 from craft_stream.worker.group_settings import in_effect
 from craft_stream.worker.named_encoders import NamedEncoders, no_other
 from craft_stream.worker.primer import Primer
+from craft_stream.worker.trouble import Trouble
 
 QUEUE = 128  # batches, of 2,048 pairs at most, that wait for the learner; more are not learned from
 TARGET_SECONDS = 2.0  # between looks at the target topic
@@ -66,6 +67,7 @@ class LearnerService:
         self._encoder = encoder
         self._observer = observer
         self._batches: Queue[tuple[int, PairBatch, NDArray[np.bool_] | None]] = Queue(QUEUE)
+        self._trouble = Trouble(log, "the learner failed and will start again")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
 
@@ -101,7 +103,7 @@ class LearnerService:
                 pause = 0.0  # told to stop, or to begin again with other settings
             except (CraftError, TransactionError) as error:
                 self.failure = str(error)
-                log.error("the learner failed and will start again: %s", error)
+                self._trouble.tell(error)
                 self._observer.error(type(error).__name__)
             except Exception as error:
                 self.failure = f"{type(error).__name__}: {error}"
@@ -158,7 +160,7 @@ class LearnerService:
                 published, changed = time.monotonic(), False
 
     def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
-        topic = self._settings.kafka.target_topic
+        topic, told = self._settings.kafka.target_topic, None
         while not self._stop.is_set():
             try:
                 if learner.target_size:
@@ -170,7 +172,9 @@ class LearnerService:
                 )
             except TargetError as error:
                 self.failure = f"the target topic {topic}: {error}"
-            log.warning("%s", self.failure)
+            if self.failure != told:  # once
+                told = self.failure
+                log.warning("%s", told)
             self._stop.wait(TARGET_SECONDS)
             target.refresh(learner)
             self._complete(target, learner)
@@ -208,6 +212,7 @@ class LearnerService:
             return
         manifest = publish(output, self._settings.kafka.model_topic, model, self._signatures)
         self.failure = None
+        self._trouble.over()
         self._observer.published(model.version, time.monotonic() - began, manifest.size)
         self._observer.target(model.target_version, model.target_pairs)
         log.info("published model %d (%s), %d bytes", model.version, model.digest, manifest.size)

@@ -36,7 +36,6 @@ from craft_stream.worker.watchdog import Watchdog
 IDLE_SECONDS = 0.05
 STOP_SECONDS = 20.0  # of the 30 that a supervisor gives
 RECOVERY_STOP_SECONDS = 5.0
-EXPLAIN_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,9 @@ class Loop:
         self._backpressure = Backpressure(group, partitions, transactions, observer, kafka.max_poll_records)
         self._report = Report(settings.errors, group, partitions, observer)
         self._watchdog = Watchdog(kafka, group, committer)
-        self._polled = self._explained = time.monotonic()
+        self._polled = time.monotonic()
+        self._joined = False
+        self._waiting: str | None = None
 
     def turn(self) -> None:
         """One turn.
@@ -91,12 +92,16 @@ class Loop:
         self._poll()
         if self._rebalances.follow():
             self._learner.follow(self._partitions)
+        if not self._joined and self._group.joined():  # a standby is given nothing, and is a member
+            self._joined = True
+            self._observer.joined(frozenset(self._partitions))
         self._restores.step()
         self._collect()
         if self._models.current is not None:
             self._transactions.begin(self._models.current, self._settings.current())
-        else:
-            self._explain_waiting()
+        self._explain_waiting()
+        if not self._transactions.busy:
+            self._report.tell_idle()
         self._backpressure.step()
         self._watchdog.check()
 
@@ -122,11 +127,20 @@ class Loop:
             self._report.tell(committed)
 
     def _explain_waiting(self) -> None:
-        now = time.monotonic()
-        if now - self._explained >= EXPLAIN_SECONDS and self._partitions:
-            self._explained = now
-            why = self._learner.failure or "the learner primes itself, or is not running yet"
-            log.warning("no model yet: %s", why)
+        """Tell once what is in the way, and once that it is not any more."""
+        topic, why = self._kafka.input_topic, None
+        if not self._group.topic_known():
+            why = f"the topic {topic} is gone: it was deleted, or this user may not see it any more"
+        elif self._models.current is None and self._partitions:
+            found = self._learner.failure or "the learner primes itself, or is not running yet"
+            why = f"no version of the model yet: {found}"
+        if why != self._waiting:
+            if why is not None:
+                log.warning("%s", why)
+            else:
+                log.info("nothing is in the way any more (%s)", self._waiting)
+            self._waiting = why
+            self._observer.waiting(why)
 
     def drain(self) -> None:
         """Commit what is in flight; what is only buffered has not been touched."""

@@ -11,6 +11,7 @@ from craft_stream.events import Observer
 from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.model import Model
 from craft_stream.topics.models import ModelStore
+from craft_stream.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +83,21 @@ class ModelFollower:
                 continue
             if others := self._learning.contradicts(model.learning):
                 log.warning("model %d was learned under other parameters: %s", wanted, ", ".join(others))
+            self._tell(model)
             self.current = model
             manifest = self.store.manifests[wanted]
             self._observer.model({**model.header, "published_at_ms": manifest.published_at_ms}, manifest.size)
+
+    def _tell(self, model: Model) -> None:
+        pinned = ", pinned" if self.store.pinned == model.version else ""
+        target = model.header.get("target_version", "")
+        before = self.current
+        news = (
+            f"a new target {target}"
+            if before is not None and before.header.get("target_version") != target
+            else f"target {target}"
+        )
+        log.info("model %d (%s%s) takes force at each partition's next epoch", model.version, news, pinned)
 
     def _wanted(self) -> int:
         """The version that ought to be in force, or the newest before it that is not damaged; 0 without one."""
@@ -98,11 +111,13 @@ class ModelFollower:
         self._stop.set()
 
     def _follow(self) -> None:
+        trouble = Trouble(log, "following the model topic")
         while not self._stop.wait(self._seconds):
             try:
                 self.look()
+                trouble.over()
             except CraftError as error:  # brokers away: the version in force stays
-                log.warning("the model topic cannot be read: %s", error)
+                trouble.tell(error)
                 self._observer.error(type(error).__name__)
             except Exception:
                 log.exception("following the model topic failed")

@@ -30,6 +30,7 @@ class AssignedPartition:
         ledger: what it has done, once that is restored.
         fresh: nothing has been decided on that ledger yet.
         summarised: when its ledger was last reported.
+        next_offset: behind what was committed last; None before anything was.
         monitor: watches its decisions for drift.
     """
 
@@ -40,6 +41,7 @@ class AssignedPartition:
     ledger: PartitionLedger | None = None
     fresh: bool = True
     summarised: float = 0.0
+    next_offset: int | None = None
     monitor: DriftMonitor = field(default_factory=DriftMonitor)
 
     def add(self, messages: Sequence[Message]) -> int:
@@ -62,6 +64,7 @@ class AssignedPartition:
         self.buffer.clear()
         self.size = 0
         self.ledger = None
+        self.next_offset = None
         self.fresh = True
 
 

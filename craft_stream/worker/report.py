@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from statistics import median
 
 from craft_stream.errors import DataError
 from craft_stream.events import Observer
@@ -28,6 +29,7 @@ class Report:
     ) -> None:
         self._group, self._partitions, self._observer = group, partitions, observer
         self._breaker = CircuitBreaker(errors)
+        self._idle = time.monotonic()
 
     def tell(self, committed: Committed) -> None:
         """Tell of one.
@@ -42,13 +44,26 @@ class Report:
         chunks = (part.chunk for outcome in decided.outcomes.values() for part in outcome.parts)
         stamps = [m.timestamp_ms for chunk in chunks for m in chunk.messages if m.timestamp_ms > 0]
         if stamps:
-            self._observer.latency(max(0.0, now - sum(stamps) / len(stamps) / 1000), len(stamps))
+            # the median: one record of 1970 among thousands would be years
+            self._observer.latency(max(0.0, now - median(stamps) / 1000), len(stamps))
         try:
             self._breaker.count(decided.records, decided.dead)
         except DataError:
             self._observer.breaker(True, self._breaker.share)
             raise
         self._observer.breaker(False, self._breaker.share)
+
+    def tell_idle(self) -> None:
+        """That nothing is behind where all that can be read is committed; what was told last may have met an end mark."""
+        now = time.monotonic()
+        if now - self._idle < SUMMARY_SECONDS:
+            return
+        self._idle, ends = now, self._group.ends()
+        for number, partition in self._partitions.items():
+            if partition.next_offset is not None and not partition.buffer and number in ends:
+                behind = max(0, ends[number] - partition.next_offset)
+                if not behind:
+                    self._observer.lag(number, 0, 0.0)
 
     def _tell_decisions(self, number: int, outcome: Outcome) -> None:
         observer, decisions = self._observer, outcome.decisions
@@ -70,6 +85,7 @@ class Report:
             offset = outcome.decisions.positions[-1]
             log.warning("partition %d: %s has drifted at offset %d", number, signal, offset)
             self._observer.drifted(number, signal)
+        partition.next_offset = outcome.next_offset
         if end is not None:
             behind = max(0, end - outcome.next_offset)
             stamp = outcome.parts[-1].chunk.messages[-1].timestamp_ms

@@ -15,6 +15,7 @@ from craft_stream.ports.transport import Group
 from craft_stream.worker.partitions import AssignedPartitions
 from craft_stream.worker.restorer import Restored, Restorer
 from craft_stream.worker.transactions import Transactions
+from craft_stream.worker.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Restores:
         self._partitions, self._transactions = partitions, transactions
         self._wake = wake
         self._executor = SerialExecutor("restore")
+        self._trouble = Trouble(log, "restoring partitions")
         self._restore: tuple[int, Future[Restored]] | None = None  # under way
 
     def step(self) -> None:
@@ -53,13 +55,14 @@ class Restores:
             ours = partition is not None and partition.state is PartitionState.RESTORING
             try:
                 restored = restore.result()
+                self._trouble.over()
                 if ours:  # else it has gone, or gone and come back, in the meantime
                     self._start(number, restored)
             except CraftError as error:
                 if ours and not isinstance(error, UnavailableError):
                     raise
                 # It is tried again; whether all brokers are gone is the watchdog's business.
-                log.warning("restoring partition %d failed: %s", number, error)
+                self._trouble.tell(error)
                 self._observer.error(type(error).__name__)
         if self._restore is None:
             self._begin()

@@ -30,12 +30,14 @@ def retry(
     Raises:
         UnavailableError: the last one.
     """
-    deadline = time.monotonic() + seconds
+    deadline, told = time.monotonic() + seconds, ""
     while True:
         try:
             return step()
         except UnavailableError as error:
             if time.monotonic() + AGAIN_SECONDS > deadline or stop.wait(AGAIN_SECONDS):
                 raise
-            log.warning("%s; trying again", error)
+            if str(error) != told:  # once, not at each try
+                told = str(error)
+                log.warning("%s; trying again", error)
             beat()

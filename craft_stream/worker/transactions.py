@@ -22,6 +22,7 @@ from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.committer import Committed, Committer
 from craft_stream.worker.decider import Batch, Decided, Decider
 from craft_stream.worker.partitions import AssignedPartitions
+from craft_stream.worker.trouble import Trouble
 
 IN_FLIGHT = 2  # one is decided while one is committed
 BATCH_SECONDS = 1.0  # of a transaction, where the commit interval is shorter
@@ -93,6 +94,7 @@ class Transactions:
         self._began = time.monotonic()
         self._recovery: Future[None] | None = None  # under way
         self._recover_at: float | None = None  # None: all is well
+        self._trouble = Trouble(log, "transactions")
 
     @property
     def busy(self) -> bool:
@@ -162,6 +164,7 @@ class Transactions:
             transaction = self._in_flight.popleft()
             try:
                 committed.append(transaction.committed.result())
+                self._trouble.over()
                 self._sizer.took(committed[-1].decided.records, committed[-1].seconds)
             except (TransactionError, UnavailableError, CancelledError) as error:
                 if not isinstance(error, CancelledError):
@@ -173,7 +176,7 @@ class Transactions:
         return committed
 
     def _failed(self, error: Exception, seconds: float) -> None:
-        log.warning("%s", error)
+        self._trouble.tell(error)
         self._observer.error(type(error).__name__)
         self._recover_at = time.monotonic() + seconds
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from craft_stream.errors import UnavailableError
 from craft_stream.ports.transport import Group
 from craft_stream.settings import KafkaSettings
 from craft_stream.worker.committer import Committer
+from craft_stream.worker.trouble import Trouble
 
+TELL_SECONDS = 3.0  # a connection that ends is made anew within
 HANG_SECONDS = 60.0  # beyond a transaction's time-out nothing can come of it any more
+
+log = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -18,6 +23,7 @@ class Watchdog:
     def __init__(self, kafka: KafkaSettings, group: Group, committer: Committer) -> None:
         self._kafka, self._group, self._committer = kafka, group, committer
         self._reached = time.monotonic()
+        self._trouble = Trouble(log, "brokers")
 
     def check(self) -> None:
         """Look.
@@ -28,6 +34,11 @@ class Watchdog:
         now, kafka = time.monotonic(), self._kafka
         if self._group.reachable():
             self._reached = now
+            self._trouble.over()
+        elif now - self._reached > TELL_SECONDS:
+            self._trouble.tell(
+                UnavailableError(f"none of {kafka.bootstrap_servers} is reachable; trying again")
+            )
         if now - self._reached > kafka.unavailable_seconds:
             raise UnavailableError(
                 f"no broker of {kafka.bootstrap_servers} has been reachable for {kafka.unavailable_seconds:.0f} s"

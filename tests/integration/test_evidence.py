@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.dlq import MARK
 from craft_stream.topics.models import ModelStore
 from tests.integration.deployment import COMMAND, ROOT, Deployment, pairs, pinned_model, target_pairs
 
@@ -119,7 +120,9 @@ def test_dead_letters_are_sent_again(bootstrap: str, tmp_path: Path) -> None:
         assert "1 would be sent again" in run.command("dlq", "replay").stdout
         assert "sent 1 again" in run.command("dlq", "replay", "--yes").stdout
         run.wait_done([worker])
-    dead = run.read(run.settings.kafka.dead_letter_topic)
+    written = run.read(run.settings.kafka.dead_letter_topic)
+    dead = [message for message in written if message.key != MARK]
+    assert len(written) == 3
     assert [message.value for message in dead] == [b"junk", b"junk"]
     assert [message.key for message in dead] == [b"k0", b"k0"]
     assert dict(dead[1].headers)["origin"] == b"test"
@@ -170,6 +173,10 @@ def test_targets_are_published_and_withdrawn(bootstrap: str, tmp_path: Path) -> 
 def test_the_doctor_says_what_is_wrong(bootstrap: str, tmp_path: Path) -> None:
     """All well, a topic missing, and no broker."""
     run = Deployment(bootstrap, tmp_path)
+    empty = run.command("doctor")
+    assert empty.returncode == 1
+    assert "is empty: `craft-stream target publish FILE`" in empty.stdout
+    run.publish_target(target_pairs(20))
     well = run.command("doctor")
     assert well.returncode == 0, well.stdout
     missing = run.command("doctor", "--set", "kafka.ledger_topic=nowhere")

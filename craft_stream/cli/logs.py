@@ -1,0 +1,86 @@
+"""Logs of long-running commands: on standard error, a line an event, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, SecretStr
+
+from craft_stream.errors import CraftError
+from craft_stream.settings import Settings
+
+log = logging.getLogger("craft_stream")
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line: time, level, logger, message; `error` with its trace where there is one, `code` at the end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        if hasattr(record, "code"):
+            line["code"] = record.code
+        return json.dumps(line, ensure_ascii=False)
+
+
+class WithoutSecrets(logging.Formatter):
+    """What another formatter makes, with the values of secret settings masked."""
+
+    def __init__(self, inner: logging.Formatter, secrets: list[str]) -> None:
+        super().__init__()
+        self._inner, self._secrets = inner, secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return self.mask(self._inner.format(record))
+
+    def mask(self, text: str) -> str:
+        """A text without them."""
+        for secret in self._secrets:
+            text = text.replace(secret, "**********")
+        return text
+
+
+def _secrets(section: BaseModel) -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            yield value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from _secrets(value)
+
+
+def begin_logging(settings: Settings) -> None:
+    """Log as `[observe]` says; what the Kafka client has to say only at the level debug, since ours says it once."""
+    observe = settings.observe
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    formatter = JsonFormatter() if observe.log_format == "json" else text
+    handler = logging.StreamHandler(sys.stderr)
+    # longer ones first: one may be part of another
+    handler.setFormatter(WithoutSecrets(formatter, sorted(set(_secrets(settings)), key=len, reverse=True)))
+    logging.basicConfig(level=observe.log_level.upper(), handlers=[handler], force=True)
+    debug = observe.log_level == "debug"
+    client = logging.getLogger("kafka")
+    client.propagate = debug
+    client.setLevel(logging.INFO if debug else logging.CRITICAL)
+    for noisy in ("numba", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def tell_end(settings: Settings, error: CraftError) -> None:
+    """Why the process ends, as its last line."""
+    if settings.observe.log_format == "json":
+        log.error("%s", error, extra={"code": error.exit_code})
+        return
+    print(f"craft-stream: {error}", file=sys.stderr)
