@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.engine import load_engine
+from craft_stream.cli.engine import load_selector
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.presence import require
 from craft_stream.errors import ConfigurationError, DataError
@@ -19,7 +19,6 @@ from craft_stream.ports.transport import Reader
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import Pair, Refusal, examine, read_id
 from craft_stream.recomputation import Recomputation, Stretch, look
-from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
@@ -38,7 +37,8 @@ class Decided:
         parts: of its score, recomputed on the ledger that it met; None without a pair.
         version_since: from which offset the partition has decided with that version.
         begun: from where the log was decided again.
-        parameters: digest of those that it was recomputed under.
+        parameters: digest of those that were in force.
+        rate: the budget among them.
     """
 
     place: str
@@ -50,6 +50,7 @@ class Decided:
     version_since: int = 0
     begun: int = 0
     parameters: str = ""
+    rate: float = 0.0
 
     def described(self) -> dict[str, Any]:
         """For JSON."""
@@ -167,7 +168,7 @@ def _decide_again(
     written = _written(evidence, settings, partition, place)
     store = ModelStore(evidence, kafka.model_topic, Signatures.of(settings))
     store.refresh()
-    selector = Selector(*load_engine(settings))
+    selector = load_selector(settings, store)
     listed = read_lists(settings)
     work = Recomputation(reader, settings, selector, store, stretch, listed=listed)
     begun = work.begin(offset)
@@ -185,7 +186,18 @@ def _decide_again(
     signals = zip(columns.names, columns.values[0].tolist(), strict=True)
     known = {name: value for name, value in signals if name in model.signals.names and not isnan(value)}
     parts = selector.explain(pair.source, pair.target, work.ledger, model, blocked=blocked, signals=known)
-    return Decided(place, message, None, pair, written, parts, since, begun, selector.parameters.digest)
+    return Decided(
+        place,
+        message,
+        None,
+        pair,
+        written,
+        parts,
+        since,
+        begun,
+        work.ledger.parameters.digest,
+        work.ledger.parameters.selection.rate,
+    )
 
 
 def _record(reader: Reader, settings: Settings, partition: int, offset: int, place: str) -> Message:

@@ -145,7 +145,7 @@ def _explain_decided(found: Decided, settings: Settings, every: bool, as_json: b
     _print_outcome(f"{escape(found.place)} (id {escape(pair_id)}) was", parts, console)
     console.print(
         f"Version {parts['model_version']} of the model was in force, since offset {found.version_since}, with a budget of "
-        f"{settings.budget.rate:g} (parameters {found.parameters})."
+        f"{found.rate:g} (parameters {found.parameters})."
     )
     if found.written is None:
         share = settings.decisions.rejected_sample

@@ -13,10 +13,9 @@ from typer.testing import CliRunner
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli import app
-from craft_stream.cli.engine import load_engine
+from craft_stream.cli.engine import load_selector
 from craft_stream.recomputation import Recomputation, look
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.selector import Selector
 from craft_stream.topics.models import ModelStore
 from tests.integration.deployment import Deployment, pairs, target_pairs
 
@@ -35,7 +34,7 @@ def recomputed(run: Deployment) -> dict[int, tuple[str, float]]:
         store = ModelStore(evidence, run.settings.kafka.model_topic)
         store.refresh()
         stretch = look(evidence, run.settings, 0)
-        work = Recomputation(reader, run.settings, Selector(*load_engine(run.settings)), store, stretch)
+        work = Recomputation(reader, run.settings, load_selector(run.settings, store), store, stretch)
         work.begin(0)
         return {
             position: (Reason(reason).label, score)
