@@ -293,3 +293,25 @@ def test_a_model_is_published_once_for_an_empty_stream() -> None:
     one = session()
     assert list(one.decide([])) == []
     assert isinstance(one.model, Model)
+
+
+def test_priming_that_takes_too_much_memory_ends_with_an_epoch(crawl: PairBatch) -> None:
+    """256 MiB in the midst of an epoch: the rest of it is waited for, as versions are made of whole epochs."""
+    small: SelectionSession[Any] = SelectionSession(Parameters(), load_encoder())
+    small.observe_target(*target(Toy()))
+    parts = [Heavy(part.pairs, part.end) for part in chunks(crawl.slice(0, EPOCH), [500, 1000])]
+    assert [len(list(small.push(part))) for part in parts] == [0, 0, 3]
+
+
+def test_an_epoch_that_is_entered_before_its_first_pair_is_the_same(crawl: PairBatch) -> None:
+    """`enter_epoch` changes no decision and nothing in the ledger that the first pair would not."""
+    learner = session()
+    list(learner.decide(chunks(crawl.slice(0, PRIME))))
+    plain, asked = session(model=learner.model), session(model=learner.model)
+    for number, part in enumerate(chunks(crawl)):
+        list(plain.push(part))
+        list(asked.push(part))
+        if part.end % EPOCH == 0:
+            asked.enter_epoch()
+            assert asked.ledger.epoch == number + 1
+    assert asked.ledger.digest() == plain.ledger.digest()
