@@ -1,7 +1,7 @@
 # Bare `make` prints the targets.
 PYTHON ?= .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install test examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo reference docs other-tools lock ci
+.PHONY: help install test browser examples integration chaos neural mutants translation-smoke package deploy-check image lint format types demo reference docs other-tools lock ci
 
 help:  ## Print this
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,11 @@ install:  ## Make .venv with everything that development needs, and the commit h
 
 test:  ## Unit and contract tests: seconds, no broker
 	$(PYTHON) -m pytest
+
+browser:  ## The report in headless Chromium (installed by apt where it is missing: root, Debian)
+	command -v chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }
+	$(PYTHON) -m pip install --quiet --editable '.[browser]'
+	$(PYTHON) -m pytest tests/browser
 
 examples:  ## Properties on 500 examples each instead of 40: ten minutes
 	CRAFT_TEST_EXAMPLES=500 $(PYTHON) -m pytest tests/unit

@@ -29,6 +29,7 @@ COMMANDS = {
     "select": "Select from files into files.",
     "score": "Score every pair of files.",
     "take": "Take the best of files that were scored.",
+    "report": "Show what was selected, or scored, as one page for a browser.",
     "run": "Select on Kafka, from one topic into another, until stopped.",
     "learn": "Run the learner as a process of its own.",
     "topics": "Create and check the topics.",

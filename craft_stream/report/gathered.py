@@ -22,7 +22,9 @@ BINS, LOWEST, WIDTH = 400, -10.0, 0.05
 QUALITY_BINS = 50  # of P(clean)
 LONGEST = 60  # words of a side, and above
 CLUSTERS = 1024
-OF_REASON, OF_CLUSTER, OF_BIN, NEAREST = 24, 7, 3, 20
+OF_REASON, OF_CLUSTER = 24, 7
+# Examples by margin: one for each of so many clusters (of more, some share) and bins, so many bins of scores wide.
+_NEAR_CLUSTERS, _NEAR_WIDE = 128, 4
 # Rows that are looked at one by one, for hosts, pages and words, before only each second one is, and so on.
 _LOOKED = 1 << 13
 _TEXT = 1_000  # characters of a text that are kept
@@ -73,8 +75,7 @@ class Gathered:
         thresholds: least and greatest that was in force; NaN where none was.
         stretches, hosts, pages, vocabulary: see their classes.
         languages: pairs by the languages that records name, rejected and accepted.
-        of_reason, of_cluster, of_bin, nearest: samples; of clusters even numbers are accepted; nearest to the threshold are
-            groups below it (0) and above (1).
+        of_reason, of_cluster: samples; of clusters even numbers are accepted.
     """
 
     def __init__(self, fields: RecordSettings) -> None:
@@ -93,8 +94,7 @@ class Gathered:
         self.languages: Counter[tuple[str, bool]] = Counter()
         self.of_reason: Samples[Example] = Samples(len(Reason), OF_REASON)
         self.of_cluster: Samples[Example] = Samples(2 * CLUSTERS, OF_CLUSTER)
-        self.of_bin: Samples[Example] = Samples(BINS, OF_BIN)
-        self.nearest: Samples[Example] = Samples(2, NEAREST)
+        self._by_margin: Samples[Example] = Samples(_NEAR_CLUSTERS * BINS // _NEAR_WIDE, 1)
         self._stride, self._looked = 1, 0
 
     @property
@@ -161,10 +161,14 @@ class Gathered:
         # of those that are not accepted, first those that something else than their domain speaks against
         dull = (reason == Reason.OFF_DOMAIN) + 0.5 * (reason == Reason.OVER_BUDGET)
         self.of_cluster.offer(known, even + dull, positions, make)
-        self.of_bin.offer(np.where(able, at, -1), even, positions, make)
-        told = able & np.isfinite(rows.threshold)
-        side = np.where(told & accepted, 1, np.where(told & (margin < 0), 0, -1))
-        self.nearest.offer(side, np.abs(margin).astype(np.float64), positions, make)
+        near = cluster % _NEAR_CLUSTERS * (BINS // _NEAR_WIDE) + at // _NEAR_WIDE
+        self._by_margin.offer(np.where(able, near, -1), even, positions, make)
+
+    def by_margin(self) -> list[Example]:
+        """Pairs that passed all other bars, spread over clusters and margins."""
+        return [
+            kept for group in range(_NEAR_CLUSTERS * BINS // _NEAR_WIDE) for kept in self._by_margin.of(group)
+        ]
 
     def _look(self, rows: Rows) -> None:
         """Look at some rows one by one: one in `stride`, by position."""

@@ -31,8 +31,8 @@
     }, 0);
   };
 
-  // A row is [bin, cluster, accepted, over budget]. Above the threshold in force pairs over budget stay out: others of their
-  // clusters were taken in their place.
+  // A row is [bin, cluster, accepted, over budget], bins counted from the bar of each cluster. Above its bar pairs over budget stay
+  // out, as they did.
   const count = (edge) => {
     const clusters = data.shares.map(() => 0);
     let taken = 0;
@@ -52,7 +52,8 @@
     const { taken, left, clusters } = count(edge);
     const moved = edge !== data.start || !data.decided;
     byId("mark").setAttribute("d", `M${(1000 * edge) / data.bins} 0V100`);
-    byId("t-at").textContent = at.toFixed(2);
+    byId("t-at").textContent = (data.decided && at > 0.001 ? "+" : "") + at.toFixed(2);
+    byId("reset").hidden = edge === data.start;
     byId("t-accepted").textContent = whole.format(taken);
     byId("t-share").textContent = `${((100 * taken) / Math.max(data.pairs, 1)).toFixed(2)} %`;
     byId("t-over").textContent = whole.format(left);

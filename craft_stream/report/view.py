@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from craft_stream.report.gathered import (
     BINS,
     CLUSTERS,
     LOWEST,
-    OF_BIN,
     WIDTH,
     Example,
     Gathered,
@@ -39,7 +39,9 @@ REASONS = {
     Reason.OVER_BUDGET: "good enough, but the budget went to better ones",
     Reason.ACCEPTED: "training data for the domain",
 }
+_UNDECIDED = "nothing speaks against it, and nothing was taken yet"
 _MARGIN_BINS = 120
+_ZERO = round(-LOWEST / WIDTH)  # the bin whose lower edge is the threshold
 _ORIGINS = 12
 _BURST = 3.0  # times the mean of a stretch
 
@@ -54,6 +56,7 @@ def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]
     """
     target = about.target
     counts = _accepted_by_cluster(gathered, target is not None)
+    threshold = _threshold(gathered, about, share)
     return {
         "about": about,
         "title": visible(about.title),
@@ -65,11 +68,11 @@ def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]
         "kl": divergence(target.shares, counts[: len(target.shares)])
         if target and counts.any() and gathered.accepted
         else None,
-        "findings": _findings(gathered, about),
+        "findings": _findings(gathered, threshold["just_below"] if threshold else 0),
         "funnel": _funnel(gathered),
         "stream": _stream(gathered, about),
         "histograms": _histograms(gathered, about),
-        "threshold": _threshold(gathered, about, share),
+        "threshold": threshold,
         "clusters": _clusters(gathered, about, share),
         "examples": _examples(gathered, share),
         "origins": [
@@ -85,7 +88,7 @@ def _accepted_by_cluster(gathered: Gathered, known: bool) -> NDArray[np.float64]
     return gathered.clusters[1, :CLUSTERS].astype(np.float64) if known else np.zeros(CLUSTERS)
 
 
-def _findings(gathered: Gathered, about: About) -> list[str]:
+def _findings(gathered: Gathered, just_below: int) -> list[str]:
     """What a reader should see first."""
     found = []
     pairs, accepted = int(gathered.reasons.sum()), gathered.accepted
@@ -105,9 +108,7 @@ def _findings(gathered: Gathered, about: About) -> list[str]:
         found.append(
             f"{copies:,} pairs repeat accepted ones, {copies / accepted:.0%} of as many as were accepted."
         )
-    zero = round(-LOWEST / WIDTH)
-    just_below = int(gathered.margins[0, :, zero - 2 : zero].sum())
-    if accepted and just_below and math.isfinite(gathered.thresholds[0]):
+    if just_below:
         found.append(
             f"{just_below:,} pairs are less than {2 * WIDTH:g} below the threshold: see whether you would have taken them."
         )
@@ -139,7 +140,7 @@ def _funnel(gathered: Gathered) -> list[dict[str, Any]]:
     rows += [
         {
             "label": reason.label,
-            "text": text,
+            "text": _UNDECIDED if reason is Reason.OVER_BUDGET and not gathered.accepted else text,
             "count": int(gathered.reasons[reason]),
             "kind": "accepted" if reason is Reason.ACCEPTED else "rejected",
         }
@@ -232,35 +233,45 @@ def _range(counts: NDArray[Any]) -> tuple[int, int]:
     return max(int(low) - 2, 0), min(int(high) + 3, len(counts))
 
 
+def _bars(gathered: Gathered) -> NDArray[np.int64]:
+    """By cluster, by how many bins its own bar is above the threshold, int64 [clusters + 1].
+
+    A selection that is divided as the target is takes of each cluster down to a score of its own: the bar stands behind
+    the best pair that was left out though worse ones of other clusters were taken.
+    """
+    over, taken = gathered.margins
+    bars = np.zeros(len(taken), np.int64)
+    for cluster in np.flatnonzero(taken.any(axis=1)).tolist():
+        lowest = int(np.flatnonzero(taken[cluster])[0])
+        left = np.flatnonzero(over[cluster, :lowest])
+        bars[cluster] = max((int(left[-1]) + 1 if len(left) else _ZERO) - _ZERO, 0)
+    bars[~taken.any(axis=1)] = int(np.median(bars[taken.any(axis=1)])) if taken.any() else 0
+    return bars
+
+
 def _threshold(gathered: Gathered, about: About, share: float) -> dict[str, Any] | None:
     """What the page needs to move the threshold: counts by bin and cluster, and examples by bin."""
-    able = gathered.margins.sum(axis=(0, 1))
-    if not able.any():
+    if not gathered.margins.any():
         return None
-    zero = round(-LOWEST / WIDTH)
     decided = gathered.accepted > 0
-    low, high = _range(able)
+    bars = _bars(gathered) if decided else np.zeros(CLUSTERS + 1, np.int64)
+    margins = np.zeros_like(gathered.margins)
+    for cluster in np.flatnonzero(gathered.margins.any(axis=(0, 2))).tolist():
+        bar = int(bars[cluster])
+        margins[:, cluster, : BINS - bar] = gathered.margins[:, cluster, bar:]
+        margins[:, cluster, 0] += gathered.margins[:, cluster, :bar].sum(axis=1)
+    low, high = _range(margins.sum(axis=(0, 1)))
     if decided:
-        low, high = min(low, zero - 4), max(high, zero + 4)
+        low, high = min(low, _ZERO - 4), max(high, _ZERO + 4)
     factor = -(-(high - low) // _MARGIN_BINS)
-    low -= (low - zero) % factor  # the threshold is the edge of a bin
+    low -= (low - _ZERO) % factor  # the threshold is the edge of a bin
     low += factor if low < 0 else 0
     bins = -(-(high - low) // factor)
-    edges = low + factor * np.arange(bins + 1)
+    edges = [0, *(low + factor * np.arange(1, bins)).tolist(), BINS]
     counts = np.stack(
-        [
-            gathered.margins[:, :, (edges[k] if k else 0) : (edges[k + 1] if k < bins - 1 else BINS)].sum(
-                axis=2
-            )
-            for k in range(bins)
-        ]
+        [margins[:, :, start:stop].sum(axis=2) for start, stop in pairwise(edges)]
     )  # [bins, 2, clusters + 1]
-    least, most = gathered.thresholds
-    fixed = decided and most - least < 1e-6
-    base = least if fixed else 0.0
-    start = (
-        int((zero - low) // factor) if decided else _edge_of(counts[:, 0].sum(axis=1), about.rate, gathered)
-    )
+    start = (_ZERO - low) // factor if decided else _edge_of(counts[:, 0].sum(axis=1), about.rate, gathered)
     rows = [
         [
             int(k),
@@ -270,38 +281,65 @@ def _threshold(gathered: Gathered, about: About, share: float) -> dict[str, Any]
         ]
         for k, cluster in zip(*np.nonzero(counts.sum(axis=1)), strict=True)
     ]
-    each = max(1, round(OF_BIN * share))
-    examples = [kept for place in range(low, min(high, BINS)) for kept in gathered.of_bin.of(place)[:each]]
-    examples.sort(key=lambda example: example.margin)
-    shares = about.target.shares.tolist() if about.target else []
-    above, below = gathered.nearest.of(1), gathered.nearest.of(0)
+    first, step = LOWEST + low * WIDTH, factor * WIDTH
+    examples, nearest = _moved(gathered, bars, (first, step, bins), start, share)
+    every = counts.sum(axis=(1, 2)).astype(float)
     return {
         "decided": decided,
-        "fixed": fixed or not decided,
-        "base": base,
         "data": {
-            "low": base + LOWEST + low * WIDTH,
-            "step": factor * WIDTH,
+            "low": first,
+            "step": step,
             "bins": bins,
-            "start": start,
+            "start": int(start),
             "decided": decided,
             "rows": rows,
-            "shares": [round(value, 6) for value in shares],
+            "shares": [round(value, 6) for value in about.target.shares.tolist()] if about.target else [],
             "pairs": int(gathered.reasons.sum()),
         },
-        "start": start,
+        "start": int(start),
         "bins": bins,
-        "low": f"{base + LOWEST + low * WIDTH:.2f}",
-        "high": f"{base + LOWEST + (low + bins * factor) * WIDTH:.2f}",
+        "low": f"{first:.2f}",
+        "high": f"{first + bins * step:.2f}",
         "at": 100 * start / bins,
-        "able": charts.steps(np.sqrt(counts.sum(axis=(1, 2)).astype(float))),
-        "taken": charts.steps(
-            np.sqrt(counts[:, 1].sum(axis=1).astype(float)), math.sqrt(float(counts.sum(axis=(1, 2)).max()))
-        ),
-        "examples": [_pair(example, base) for example in examples],
-        "above": [_pair(example, base) for example in above[: round(20 * share)]],
-        "below": [_pair(example, base) for example in below[: round(20 * share)]],
+        "able": charts.steps(np.sqrt(every)),
+        "taken": charts.steps(np.sqrt(counts[:, 1].sum(axis=1).astype(float)), math.sqrt(float(every.max()))),
+        "just_below": int(margins[0, :, _ZERO - 2 : _ZERO].sum()) if decided else 0,
+        "examples": [_pair(example, at) for at, example in examples],
+        "above": [_pair(example, at) for at, example in nearest[1]],
+        "below": [_pair(example, at) for at, example in nearest[0]],
     }
+
+
+def _moved(
+    gathered: Gathered, bars: NDArray[np.int64], axis: tuple[float, float, int], start: int, share: float
+) -> tuple[list[tuple[float, Example]], list[list[tuple[float, Example]]]]:
+    """Examples by how far they are above their cluster's bar, ascending; and those next to it, below and above."""
+    first, step, bins = axis
+    placed = sorted(
+        (
+            (
+                example.margin
+                - WIDTH * int(bars[example.cluster if 0 <= example.cluster < CLUSTERS else CLUSTERS]),
+                example,
+            )
+            for example in gathered.by_margin()
+        ),
+        key=lambda item: (item[0], item[1].id),
+    )
+    kept: dict[int, list[tuple[float, Example]]] = {}
+    for item in placed:
+        place = min(max(int((item[0] - first) / step), 0), bins)
+        most = 8 if abs(place - start) <= 3 else 4
+        if len(own := kept.setdefault(place, [])) < max(1, round(most * share)):
+            own.append(item)
+    edge = first + start * step - 1e-6
+    below = [item for item in placed if item[0] < edge and item[1].reason is not Reason.ACCEPTED]
+    above = [
+        item
+        for item in placed
+        if item[0] >= edge and (not gathered.accepted or item[1].reason is Reason.ACCEPTED)
+    ]
+    return [item for place in sorted(kept) for item in kept[place]], [below[:-7:-1], above[:6]]
 
 
 def _edge_of(counts: NDArray[np.int64], rate: float, gathered: Gathered) -> int:
@@ -331,6 +369,7 @@ def _clusters(gathered: Gathered, about: About, share: float) -> dict[str, Any] 
             {
                 "number": number,
                 "bubble": bubble,
+                "label": _label(words.get(number, []), max(bubble.target, bubble.accepted)),
                 "words": words.get(number, []),
                 "target": float(target[number]),
                 "stream": float(shares[0][number]),
@@ -348,6 +387,11 @@ def _clusters(gathered: Gathered, about: About, share: float) -> dict[str, Any] 
         "high": charts.MAP_HIGH,
         "target": about.target is not None,
     }
+
+
+def _label(words: list[str], radius: float) -> str:
+    """The first word that fits into a circle."""
+    return next((word for word in words if 6.7 * len(word) < 2 * radius), "")
 
 
 def _examples(gathered: Gathered, share: float) -> list[dict[str, Any]]:
@@ -429,7 +473,7 @@ def _languages(gathered: Gathered) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["accepted"] - row["rejected"], row["name"]))[:_ORIGINS]
 
 
-def _pair(example: Example, base: float = 0.0) -> dict[str, Any]:
+def _pair(example: Example, at: float = 0.0) -> dict[str, Any]:
     """A pair as the template shows it."""
     return {
         "id": visible(example.id, 80),
@@ -444,8 +488,7 @@ def _pair(example: Example, base: float = 0.0) -> dict[str, Any]:
         "reason": example.reason.label,
         "accepted": example.reason is Reason.ACCEPTED,
         "score": _known(example.score),
-        "margin": example.margin,
-        "at": base + example.margin,
+        "at": at,
         "domain": _known(example.domain),
         "clean": math.exp(min(example.quality, 0.0)) if math.isfinite(example.quality) else None,
         "cluster": example.cluster if example.cluster >= 0 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from craft_stream.report.rows import Rows
 from craft_stream.report.samples import Samples, priorities
 from craft_stream.report.shown import SHOWN, parts, visible
 from craft_stream.report.stretches import STRETCHES, Stretches
+from craft_stream.report.view import _bars
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
@@ -199,3 +201,46 @@ def test_select_writes_a_report(run: Run, folder: Path, tmp_path: Path) -> None:
         assert f'id="{part}"' in html, part
     assert "not_json" in html
     assert run("select", *files, "--report", folder / "stream.jsonl")[0] == 2
+
+
+def test_a_report_is_made_of_what_was_written(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Of decisions the figures of `select`; of scored pairs none is accepted yet; of what has no scores nothing."""
+    files = (
+        "--target",
+        folder / "target.jsonl",
+        "--input",
+        folder / "stream.jsonl",
+        "--output",
+        tmp_path / "o.jsonl",
+    )
+    kept = ("--save-model", tmp_path / "model", "--decisions", tmp_path / "d.jsonl", "--texts")
+    assert run("select", *files, *kept)[0] == 0
+    model = ("--model", tmp_path / "model", "--output")
+    assert run("score", folder / "stream.jsonl", *model, tmp_path / "s.jsonl")[0] == 0
+    accepted = len((tmp_path / "o.jsonl").read_bytes().splitlines())
+    for name, count in (("d.jsonl", accepted), ("s.jsonl", 0)):
+        code, _, err = run("report", tmp_path / name, *model, tmp_path / "r.html")
+        assert code == 0, err
+        html = (tmp_path / "r.html").read_text("utf-8")
+        assert f"<dt>accepted</dt><dd>{count:,}</dd>" in html
+        assert 'id="clusters"' in html
+        assert 'id="slider"' in html
+    code, _, err = run("report", folder / "target.jsonl", "--output", tmp_path / "none.html")
+    assert (code, 'has a "score"' in err) == (1, True)
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_bars_of_clusters_are_where_their_pairs_were_cut() -> None:
+    """A cluster whose pairs were left out up to .5 above the threshold has its bar there; others have it at the threshold."""
+    gathered = Gathered(RecordSettings())
+    some = rows(64)
+    score = np.where(some.cluster < 32, np.where(np.arange(64) % 2, 2.0, 1.75), 1.5).astype(np.float32)
+    reason = np.where((some.cluster < 32) & (score < 1.9), Reason.OVER_BUDGET, Reason.ACCEPTED).astype(
+        np.uint8
+    )
+    cluster = (some.cluster >= 32).astype(np.int16)
+    gathered.add(
+        replace(some, score=score, reason=reason, cluster=cluster, threshold=np.full(64, 1.5, np.float32))
+    )
+    bars = _bars(gathered)
+    assert bars[:2].tolist() == [6, 0]
