@@ -18,7 +18,7 @@ from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
 # Bins of scores, of domain scores and of margins (score - threshold), from which on a bin is counted, and how wide one is.
-BINS, LOWEST, WIDTH = 400, -10.0, 0.05
+BINS, LOWEST, WIDTH = 600, -10.0, 0.05
 QUALITY_BINS = 50  # of P(clean)
 LONGEST = 60  # words of a side, and above
 CLUSTERS = 1024

@@ -44,6 +44,7 @@ _MARGIN_BINS = 120
 _ZERO = round(-LOWEST / WIDTH)  # the bin whose lower edge is the threshold
 _ORIGINS = 12
 _BURST = 3.0  # times the mean of a stretch
+_APART = 0.06  # of the stream between two bursts, at least
 
 
 def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def _concentration(gathered: Gathered) -> tuple[float, int]:
     high = np.flatnonzero(taken > _BURST * taken.mean())
     if not len(high):
         return needed / len(taken), 0
-    cuts = np.flatnonzero(np.diff(high) > 4) + 1
+    cuts = np.flatnonzero(np.diff(high) > _APART * len(taken)) + 1
     runs = [taken[run[0] : run[-1] + 1].sum() for run in np.split(high, cuts)]
     return needed / len(taken), sum(run > 0.08 * taken.sum() for run in runs)
 
