@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(72
 
 KILLS = size(5, 25)
 CHANGES = size(4, 20)
-RECORDS = size(16_000, 200_000)
+RECORDS = size(16_000, 100_000)
 PARTITIONS = 3
 WORKERS = ("w0", "w1", "w2")
 OVERRIDES = {"kafka.max_poll_records": 400, "kafka.commit_interval_ms": 100, "learner.publish_pairs": 10_000}
