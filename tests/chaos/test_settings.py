@@ -26,7 +26,7 @@ DONE_SECONDS = size(300.0, 3_000.0)
 PLAN = (
     ["budget.rate=0.2"], ["selection.gate=2", "selection.quality_weight=2"], ["learner.clusters=16"],
     ["selection.seen_pairs=4096", "budget.rate=0.1"], [], ["selection.method=craft"], ["learner.publish_pairs=20000"],
-    ["selection.relaxation=0", "selection.horizon=4096"], ["encoder.options={dimensions = 64}"], [],
+    ["selection.relaxation=0", "selection.horizon=4096"], ["encoder.options.dimensions=64"], [],
 )  # fmt: skip
 
 
