@@ -127,7 +127,7 @@ def test_the_reference_has_every_field_of_a_decision() -> None:
     """The table of docs/reference/reasons.md has a row for each field that is written, in that order."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "reasons.md").read_text("utf-8")
     section = page.partition("## A decision, field by field")[2].partition("##")[0]
-    (line,) = decision_lines(chunk_of([record("x"), record("x")], 5), decided(), np.arange(1), "d")
+    (line,) = decision_lines(chunk_of([record("x"), record("x")], 5), decided(), np.arange(1))
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(orjson.loads(line))
 
 
