@@ -102,3 +102,10 @@ def _spread(places: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[
         at += 0.5 * (apart / distance[..., None] * overlap[..., None]).sum(axis=1)
         at = np.clip(at, reach[:, None], 2 * half - reach[:, None])
     return at
+
+
+def inner_range(counts: NDArray[np.int64]) -> tuple[int, int]:
+    """Bins that hold all but the outermost thousandths."""
+    so_far = np.cumsum(counts)
+    low, high = np.searchsorted(so_far, [0.001 * so_far[-1], 0.999 * so_far[-1]])
+    return max(int(low) - 2, 0), min(int(high) + 3, len(counts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,15 @@ from numpy.typing import NDArray
 from craft_stream.report import charts
 from craft_stream.report.about import About
 from craft_stream.report.gathered import (
-    BINS,
     CLUSTERS,
     LOWEST,
     WIDTH,
-    Example,
     Gathered,
 )
 from craft_stream.report.origins import FAULTS, Origins
-from craft_stream.report.shown import parts, visible
+from craft_stream.report.pairs import pair
+from craft_stream.report.shown import visible
+from craft_stream.report.threshold import threshold
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.divergence import divergence
 
@@ -40,8 +39,6 @@ REASONS = {
     Reason.ACCEPTED: "training data for the domain",
 }
 _UNDECIDED = "nothing speaks against it, and nothing was taken yet"
-_MARGIN_BINS = 120
-_ZERO = round(-LOWEST / WIDTH)  # the bin whose lower edge is the threshold
 _ORIGINS = 12
 _BURST = 3.0  # times the mean of a stretch
 _APART = 0.06  # of the stream between two bursts, at least
@@ -57,7 +54,7 @@ def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]
     """
     target = about.target
     counts = _accepted_by_cluster(gathered, target is not None)
-    threshold = _threshold(gathered, about, share)
+    moved = threshold(gathered, about, share)
     return {
         "about": about,
         "title": visible(about.title),
@@ -69,11 +66,11 @@ def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]
         "kl": divergence(target.shares, counts[: len(target.shares)])
         if target and counts.any() and gathered.accepted
         else None,
-        "findings": _findings(gathered, threshold["just_below"] if threshold else 0),
+        "findings": _findings(gathered, moved["just_below"] if moved else 0),
         "funnel": _funnel(gathered),
         "stream": _stream(gathered, about),
         "histograms": _histograms(gathered, about),
-        "threshold": threshold,
+        "threshold": moved,
         "clusters": _clusters(gathered, about, share),
         "examples": _examples(gathered, share),
         "origins": [
@@ -187,7 +184,7 @@ def _stream(gathered: Gathered, about: About) -> dict[str, Any] | None:
 def _histograms(gathered: Gathered, about: About) -> list[dict[str, Any]]:
     found = []
     if gathered.domain.any():
-        low, high = _range(gathered.domain.sum(axis=0))
+        low, high = charts.inner_range(gathered.domain.sum(axis=0))
         found.append(
             {
                 "title": "Domain score",
@@ -227,128 +224,6 @@ def _pair_of_steps(counts: NDArray[np.int64], bins: int) -> dict[str, Any]:
     }
 
 
-def _range(counts: NDArray[Any]) -> tuple[int, int]:
-    """Bins that hold all but the outermost thousandths."""
-    so_far = np.cumsum(counts)
-    low, high = np.searchsorted(so_far, [0.001 * so_far[-1], 0.999 * so_far[-1]])
-    return max(int(low) - 2, 0), min(int(high) + 3, len(counts))
-
-
-def _bars(gathered: Gathered) -> NDArray[np.int64]:
-    """By cluster, by how many bins its own bar is above the threshold, int64 [clusters + 1].
-
-    A selection that is divided as the target is takes of each cluster down to a score of its own: the bar stands behind
-    the best pair that was left out though worse ones of other clusters were taken.
-    """
-    over, taken = gathered.margins
-    bars = np.zeros(len(taken), np.int64)
-    for cluster in np.flatnonzero(taken.any(axis=1)).tolist():
-        lowest = int(np.flatnonzero(taken[cluster])[0])
-        left = np.flatnonzero(over[cluster, :lowest])
-        bars[cluster] = max((int(left[-1]) + 1 if len(left) else _ZERO) - _ZERO, 0)
-    bars[~taken.any(axis=1)] = int(np.median(bars[taken.any(axis=1)])) if taken.any() else 0
-    return bars
-
-
-def _threshold(gathered: Gathered, about: About, share: float) -> dict[str, Any] | None:
-    """What the page needs to move the threshold: counts by bin and cluster, and examples by bin."""
-    if not gathered.margins.any():
-        return None
-    decided = gathered.accepted > 0
-    bars = _bars(gathered) if decided else np.zeros(CLUSTERS + 1, np.int64)
-    margins = np.zeros_like(gathered.margins)
-    for cluster in np.flatnonzero(gathered.margins.any(axis=(0, 2))).tolist():
-        bar = int(bars[cluster])
-        margins[:, cluster, : BINS - bar] = gathered.margins[:, cluster, bar:]
-        margins[:, cluster, 0] += gathered.margins[:, cluster, :bar].sum(axis=1)
-    low, high = _range(margins.sum(axis=(0, 1)))
-    if decided:
-        low, high = min(low, _ZERO - 4), max(high, _ZERO + 4)
-    factor = -(-(high - low) // _MARGIN_BINS)
-    low -= (low - _ZERO) % factor  # the threshold is the edge of a bin
-    low += factor if low < 0 else 0
-    bins = -(-(high - low) // factor)
-    edges = [0, *(low + factor * np.arange(1, bins)).tolist(), BINS]
-    counts = np.stack(
-        [margins[:, :, start:stop].sum(axis=2) for start, stop in pairwise(edges)]
-    )  # [bins, 2, clusters + 1]
-    start = (_ZERO - low) // factor if decided else _edge_of(counts[:, 0].sum(axis=1), about.rate, gathered)
-    rows = [
-        [
-            int(k),
-            int(cluster) if cluster < CLUSTERS else -1,
-            int(counts[k, 1, cluster]),
-            int(counts[k, 0, cluster]),
-        ]
-        for k, cluster in zip(*np.nonzero(counts.sum(axis=1)), strict=True)
-    ]
-    first, step = LOWEST + low * WIDTH, factor * WIDTH
-    examples, nearest = _moved(gathered, bars, (first, step, bins), start, share)
-    every = counts.sum(axis=(1, 2)).astype(float)
-    return {
-        "decided": decided,
-        "data": {
-            "low": first,
-            "step": step,
-            "bins": bins,
-            "start": int(start),
-            "decided": decided,
-            "rows": rows,
-            "shares": [round(value, 6) for value in about.target.shares.tolist()] if about.target else [],
-            "pairs": int(gathered.reasons.sum()),
-        },
-        "start": int(start),
-        "bins": bins,
-        "low": f"{first:.2f}",
-        "high": f"{first + bins * step:.2f}",
-        "at": 100 * start / bins,
-        "able": charts.steps(np.sqrt(every)),
-        "taken": charts.steps(np.sqrt(counts[:, 1].sum(axis=1).astype(float)), math.sqrt(float(every.max()))),
-        "just_below": int(margins[0, :, _ZERO - 2 : _ZERO].sum()) if decided else 0,
-        "examples": [_pair(example, at) for at, example in examples],
-        "above": [_pair(example, at) for at, example in nearest[1]],
-        "below": [_pair(example, at) for at, example in nearest[0]],
-    }
-
-
-def _moved(
-    gathered: Gathered, bars: NDArray[np.int64], axis: tuple[float, float, int], start: int, share: float
-) -> tuple[list[tuple[float, Example]], list[list[tuple[float, Example]]]]:
-    """Examples by how far they are above their cluster's bar, ascending; and those next to it, below and above."""
-    first, step, bins = axis
-    placed = sorted(
-        (
-            (
-                example.margin
-                - WIDTH * int(bars[example.cluster if 0 <= example.cluster < CLUSTERS else CLUSTERS]),
-                example,
-            )
-            for example in gathered.by_margin()
-        ),
-        key=lambda item: (item[0], item[1].id),
-    )
-    kept: dict[int, list[tuple[float, Example]]] = {}
-    for item in placed:
-        place = min(max(int((item[0] - first) / step), 0), bins)
-        most = 8 if abs(place - start) <= 3 else 4
-        if len(own := kept.setdefault(place, [])) < max(1, round(most * share)):
-            own.append(item)
-    edge = first + start * step - 1e-6
-    below = [item for item in placed if item[0] < edge and item[1].reason is not Reason.ACCEPTED]
-    above = [
-        item
-        for item in placed
-        if item[0] >= edge and (not gathered.accepted or item[1].reason is Reason.ACCEPTED)
-    ]
-    return [item for place in sorted(kept) for item in kept[place]], [below[:-7:-1], above[:6]]
-
-
-def _edge_of(counts: NDArray[np.int64], rate: float, gathered: Gathered) -> int:
-    """The bin from which on as many pairs stand as the budget asks for."""
-    above = np.cumsum(counts[::-1])[::-1]
-    return int(np.searchsorted(-above, -rate * float(gathered.reasons.sum())))
-
-
 def _clusters(gathered: Gathered, about: About, share: float) -> dict[str, Any] | None:
     counts = gathered.clusters[:, :CLUSTERS]
     k = (
@@ -377,8 +252,8 @@ def _clusters(gathered: Gathered, about: About, share: float) -> dict[str, Any] 
                 "accepted": float(shares[1][number]),
                 "count": int(accepted[number]),
                 "read": int(stream[number]),
-                "taken": [_pair(example) for example in kept[0][: max(1, round(7 * share))]],
-                "left": [_pair(example) for example in kept[1][: max(1, round(7 * share))]],
+                "taken": [pair(example) for example in kept[0][: max(1, round(7 * share))]],
+                "left": [pair(example) for example in kept[1][: max(1, round(7 * share))]],
             }
         )
     listed = sorted(items, key=lambda item: (-item["target"], -item["count"], -item["read"]))
@@ -401,7 +276,7 @@ def _examples(gathered: Gathered, share: float) -> list[dict[str, Any]]:
             "label": reason.label,
             "text": text,
             "count": int(gathered.reasons[reason]),
-            "pairs": [_pair(e) for e in gathered.of_reason.of(int(reason))[: max(1, round(24 * share))]],
+            "pairs": [pair(e) for e in gathered.of_reason.of(int(reason))[: max(1, round(24 * share))]],
         }
         for reason, text in reversed(REASONS.items())
         if gathered.reasons[reason]
@@ -472,29 +347,3 @@ def _languages(gathered: Gathered) -> list[dict[str, Any]]:
         for name in names
     ]
     return sorted(rows, key=lambda row: (-row["accepted"] - row["rejected"], row["name"]))[:_ORIGINS]
-
-
-def _pair(example: Example, at: float = 0.0) -> dict[str, Any]:
-    """A pair as the template shows it."""
-    return {
-        "id": visible(example.id, 80),
-        "host": visible(example.host, 60),
-        "source": parts(example.source, example.target, example.reason),
-        "target": parts(example.target, example.source, example.reason),
-        "longer": [
-            length
-            for length in (example.source_length, example.target_length)
-            if length > len(example.source) + 240
-        ],
-        "reason": example.reason.label,
-        "accepted": example.reason is Reason.ACCEPTED,
-        "score": _known(example.score),
-        "at": at,
-        "domain": _known(example.domain),
-        "clean": math.exp(min(example.quality, 0.0)) if math.isfinite(example.quality) else None,
-        "cluster": example.cluster if example.cluster >= 0 else None,
-    }
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

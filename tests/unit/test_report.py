@@ -20,7 +20,7 @@ from craft_stream.report.rows import Rows
 from craft_stream.report.samples import Samples, priorities
 from craft_stream.report.shown import SHOWN, parts, visible
 from craft_stream.report.stretches import STRETCHES, Stretches
-from craft_stream.report.view import _bars
+from craft_stream.report.threshold import _bars
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
