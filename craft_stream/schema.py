@@ -131,7 +131,8 @@ def check(what: str, values: Mapping[str, Any], schema: Schema, **sizes: int) ->
 def has_type(value: object, wanted: Any) -> bool:
     """Whether a value from JSON is of the type that a dataclass gives its field; of an array it says nothing."""
     origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin is np.ndarray:
+    # `NDArray` of NumPy 2.5 is an alias by `type`.
+    if np.ndarray in (origin, get_origin(getattr(origin, "__value__", None))):
         return True
     if origin is Literal:
         return value in arguments
