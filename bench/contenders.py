@@ -33,6 +33,7 @@ DECISION = json.dumps(
         "domain": 1.2345678,
         "quality": -0.12345678,
         "dual": 0.1234567,
+        "context": 0.1234567,
         "model_version": 3,
         "parameters": "0123456789abcdef",
     }

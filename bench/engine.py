@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,25 +16,39 @@ from bench.scenarios import Scenario
 from bench.selection import Selection
 from bench.targets import target_pairs
 from craft_stream.encoders import load_encoder
+from craft_stream.learning.even_sample import EvenSample
 from craft_stream.parameters import Parameters
-from craft_stream.ranking.contexts import Contexts
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.session import PairChunk, SelectionSession
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.contexts import Contexts
 from craft_stream.text.tokenized import TokenizedPairs
 
 
 def select(corpus: Corpus, scenario: Scenario, overrides: Mapping[str, Any]) -> Selection:
     """Select from a scenario's stream; where the target is swapped, a version of the new one takes force at that epoch."""
-    parameters = Parameters.of(**{**overrides, "rate": scenario.rate})
+    return _decide(corpus, scenario, Parameters.of(**{**overrides, "rate": scenario.rate}), None)
+
+
+def select_once(corpus: Corpus, scenario: Scenario, context: str, overrides: Mapping[str, Any]) -> Selection:
+    """The same as `select --one-pass` does of a file: an even sample primes it, contexts are of `bench.orders.context`."""
+    parameters = Parameters.of(**{**_without(context), **overrides, "rate": scenario.rate})
+    return _decide(corpus, scenario, parameters, context)
+
+
+def _decide(corpus: Corpus, scenario: Scenario, parameters: Parameters, context: str | None) -> Selection:
     session: SelectionSession[PairChunk] = SelectionSession.threaded(parameters, load_encoder())
-    pairs = replace(corpus.pairs.take(scenario.order), positions=np.arange(len(scenario.order)))
+    pairs = _stream(corpus, scenario, context or "neighbours")
     result = Selection()
     with result.stage("target"):
         _observe_target(session, corpus, scenario.domain, scenario.target)
     chosen = []
     with result.stage("stream"):
+        if context is not None:
+            sample = EvenSample(parameters.learning.prime_pairs)
+            sample.read(_Run(pairs))
+            session.prime(sample.batch(), len(pairs))
         for start in range(0, len(pairs), EPOCH):
             if scenario.swap and start <= scenario.swap[0] < start + EPOCH:
                 session.withdraw_target(_identifiers(corpus, scenario.domain))
@@ -62,7 +75,7 @@ def _identifiers(corpus: Corpus, domain: str) -> list[str]:
 
 
 def _observe_target(
-    session: SelectionSession[PairChunk] | Ranking[_ContextChunk],
+    session: SelectionSession[PairChunk] | Ranking[PairChunk],
     corpus: Corpus,
     domain: str,
     how: str = "whole",
@@ -76,7 +89,6 @@ class _Run:
     """Consecutive pairs of a corpus."""
 
     pairs: PairBatch
-    contexts: Contexts
 
     @property
     def start(self) -> int:
@@ -85,36 +97,24 @@ class _Run:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def read(self) -> _ContextChunk:
-        return _ContextChunk(TokenizedPairs.of(self.pairs), self.contexts)
+    def read(self) -> PairChunk:
+        return PairChunk(TokenizedPairs.of(self.pairs))
 
     def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs:
         return TokenizedPairs.of(self.pairs.take(positions - self.start))
 
 
-@dataclass(frozen=True, slots=True)
-class _ContextChunk(PairChunk):
-    """Pairs and where they come from."""
-
-    contexts: Contexts
-
-
 def select_twice(corpus: Corpus, scenario: Scenario, context: str, overrides: Mapping[str, Any]) -> Selection:
     """Select from a scenario's stream in two passes, with contexts of `bench.orders.context`."""
     parameters = Parameters.of(**{**_without(context), **overrides, "rate": scenario.rate})
-    options: Options[_ContextChunk] = Options(
-        contexts=attrgetter("contexts"), budget=lambda _: scenario.budget, jobs=len(os.sched_getaffinity(0))
-    )
+    options: Options[PairChunk] = Options(budget=lambda _: scenario.budget, jobs=len(os.sched_getaffinity(0)))
     ranking = Ranking(parameters, load_encoder(), options=options)
     n = len(scenario.order)
-    pairs = replace(corpus.pairs.take(scenario.order), positions=np.arange(n))
-    page, host = contexts(corpus, context)
-    where = Contexts(page[scenario.order], host[scenario.order])
+    pairs = _stream(corpus, scenario, context)
 
     def runs() -> Iterator[_Run]:
         for start in range(0, n, EPOCH):
-            part = slice(start, min(start + EPOCH, n))
-            yield _Run(pairs.slice(part.start, part.stop), Contexts(where.page[part], where.host[part]))
+            yield _Run(pairs.slice(start, min(start + EPOCH, n)))
 
     result = Selection()
     with result.stage("target"):
@@ -124,6 +124,11 @@ def select_twice(corpus: Corpus, scenario: Scenario, context: str, overrides: Ma
     result.chosen = np.concatenate(chosen)
     result.notes = {"summary": ranking.ledger.summary(), "own": ranking.ledger.summary()["kl"]}
     return result
+
+
+def _stream(corpus: Corpus, scenario: Scenario, context: str) -> PairBatch:
+    where = Contexts(*contexts(corpus, context)).take(scenario.order)
+    return replace(corpus.pairs.take(scenario.order), positions=np.arange(len(scenario.order)), where=where)
 
 
 def _without(context: str) -> dict[str, float]:

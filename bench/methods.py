@@ -76,6 +76,14 @@ def methods() -> dict[str, Method]:
 
         return run
 
+    def once(context: str) -> Method:
+        def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
+            from bench import engine as ours
+
+            return ours.select_once(corpus, scenario, context, overrides)
+
+        return run
+
     def twice(context: str) -> Method:
         def run(corpus: Corpus, scenario: Scenario, overrides: Overrides) -> Selection:
             from bench import engine as ours
@@ -92,6 +100,7 @@ def methods() -> dict[str, Method]:
         "craft-batch-regression": batch(regression=True),
         "craft": engine("craft"),
         "craft-plus": engine("craft-plus"),
+        **{f"one-pass@{context}": once(context) for context in CONTEXTS},
         **{f"two-passes@{context}": twice(context) for context in CONTEXTS},
         "ceiling": _ceiling,
     }

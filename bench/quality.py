@@ -131,12 +131,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--order", default="shuffled", help=f"of the plain scenario; comma-separated, of {', '.join(ORDERS)}"
     )
     parser.add_argument(
-        "--passes", default="1", help="comma-separated, 1 or 2; 2: craft-plus by `craft_stream.ranking`"
+        "--passes",
+        default="1",
+        help="comma-separated, 1 or 2, over a file: craft-plus with an even sample to begin with",
     )
     parser.add_argument(
         "--context",
-        default="none",
-        help=f"that two passes are told of; comma-separated, of {', '.join(CONTEXTS)}",
+        help=f"that passes over a file are told of, in place of --method; comma-separated, of {', '.join(CONTEXTS)}",
     )
     parser.add_argument(
         "--budget", type=float, default=0.5, help="share of the domain's records of the stream"
@@ -182,10 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _methods(methods: str, passes: str, contexts: str) -> list[str]:
-    """Names of methods: those given for one pass, two passes with each context."""
-    names = methods.split(",") if "1" in passes.split(",") else []
-    return names + [f"two-passes@{context}" for context in contexts.split(",") if "2" in passes.split(",")]
+def _methods(methods: str, passes: str, contexts: str | None) -> list[str]:
+    """Names of methods: those given, or passes over a file with each context."""
+    if contexts is None and passes == "1":
+        return methods.split(",")
+    kinds = [{"1": "one-pass", "2": "two-passes"}[count] for count in passes.split(",")]
+    return [f"{kind}@{context}" for kind in kinds for context in (contexts or "none").split(",")]
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -55,13 +55,18 @@ PARTS: Final[dict[str, Part]] = {
         "How much likelier its words are in the target than in the stream, in standard deviations of the stream; "
         "0 is an average pair, above 1 is near.",
     ),
+    "context": Part(
+        "page and site",
+        "What the other pairs of its page and its site tell of the domain, or its neighbours where no page is named; as far as "
+        "such pairs have told it until now.",
+    ),
     "dual": Part(
         "help for its topic",
         "Added where the pair's topic is behind its share of the target, taken off where it is ahead.",
     ),
     "gate": Part(
         "needed to be looked at",
-        "Nearness and help together must reach this; only pairs that do are checked for quality.",
+        "Nearness, page and site, and help together must reach this; only pairs that do are checked for quality.",
     ),
     "quality": Part(
         "quality",
@@ -72,7 +77,9 @@ PARTS: Final[dict[str, Part]] = {
         "distance from the expected translation",
         "How far the target side is from what the model expects for this source, squared; 0 is the same.",
     ),
-    "score": Part("score", "Nearness, help and weighted quality together; what pairs are ranked by."),
+    "score": Part(
+        "score", "Nearness, page and site, help and weighted quality together; what pairs are ranked by."
+    ),
     "threshold": Part("needed to be accepted", "The score must reach this; it follows from the budget."),
     "margin": Part(
         "to spare",

@@ -134,8 +134,9 @@ class SelectionRules:
             bigrams, both sides); above 1 turns it off.
         seen_pairs: accepted pairs remembered exactly for duplicates; between this and twice this.
         abstain: spend less when the stream holds less of the domain than it did.
-        page_weight: weight of what the other pairs of its page tell of a pair's domain, where files are read again; 0: none.
-        host_weight: the same of the other pairs of its host (web site).
+        page_weight: weight of what other pairs of its page tell of a pair's domain: those before it, or all of them where files
+            are read again; 0: none.
+        host_weight: the same of its host (web site).
     """
 
     method: Method = "craft-plus"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -120,6 +121,7 @@ class SelectionSession(Generic[C]):
         self._fresh: list[PairBatch] = []  # of the minibatch under way
         self._accepted: list[PairBatch] = []
         self._training: deque[Future[None]] = deque()  # in hand
+        self._sampled = np.zeros(0, np.int64)  # positions of pairs that primed it, in order
         self._trained = 0  # pairs that the learner has seen when it has caught up
 
     @classmethod
@@ -155,6 +157,27 @@ class SelectionSession(Generic[C]):
         """
         self._wait()
         return {} if self._learner is None else self._learner.check_target()
+
+    @property
+    def primes(self) -> bool:
+        """It has yet to be primed: by `prime`, or else by the head of the stream."""
+        return self._priming
+
+    def prime(self, sample: PairBatch, pairs: int) -> None:
+        """Learn from an even sample of the stream before it comes.
+
+        Args:
+            sample: pairs at their positions in the stream, where they are not learned from again.
+            pairs: of the stream.
+        """
+        assert self._learner is not None  # noqa: S101  # it primes
+        self._sampled, self._priming = np.sort(sample.positions), False
+        ends = [*range(0, len(sample), EPOCH), len(sample)]
+        for start, end in pairwise(ends):
+            each = pairs * end // len(sample) - pairs * start // len(sample)
+            self._trained += each
+            part = sample.slice(start, end)
+            self._training.append(self._executor.submit(partial(self._learner.observe, part, each)))
 
     def decide(self, stream: Iterable[C]) -> Iterator[tuple[C, Decisions]]:
         """Decide every chunk, in order, with decisions aligned to its pairs.
@@ -248,7 +271,7 @@ class SelectionSession(Generic[C]):
                 batch = chunk.pairs.batch
                 self._accepted.append(batch.take(np.flatnonzero(decisions.accepted)))
                 if fresh:
-                    self._fresh.append(batch)
+                    self._fresh.append(self._unsampled(batch))
                 if chunk.end % EPOCH == 0:
                     self._train()
             yield chunk, decisions
@@ -273,6 +296,11 @@ class SelectionSession(Generic[C]):
             columns["ledger"] = np.frombuffer(self.ledger.delta(), np.uint8)
             self._journal.record("decisions", start, columns, {"model": model.digest})
         return decisions
+
+    def _unsampled(self, batch: PairBatch) -> PairBatch:
+        if not len(self._sampled):
+            return batch
+        return batch.take(np.flatnonzero(~np.isin(batch.positions, self._sampled)))
 
     def _current(self) -> Model:
         """The version to put in force at the next epoch's start: a new one where one is due."""

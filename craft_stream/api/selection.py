@@ -144,8 +144,8 @@ def select(
 ) -> Selection[Any]:
     """Decide of every item of a stream, in order, whether it is training data for the domain of a target.
 
-    The decisions are those of `craft-stream select` on the same records. The first `prime_pairs` (50,000) are read before the
-    first is decided, and kept until then; none is lost. A stream may be endless.
+    The decisions are those of `craft-stream select` on the same records in a pipe. The first `prime_pairs` (50,000) are read
+    before the first is decided, and kept until then; none is lost. A stream may be endless.
 
     Args:
         stream: an iterable of pairs: sequences whose first two values are source and target, or mappings; or a data frame or

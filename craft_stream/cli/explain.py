@@ -35,7 +35,7 @@ _NO_TARGET = (
 )
 
 # Parts in the order in which a pair meets them.
-_PARTS = ("domain", "dual", "gate", "quality", "distance", "score", "threshold", "margin")
+_PARTS = ("domain", "context", "dual", "gate", "quality", "distance", "score", "threshold", "margin")
 _SHOWN = 6  # features, of those that speak for or against the pair
 _LEAST = 0.05  # log-odds below which a feature says nothing
 

@@ -23,9 +23,7 @@ from craft_stream.cli.lists import matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import leaving
 from craft_stream.cli.progress import Progress
-from craft_stream.ranking.contexts import Contexts
 from craft_stream.ranking.ranking import Options, Ranking
-from craft_stream.reading.addresses import addresses
 from craft_stream.reading.chunk import Chunk
 from craft_stream.writing.scores import scored_records
 
@@ -76,7 +74,6 @@ def score(
         parameters = replace(parameters, selection=selection)
     options = Options(
         matching(settings),
-        lambda chunk: Contexts(*addresses(chunk)),
         jobs=jobs or len(os.sched_getaffinity(0)),
     )
     ranking: Ranking[Chunk] = Ranking(parameters, encoder, version, options)

@@ -32,10 +32,9 @@ from craft_stream.cli.summary import Summary
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.journal import Journal
+from craft_stream.learning.even_sample import EvenSample
 from craft_stream.ports.messages import size as message_bytes
-from craft_stream.ranking.contexts import Contexts
 from craft_stream.ranking.ranking import Options, Ranking
-from craft_stream.reading.addresses import addresses
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
@@ -245,7 +244,7 @@ def _open_ranking(
         spent = round(rate * pairs)
         return spent if count is None else min(spent, count) if at_most else count
 
-    options = Options(matching(settings), lambda chunk: Contexts(*addresses(chunk)), budget, jobs, journal)
+    options = Options(matching(settings), budget, jobs, journal)
     return Ranking(*load_engine(settings), model, options)
 
 
@@ -288,11 +287,26 @@ def _decided(
 ) -> Iterator[tuple[Chunk, Decisions]]:
     """The records of files with their decisions, in order."""
     if isinstance(engine, SelectionSession):
+        if engine.primes and not any(map(is_pipe, inputs)):
+            _prime(engine, inputs, fields, progress)
         chunks = look.over(read_chunks(inputs, fields))
         return engine.decide(prefetch(chunks, attrgetter("size"), _AHEAD_BYTES))
     for _ in look.over(islice(read_chunks(inputs, fields), LOOKED // EPOCH)):
         pass
     return engine.decide(lambda: prefetch(read_runs(inputs, fields), _bytes, _AHEAD_BYTES), progress.stage)
+
+
+def _prime(
+    session: SelectionSession[Chunk], inputs: Sequence[str], fields: RecordSettings, progress: Progress
+) -> None:
+    """Teach a session by pairs from all over the files: the head of a crawl is one site."""
+    sample = EvenSample(session.ledger.parameters.learning.prime_pairs)
+    end = 0
+    for run in prefetch(read_runs(inputs, fields), _bytes, _AHEAD_BYTES):
+        sample.read(run)
+        end = run.start + len(run)
+        progress.stage("sampled", end, None)
+    session.prime(sample.batch(), end)
 
 
 def _bytes(run: Run) -> int:

@@ -7,11 +7,23 @@ and Spirakis 2006).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.hashing import GOLDEN
+from craft_stream.text.tokenized import TokenizedPairs
+
+
+class Unread(Protocol):
+    """Consecutive records of a stream, not read yet."""
+
+    @property
+    def start(self) -> int: ...  # noqa: D102  # position of the first record
+    def __len__(self) -> int: ...  # records
+    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs: ...  # noqa: D102  # of some records, those that are pairs
 
 
 class EvenSample:
@@ -31,14 +43,16 @@ class EvenSample:
         self._held = 0
         self._ordered = False  # as one batch, in the order of keys: a version asks twice
 
-    def wanted(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Positions from `start` to `stop` whose records are to be added, ascending, int64; where nothing fades."""
-        positions = np.arange(start, stop)
-        return positions[self._keys_of(positions) >= self._least]
+    def read(self, run: Unread) -> None:
+        """Add the next records of a stream, where nothing fades: read are only those that it takes."""
+        positions = np.arange(run.start, run.start + len(run))
+        wanted = positions[self._keys_of(positions) >= self._least]
+        if len(wanted):
+            self.add(run.pairs_at(wanted).batch)
 
-    def add(self, batch: PairBatch) -> None:
-        """Add pairs: all of a stream in its order, or those at positions that are `wanted`."""
-        keys = self._keys_of(batch.positions)
+    def add(self, batch: PairBatch, each: float = 1.0) -> None:
+        """Add pairs, all of a stream in its order, or some that stand for so many `each`."""
+        keys = self._keys_of(batch.positions) + np.log(each)
         rows = np.flatnonzero(keys >= self._least)
         self._seen += len(batch)
         if len(rows):

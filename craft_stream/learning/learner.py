@@ -129,17 +129,25 @@ class Learner:
         if len(batch):
             self._domain.counts.add_selected(TokenizedPairs.of(batch).ngrams)
 
-    def observe(self, batch: PairBatch) -> None:
-        """Learn from pairs of the stream, accepted or not; each once."""
-        rows = np.arange(len(batch))
-        if self.pairs_seen >= self._learning.full_until:
+    def observe(self, batch: PairBatch, stand_for: int | None = None) -> None:
+        """Learn from pairs of the stream, accepted or not; each once.
+
+        Args:
+            batch: the pairs.
+            stand_for: how many pairs of the stream they are an even sample of; None: of themselves.
+        """
+        rows, each = np.arange(len(batch)), 1.0
+        if stand_for is not None:
+            each = stand_for / max(len(batch), 1)
+        elif self.pairs_seen >= self._learning.full_until:
             rows = sampled(batch.positions, self._learning.sample_rate)
-            if self._each != 1 / self._learning.sample_rate:
-                self._learn_waiting()
-            # Counted alike, the head of a crawl, outweighed all that came after: by id finance had .37, so .40.
-            self._each = 1 / self._learning.sample_rate
-        self.pairs_seen += len(batch)
-        self._sample.add(batch)
+            each = 1 / self._learning.sample_rate
+        if each != self._each:
+            # Counted alike, the head of a crawl outweighed all that came after: by id finance had .37, so .40.
+            self._learn_waiting()
+            self._each = each
+        self._sample.add(batch, 1.0 if stand_for is None else each)
+        self.pairs_seen += len(batch) if stand_for is None else stand_for
         if len(rows):
             self._waiting.append(batch if len(rows) == len(batch) else batch.take(rows))
         if sum(map(len, self._waiting)) >= _MINIBATCH:

@@ -14,12 +14,11 @@ Where a record names no URL, its neighbours stand for its page (the aligned 16 r
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.text.contexts import Contexts
 from craft_stream.text.hashing import mix
 
 # Contexts are told apart by their hash among so many places: of 400,000 pages one in ten shares its place with another, whose
@@ -30,28 +29,19 @@ _LEAST_SHRINKAGE = 4.0
 _PAGE_RECORDS, _HOST_RECORDS = 16, 1024
 
 
-class Contexts(NamedTuple):
-    """Page and host of pairs.
+def places_of(
+    contexts: Contexts, positions: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Places of page and host, uint32 [n] each; where a record does not say, its neighbours are its context.
 
-    Attributes:
-        page, host: uint64 [n], hashes; equal for pairs of one page, of one host; 0 where the record does not say.
+    Args:
+        contexts: of pairs.
+        positions: int64 [n], of the pairs in the stream.
     """
-
-    page: NDArray[np.uint64]
-    host: NDArray[np.uint64]
-
-    def places(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """Places of page and host, uint32 [n] each; where a record does not say, its neighbours are its context.
-
-        Args:
-            positions: int64 [n], of the pairs in the stream.
-        """
-        return _places(self.page, positions, _PAGE_RECORDS), _places(self.host, positions, _HOST_RECORDS)
-
-
-def unknown(pairs: int) -> Contexts:
-    """Contexts of pairs whose records say nothing of them."""
-    return Contexts(np.zeros(pairs, np.uint64), np.zeros(pairs, np.uint64))
+    return (
+        _places(contexts.page, positions, _PAGE_RECORDS),
+        _places(contexts.host, positions, _HOST_RECORDS),
+    )
 
 
 def _places(hashes: NDArray[np.uint64], positions: NDArray[np.int64], records: int) -> NDArray[np.uint32]:

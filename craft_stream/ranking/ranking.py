@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from craft_stream.concurrency import SerialExecutor, mapped
 from craft_stream.errors import DataError
 from craft_stream.journal import NO_JOURNAL, Block, Journal
-from craft_stream.learning.even_sample import EvenSample
+from craft_stream.learning.even_sample import EvenSample, Unread
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
 from craft_stream.ranking.candidates import Candidates
 from craft_stream.ranking.columns import NO_PAIR, Columns, Judged, Scored, spread
-from craft_stream.ranking.contexts import Contexts, unknown
+from craft_stream.ranking.contexts import places_of
 from craft_stream.ranking.portions import Portions
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder
 from craft_stream.scoring.model import Model
@@ -44,14 +44,10 @@ C = TypeVar("C", bound=Chunk)
 C_co = TypeVar("C_co", bound=Chunk, covariant=True)
 
 
-class Run(Protocol[C_co]):
+class Run(Unread, Protocol[C_co]):
     """Consecutive records of a stream, not read yet."""
 
-    @property
-    def start(self) -> int: ...  # noqa: D102  # position of the first record
-    def __len__(self) -> int: ...  # records
     def read(self) -> C_co: ...  # noqa: D102  # all of them
-    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs: ...  # noqa: D102  # of some records, those that are pairs
 
 
 # Called on the way with what is done, how many records of it, and of how many (None: not known yet).
@@ -64,14 +60,12 @@ class Options(Generic[C]):
 
     Attributes:
         matches: which pairs of a chunk are on lists and must not be accepted, bool [pairs]; None: none is.
-        contexts: page and host of a chunk's pairs; None: their neighbours stand for them.
         budget: pairs to accept of a stream of so many, exactly where it holds enough; None: the rate's share.
         jobs: threads that score.
         journal: keeps the sample, scores and judgements; what it holds is taken from it.
     """
 
     matches: Callable[[C], NDArray[np.bool_] | None] | None = None
-    contexts: Callable[[C], Contexts] | None = None
     budget: Callable[[int], int] | None = None
     jobs: int = 1
     journal: Journal = NO_JOURNAL
@@ -183,11 +177,9 @@ class Ranking(Generic[C]):
             return PairBatch.of(block.arrays, block.header["signals"])
         sample = EvenSample(max(self._parameters.learning.prime_pairs, EPOCH))
         for run in stream():
-            end = run.start + len(run)
-            if len(wanted := sample.wanted(run.start, end)):
-                sample.add(run.pairs_at(wanted).batch)
-            self._records = end
-            watch("sampled", end, None)
+            sample.read(run)
+            self._records = run.start + len(run)
+            watch("sampled", self._records, None)
         batch = sample.batch()
         header = {"records": self._records, "signals": batch.columns.names}
         journal.record("sample", 0, batch.arrays, header)
@@ -236,8 +228,7 @@ class Ranking(Generic[C]):
         pairs, options = chunk.pairs, self._options
         found = measure(pairs, self._scorer, self.ledger)
         listed = None if options.matches is None else options.matches(chunk)
-        contexts = unknown(len(pairs)) if options.contexts is None else options.contexts(chunk)
-        page, host = contexts.places(pairs.batch.positions)
+        page, host = places_of(pairs.batch.contexts, pairs.batch.positions)
         reason = np.full(len(pairs), Reason.OFF_DOMAIN, np.uint8)
         if listed is not None:
             reason[listed] = Reason.LISTED
@@ -351,15 +342,17 @@ class Ranking(Generic[C]):
         found = judge(pairs, blocked, self._scorer, self.ledger, _admit_all)
         if len(unasked := np.flatnonzero(np.isnan(found.quality))):
             found.set_quality(unasked)
+        context = np.zeros(n, np.float32) if columns is None else columns.context[at]
         decisions = Decisions(
             positions=at,
             reason=found.reason,
-            score=found.scores if columns is None else found.scores + columns.context[at],
+            score=found.scores + context,
             threshold=np.full(n, -np.inf, np.float32),
             cluster=found.cluster,
             domain=found.domain.domain,
             quality=found.quality,
             dual=np.zeros(n, np.float32),
+            context=context,
             model_version=np.full(n, model.version, np.int64),
             settings_version=np.zeros(n, np.int64),
             parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
@@ -400,12 +393,13 @@ class Ranking(Generic[C]):
                 domain=columns.domain[at],
                 quality=columns.quality[at],
                 dual=np.zeros(n, np.float32),
+                context=columns.context[at],
                 model_version=np.full(n, version, np.int64),
                 settings_version=np.zeros(n, np.int64),
                 parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
             )
             if n:
-                self.ledger.record(decisions, columns.gate[at], like_target)
+                self.ledger.record(decisions, columns.gate[at] + columns.context[at], like_target)
                 like_target = 0
             if self.ledger.next_offset < chunk.end:
                 self.ledger.skip(chunk.end - 1)

@@ -134,6 +134,7 @@ class Taking(Generic[C]):
                     domain=said.domain,
                     quality=said.quality,
                     dual=np.zeros(n, np.float32),
+                    context=np.zeros(n, np.float32),
                     model_version=np.zeros(n, np.int64),
                     settings_version=np.zeros(n, np.int64),
                     parameters=np.zeros(n, np.uint64),

@@ -10,6 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from craft_stream.ports.messages import Message, size, values
+from craft_stream.reading.addresses import contexts
 from craft_stream.reading.objects import find_sides
 from craft_stream.reading.records import Pair, Refusal, examine, read_pair
 from craft_stream.settings import RecordSettings
@@ -57,7 +58,8 @@ class Chunk:
             end = messages[-1].offset + 1 if messages else 0
         else:
             positions, end = start + rows, start + len(messages)
-        batch = PairBatch(source, target, positions)
+        where = contexts(values(messages), rows, fields.url_fields)
+        batch = PairBatch(source, target, positions, where=where)
         if (signals := load_signals(fields)) is not None:
             records = [orjson.loads(messages[row].value or b"") for row in rows.tolist()]
             columns = signals.columns(source.texts(), target.texts(), records)

@@ -49,6 +49,7 @@ class Decisions:
         domain: float32 [n], the standardised domain score, a part of `score`.
         quality: float32 [n], log P(clean), a part of `score`; NaN where the pair did not pass the gate.
         dual: float32 [n], of the pair's cluster, a part of `score`.
+        context: float32 [n], what its page and host tell, a part of `score`.
         model_version: int64 [n], the Model that scored each pair.
         settings_version: int64 [n], of the parameters that each was decided under; 0 where they were never published.
         parameters: uint64 [n], their digest.
@@ -62,6 +63,7 @@ class Decisions:
     domain: NDArray[np.float32]
     quality: NDArray[np.float32]
     dual: NDArray[np.float32]
+    context: NDArray[np.float32]
     model_version: NDArray[np.int64]
     settings_version: NDArray[np.int64]
     parameters: NDArray[np.uint64]
@@ -88,7 +90,7 @@ class Decisions:
         """No decisions."""
         single, short = np.zeros(0, np.float32), np.zeros(0, np.int16)
         byte, whole, digest = np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.uint64)
-        return cls(whole, byte, single, single, short, single, single, single, whole, whole, digest)
+        return cls(whole, byte, single, single, short, single, single, single, single, whole, whole, digest)
 
     @classmethod
     def concatenate(cls, parts: list[Decisions]) -> Decisions:

@@ -27,6 +27,16 @@ def add(histogram: NDArray[np.float64], scores: NDArray[np.float32], mass: float
         histogram[np.int64(min(max(place, 0.0), BINS - 1.0))] += mass
 
 
+@numba.njit(cache=True, nogil=True)
+def add_masses(
+    histogram: NDArray[np.float64], scores: NDArray[np.float32], masses: NDArray[np.float64]
+) -> None:
+    """Add to each score its mass."""
+    for i in range(len(scores)):
+        place = (np.float64(scores[i]) - LOWEST) / WIDTH
+        histogram[np.int64(min(max(place, 0.0), BINS - 1.0))] += masses[i]
+
+
 def decay(histogram: NDArray[np.float64], keep: float) -> None:
     """Multiply by `keep` and round down to units, so that what is old ends; 0.1 pairs of a bin are lost by it."""
     histogram[:] = np.floor(histogram * (keep * UNITS)) / UNITS

@@ -14,16 +14,18 @@ from craft_stream.scoring.domain import TARGET_TAIL
 from craft_stream.scoring.embedding import NO_CLUSTER
 from craft_stream.scoring.model import Model
 from craft_stream.selection import histogram
+from craft_stream.selection.contexts import RunningContexts
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.divergence import divergence
 from craft_stream.selection.generation import Query
 from craft_stream.selection.methods import Method, known_to, method_of
 from craft_stream.selection.pacing import ahead, duals, spending, tail_forgetting, tail_horizon, wanted_share
 from craft_stream.selection.state import LedgerState
+from craft_stream.text.contexts import Contexts
 
 EPOCH = 1024
-# Pairs that a Model's calibration counts for in a ledger that has seen nothing.
-_PRIOR_PAIRS = 8192.0
+# Pairs that a Model's calibration counts for at least in a ledger that has seen nothing; else for those that it has seen.
+_PRIOR_PAIRS = 8192
 # Pairs of the stream that a Model must be calibrated on before its share of pairs like the target counts.
 _LEAST_CALIBRATION = 512
 # What an epoch forgets of a distribution at most.
@@ -51,6 +53,12 @@ class Ledger(LedgerState):
         if self.model is None:
             raise IntegrityError("the ledger has no model in force: bind it, or begin an epoch")
         return method_of(self.selection, self.model)
+
+    @property
+    def contexts(self) -> RunningContexts:
+        """Of pages and hosts, on the arrays of the state."""
+        weights = (self.selection.page_weight, self.selection.host_weight)
+        return RunningContexts(self.context_numbers, self.context_at_gate, self.context_behind_it, weights)
 
     @property
     def domain_share(self) -> float | None:
@@ -126,6 +134,7 @@ class Ledger(LedgerState):
         histogram.decay(self.score_histogram, keep)
         self.gate_mass *= keep
         self.score_mass *= keep
+        self.contexts.begin_epoch(keep)
         keep = 1 - min(EPOCH / tail_horizon(self.selection.rate), _MOST_FORGOTTEN)
         self.tail *= keep
         self.tail_mass *= keep
@@ -155,7 +164,8 @@ class Ledger(LedgerState):
         """Scores mean something else from here on: what is remembered of them is replaced by what the Model expects."""
         self._set_duals(model)
         if len(model.calibration.domain):
-            self._expect(max(self.gate_mass, _PRIOR_PAIRS), len(model.calibration.domain))
+            prior = float(max(min(model.pairs_seen, self.selection.horizon), _PRIOR_PAIRS))
+            self._expect(max(self.gate_mass, prior), len(model.calibration.domain))
 
     def _expect(self, mass: float, pairs: int) -> None:
         """Replace what is remembered of scores by the Model's sample of so many pairs, with that mass."""
@@ -163,13 +173,13 @@ class Ledger(LedgerState):
         each = mass / pairs
         dual = self.dual(sample.cluster)
         gate_scores = self.method.gate_scores(sample.domain, sample.distance, sample.cluster, dual)
-        _refill(self.gate_histogram, gate_scores, gate_weights, each)
+        _refill(self.gate_histogram, gate_scores, gate_weights.astype(np.float64), each)
         self.gate_mass = self.score_mass = mass
         self._set_gate()
-        able = (gate_scores >= self.gate) & (sample.quality >= self.selection.quality_floor)
-        able &= sample.weight > 0
+        passing = self.contexts.passing(gate_scores, self.gate) * sample.weight
+        able = (passing > 0) & (sample.quality >= self.selection.quality_floor)
         scores = self.method.scores(gate_scores, sample.quality, dual)
-        _refill(self.score_histogram, scores[able], sample.weight[able], each)
+        _refill(self.score_histogram, scores[able], passing[able], each)
 
     def _set_duals(self, model: Model) -> None:
         since = self.allowance() - self.clustering_allowance
@@ -182,7 +192,8 @@ class Ledger(LedgerState):
         share = min(selection.gate * selection.rate, 1.0) if selection.domain_weight > 0 else 1.0
         self.gate = -np.inf
         if share < 1:
-            self.gate = histogram.upper_quantile(self.gate_histogram, share * self.gate_mass)
+            counts = self.contexts.at_the_gate(self.gate_histogram)
+            self.gate = histogram.upper_quantile(counts, share * self.gate_mass)
 
     def _pace(self, model: Model) -> None:
         share = 1.0
@@ -193,21 +204,28 @@ class Ledger(LedgerState):
         self._set_duals(model)
         self._set_gate()
         wanted = wanted_share(self.selection, self.epoch_allowance - self.accepted, self.seen)
-        self.threshold = histogram.upper_quantile(self.score_histogram, wanted * self.score_mass)
+        counts = self.contexts.behind_it(self.score_histogram)
+        self.threshold = histogram.upper_quantile(counts, wanted * self.score_mass)
 
-    def record(self, decisions: Decisions, gate_scores: NDArray[np.float32], tail: int) -> None:
+    def record(
+        self, decisions: Decisions, gate_scores: NDArray[np.float32], tail: int, where: Contexts | None = None
+    ) -> None:
         """Note a run of decisions inside the epoch.
 
         Args:
             decisions: one or more.
             gate_scores: float32 [n], of their pairs.
             tail: how many look like the target by the uncorrected domain score.
+            where: page and host of each; None: contexts learn nothing of them.
         """
         n, reasons = len(decisions), decisions.reason
         able = (reasons == Reason.ACCEPTED) | (reasons == Reason.OVER_BUDGET)
+        gate_scores, scores = gate_scores - decisions.context, decisions.score - decisions.context
+        if where is not None:
+            self.contexts.record(where, decisions.domain, gate_scores, scores, able)
         histogram.add(self.gate_histogram, gate_scores, 1.0)
         # Duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent.
-        histogram.add(self.score_histogram, decisions.score[able], 1.0)
+        histogram.add(self.score_histogram, scores[able], 1.0)
         self.gate_mass += n
         self.score_mass += n
         self.tail_mass += n
@@ -271,12 +289,11 @@ class Ledger(LedgerState):
 
 
 def _refill(
-    counts: NDArray[np.float64], scores: NDArray[np.float32], weights: NDArray[np.float32], mass: float
+    counts: NDArray[np.float64], scores: NDArray[np.float32], weights: NDArray[np.float64], mass: float
 ) -> None:
-    """Replace a histogram by `mass` times its weight at each score; there are few weights."""
+    """Replace a histogram by `mass` times its weight at each score."""
     counts[:] = 0
-    for weight in np.unique(weights):
-        histogram.add(counts, scores[weights == weight], mass * float(weight))
+    histogram.add_masses(counts, scores, mass * weights)
     histogram.round_to_units(counts)
 
 

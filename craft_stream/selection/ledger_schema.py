@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from craft_stream.schema import Array, Number, Schema
-from craft_stream.selection import histogram
+from craft_stream.selection import contexts, histogram
 
 _LARGE = 1e18
 # Pairs wait in a delta or a snapshot until there are enough of them for a segment.
@@ -30,9 +30,11 @@ DELTA: Schema = {
     "integers": Array("uint8", (8, "integers")),
     "places": Array("uint16", ("changed",), ascending=True),
     "numbers": Array("uint8", (8, "changed")),
-    "bins": Array("uint8", (8, 2 * histogram.BINS)),
+    "bins": Array("uint8", (8, 2 * histogram.BINS + 2 * contexts.TABLE)),
     **_PAIRS,
 }
+# Of a release that knew no contexts.
+DELTA_WITHOUT_CONTEXTS: Schema = {**DELTA, "bins": Array("uint8", (8, 2 * histogram.BINS))}
 
 _mass = partial(Number, 0, _LARGE, whole=False)
 # By the attributes of `LedgerState`.
@@ -60,4 +62,7 @@ STATE: Schema = {
     "duals": Array("float64", ("clusters",), -1e3, 1e3),
     "gate_histogram": Array("float64", (histogram.BINS,), 0, _LARGE),
     "score_histogram": Array("float64", (histogram.BINS,), 0, _LARGE),
+    "context_numbers": Array("float64", (contexts.NUMBERS,), -_LARGE, _LARGE),
+    "context_at_gate": Array("float64", (contexts.TABLE,), 0, _LARGE),
+    "context_behind_it": Array("float64", (contexts.TABLE,), 0, _LARGE),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Ledgers as an older release wrote them, brought to the form that this one reads; nothing of them is lost.
 
 Format 6, of 0.1.0: no parameters, but a digest of those that a ledger depended on; as many places for clusters as
-`learning.clusters`; generations of seen pairs that all have one size.
+`learning.clusters`; generations of seen pairs that all have one size; nothing of pages and hosts, which are learned anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from craft_stream import codec
 from craft_stream.errors import IntegrityError
 from craft_stream.parameters import MOST_CLUSTERS, Parameters, digest_of
+from craft_stream.selection import contexts
 
 OLDEST = 6
 # Named integers, and floats, of format 6, and the place of the pairs remembered.
@@ -58,14 +59,22 @@ def upgrade(
         integers = _with_generations(integers, after - _generations(remembered, size))
         places = arrays["places"].astype(np.int64)
         places[places >= _FLOATS + clusters] += MOST_CLUSTERS - clusters
-        own_arrays: Arrays = {"integers": codec.planes(integers), "places": places.astype(np.uint16)}
+        bins = np.concatenate(
+            [codec.joined(arrays["bins"], np.int64), np.zeros(2 * contexts.TABLE, np.int64)]
+        )
+        own_arrays: Arrays = {
+            "integers": codec.planes(integers),
+            "places": places.astype(np.uint16),
+            "bins": codec.planes(bins),
+        }
         return header, {**arrays, **own_arrays}
     floats = codec.joined(arrays["floats"], np.float64)
     integers = _with_generations(integers, _generations(int(integers[_REMEMBERED]), size))
     missing = np.zeros(MOST_CLUSTERS - clusters)
     edges = [_FLOATS + clusters, _FLOATS + 2 * clusters]
     named, duals, histograms = np.split(floats, edges)
-    floats = np.concatenate([named, missing, duals, missing, histograms])
+    pages, tables = np.zeros(contexts.NUMBERS), np.zeros(2 * contexts.TABLE)
+    floats = np.concatenate([named, missing, duals, missing, pages, histograms, tables])
     return header, {**arrays, "integers": integers, "floats": codec.planes(floats)}
 
 

@@ -56,6 +56,7 @@ class Judgement:
 
     Attributes:
         domain: `DomainScores`.
+        context: float32 [n], what page and host tell.
         cluster: int16 [n]; `NO_CLUSTER` where no embedding counts.
         gate_scores, scores: float32 [n], see `Method`; where quality was not asked for both are the same.
         quality: float32 [n], log P(clean); NaN where it was not asked for.
@@ -68,6 +69,7 @@ class Judgement:
     ) -> None:
         self.pairs, self.blocked, self.scorer, self.ledger, self.admit = pairs, blocked, scorer, ledger, admit
         self.domain = scorer.score_domain(pairs)
+        self.context = ledger.contexts.added(pairs.batch.contexts, self.domain.domain)
         self.cluster = self.domain.cluster.copy()
         self.gate_scores = self.scores = self.domain.domain
         self.quality = np.full(len(pairs), np.nan, np.float32)
@@ -90,7 +92,8 @@ class Judgement:
     def set_gate_scores(self, distance: Left) -> None:
         """Score all pairs as the gate sees them, by domain or by `distance`, float32 [n]."""
         dual = self.ledger.dual(self.cluster)
-        self.gate_scores = self.ledger.method.gate_scores(self.domain.domain, distance, self.cluster, dual)
+        own = self.ledger.method.gate_scores(self.domain.domain, distance, self.cluster, dual)
+        self.gate_scores = own + self.context
         self.scores = self.gate_scores.copy()
 
     def set_quality(self, rows: Rows, text: Left | None = None) -> Left:

@@ -105,11 +105,13 @@ class Selector:
             domain=found.domain.domain,
             quality=found.quality,
             dual=ledger.dual(found.cluster),
+            context=found.context,
             model_version=np.full(n, model.version, np.int64),
             settings_version=np.full(n, ledger.settings_version, np.int64),
             parameters=np.full(n, self._digest(ledger.parameters), np.uint64),
         )
-        ledger.record(decisions, found.gate_scores, int((found.domain.ratio >= model.domain.tail).sum()))
+        like_target = int((found.domain.ratio >= model.domain.tail).sum())
+        ledger.record(decisions, found.gate_scores, like_target, pairs.batch.contexts)
         return decisions
 
     def margin(
@@ -160,8 +162,9 @@ class Selector:
 
         Returns:
             `reason`, `margin`, `gate`, `threshold`, `model_version`, and of the pair, whether or not the rule came to ask for
-            them, `domain`, `cluster`, `dual`, `quality`, `distance`, `score`, `features` by name, `contributions` of these to
-            the log-odds of a clean translation, and `fault` if it has one that makes it no good translation.
+            them, `domain`, `context` (after the ledger's last pair), `cluster`, `dual`, `quality`, `distance`, `score`,
+            `features` by name, `contributions` of these to the log-odds of a clean translation, and `fault` if it has one that
+            makes it no good translation.
 
         Raises:
             IntegrityError: as in `decide`.
@@ -178,6 +181,7 @@ class Selector:
             "threshold": ahead.threshold,
             "model_version": scorer.model.version,
             "domain": float(found.domain.domain[0]),
+            "context": float(found.context[0]),
             "cluster": int(embeddings.cluster[0]),
             "dual": float(dual[0]),
             "quality": float(quality[0]),

@@ -20,9 +20,9 @@ from craft_stream.errors import ConfigurationError, IntegrityError, NewerRelease
 from craft_stream.parameters import MOST_CLUSTERS, Parameters, digest
 from craft_stream.schema import Number
 from craft_stream.scoring.model import Model
-from craft_stream.selection import histogram
+from craft_stream.selection import contexts, histogram
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.ledger_schema import DELTA, SNAPSHOT, STATE
+from craft_stream.selection.ledger_schema import DELTA, DELTA_WITHOUT_CONTEXTS, SNAPSHOT, STATE
 from craft_stream.selection.older_ledgers import OLDEST, upgrade
 from craft_stream.selection.seen import SeenPairs, whole_generations
 from craft_stream.selection.segments import Segment
@@ -34,6 +34,8 @@ FORMAT = 7
 _INTEGERS = 14
 _FLOATS = 11
 _STORAGE = slice(9, 11)
+# Numbers at the end of `floats` that are masses, in whole units.
+_MASSES = 2 * histogram.BINS + 2 * contexts.TABLE
 
 
 class _Integer:
@@ -105,7 +107,7 @@ class LedgerState:
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
         self.integers = np.zeros(_INTEGERS + len(Reason), np.int64)
-        self.floats = np.zeros(_FLOATS + 2 * MOST_CLUSTERS + 2 * histogram.BINS)
+        self.floats = np.zeros(_FLOATS + 2 * MOST_CLUSTERS + contexts.NUMBERS + _MASSES)
         self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
         self.model: Model | None = None
         self.epoch = -1
@@ -123,6 +125,10 @@ class LedgerState:
     def _part(self, start: int, size: int) -> NDArray[np.float64]:
         return self.floats[_FLOATS + start : _FLOATS + start + size]
 
+    def _mass(self, start: int, size: int) -> NDArray[np.float64]:
+        first = len(self.floats) - _MASSES + start
+        return self.floats[first : first + size]
+
     @property
     def accepted_by_cluster(self) -> NDArray[np.float64]:
         """Accepted since the clustering began, float64 [1,024], a view."""
@@ -136,12 +142,27 @@ class LedgerState:
     @property
     def gate_histogram(self) -> NDArray[np.float64]:
         """Of the scores at the gate, a view."""
-        return self._part(2 * MOST_CLUSTERS, histogram.BINS)
+        return self._mass(0, histogram.BINS)
 
     @property
     def score_histogram(self) -> NDArray[np.float64]:
         """Of the scores of pairs that could have been accepted, a view."""
-        return self._part(2 * MOST_CLUSTERS + histogram.BINS, histogram.BINS)
+        return self._mass(histogram.BINS, histogram.BINS)
+
+    @property
+    def context_numbers(self) -> NDArray[np.float64]:
+        """Of pages and hosts, see `RunningContexts`; a view."""
+        return self._part(2 * MOST_CLUSTERS, contexts.NUMBERS)
+
+    @property
+    def context_at_gate(self) -> NDArray[np.float64]:
+        """What they added to scores at the gate, a view."""
+        return self._mass(2 * histogram.BINS, contexts.TABLE)
+
+    @property
+    def context_behind_it(self) -> NDArray[np.float64]:
+        """What they added to the scores of pairs that could have been accepted, a view."""
+        return self._mass(2 * histogram.BINS + contexts.TABLE, contexts.TABLE)
 
     # How it travels.
 
@@ -173,9 +194,9 @@ class LedgerState:
         """
         self._count_pairs()
         pairs = self.seen_pairs.since_mark()
-        numbers, base = self.floats[: -2 * histogram.BINS], self._base_floats[: -2 * histogram.BINS]
+        numbers, base = self.floats[:-_MASSES], self._base_floats[:-_MASSES]
         places = np.flatnonzero(numbers.view(np.int64) != base.view(np.int64))
-        bins = self.floats[-2 * histogram.BINS :] - self._base_floats[-2 * histogram.BINS :]
+        bins = self.floats[-_MASSES:] - self._base_floats[-_MASSES:]
         header = {
             "format": FORMAT,
             "kind": "delta",
@@ -224,8 +245,8 @@ class LedgerState:
             self._set_parameters(_parameters(header["parameters"]))
             if self.seen_pairs.size != self._generation_size:
                 self.seen_pairs.merge()
-        self.floats[: -2 * histogram.BINS][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
-        self.floats[-2 * histogram.BINS :] += codec.joined(arrays["bins"], np.int64) / histogram.UNITS
+        self.floats[:-_MASSES][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
+        self.floats[-_MASSES:] += codec.joined(arrays["bins"], np.int64) / histogram.UNITS
         self._check_state()
         self._replay(segments or {}, Segment.of(header["first"], arrays))
 
@@ -380,7 +401,7 @@ def _decode(
         raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
     if written == FORMAT:
         return header, arrays
-    schema.check("the ledger", header | arrays, DELTA if kind == "delta" else SNAPSHOT)
+    schema.check("the ledger", header | arrays, DELTA_WITHOUT_CONTEXTS if kind == "delta" else SNAPSHOT)
     return upgrade(header, arrays, parameters, remembered)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.text.columns import Columns
+from craft_stream.text.contexts import Contexts
 
 
 @numba.njit(cache=True, nogil=True)
@@ -99,12 +100,14 @@ class PairBatch:
         target: the target sides, as many.
         positions: int64 [pairs]; the offset of each pair in its partition's log, strictly increasing.
         signals: what else is said of each pair; None: nothing.
+        where: page and host of each pair; None: no record says.
     """
 
     source: TextBatch
     target: TextBatch
     positions: NDArray[np.int64]
     signals: Columns | None = None
+    where: Contexts | None = None
 
     @classmethod
     def pack(
@@ -132,6 +135,9 @@ class PairBatch:
             np.concatenate([np.zeros(0, np.int64), *(batch.positions for batch in batches)]),
             Columns.concatenate([batch.columns for batch in batches])
             if any(batch.signals is not None for batch in batches)
+            else None,
+            Contexts.concatenate([batch.contexts for batch in batches])
+            if any(batch.where is not None for batch in batches)
             else None,
         )
 
@@ -165,6 +171,11 @@ class PairBatch:
         """The signals; no columns where there are none."""
         return Columns.none(len(self)) if self.signals is None else self.signals
 
+    @property
+    def contexts(self) -> Contexts:
+        """Page and host, unknown where no record says."""
+        return Contexts.unknown(len(self)) if self.where is None else self.where
+
     def slice(self, start: int, stop: int) -> PairBatch:
         """Pairs [start, stop)."""
         return PairBatch(
@@ -172,6 +183,7 @@ class PairBatch:
             self.target.slice(start, stop),
             self.positions[start:stop],
             None if self.signals is None else self.signals.slice(start, stop),
+            None if self.where is None else self.where.slice(start, stop),
         )
 
     def take(self, indices: NDArray[np.int64]) -> PairBatch:
@@ -181,4 +193,5 @@ class PairBatch:
             self.target.take(indices),
             self.positions[indices],
             None if self.signals is None else self.signals.take(indices),
+            None if self.where is None else self.where.take(indices),
         )

@@ -54,11 +54,11 @@ def decision_lines(chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64])
         pairs: int64 [n], which of them.
 
     Returns:
-        JSON objects without newline: `decision_id`, `id`, `outcome` (`accepted` or `rejected`), `reason`,
-        `score`, `threshold`, `cluster`, `domain`, `quality`, `dual`, `model_version`, `settings_version`, `parameters` (the
-        digest of those that it was made under), `release` (of craft_stream, that made it) and `format`. Numbers
-        are the shortest that give back the float32; what is not finite (`quality` of a pair that did not pass
-        the gate) is null, as is the `cluster` of a pair that was not embedded.
+        JSON objects without newline: `decision_id`, `id`, `outcome` (`accepted` or `rejected`), `reason`, `score`, `threshold`,
+        `cluster`, `domain`, `quality`, `dual`, `context`, `model_version`, `settings_version`, `parameters` (digest of those
+        that it was made under), `release` (of craft_stream, that made it) and `format`. Numbers are the shortest that give back
+        the float32; what is not finite (`quality` of a pair that did not pass the gate) is null, as is the `cluster` of a pair
+        that was not embedded.
     """
     reasons = {reason: _outcome(Reason(reason)) for reason in set(decisions.reason[pairs].tolist())}
     tail = b',"release":%b,"format":%d}' % (orjson.dumps(__version__), FORMAT)
@@ -72,6 +72,7 @@ def decision_lines(chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64])
         numbers(decisions.domain[pairs]),
         numbers(decisions.quality[pairs]),
         numbers(decisions.dual[pairs]),
+        numbers(decisions.context[pairs]),
         decisions.model_version[pairs].tolist(),
         decisions.settings_version[pairs].tolist(),
         decisions.parameters[pairs].tolist(),
@@ -79,9 +80,9 @@ def decision_lines(chunk: Chunk, decisions: Decisions, pairs: NDArray[np.int64])
     )
     return [
         b'{"decision_id":%b,"id":%b,%b,"score":%b,"threshold":%b,"cluster":%b,"domain":%b,"quality":%b,"dual":%b,'
-        b'"model_version":%d,"settings_version":%d,"parameters":"%016x"%b'
-        % (decision, name, reasons[reason], score, threshold, cluster, domain, quality, dual, *versions, tail)
-        for reason, decision, name, score, threshold, cluster, domain, quality, dual, *versions in columns
+        b'"context":%b,"model_version":%d,"settings_version":%d,"parameters":"%016x"%b'
+        % (decision, name, reasons[reason], *parts, tail)
+        for reason, decision, name, *parts in columns
     ]
 
 

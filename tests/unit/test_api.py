@@ -5,9 +5,11 @@ from __future__ import annotations
 import doctest
 import importlib
 import math
+import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -122,15 +124,20 @@ def test_every_pair_is_decided_in_order(crawl: Pairs, domain: Pairs, decided: li
 def test_decisions_are_those_of_the_command_line(
     crawl: Pairs, domain: Pairs, decided: list[cs.Decision], tmp_path: Path
 ) -> None:
-    """`craft-stream select` in one pass on the same records, dead ones among them, decides the same with the same numbers."""
+    """`craft-stream select` of a pipe with the same records, dead ones among them, decides the same with the same numbers."""
     broken = [*crawl[:500], ("a", ""), *crawl[500:2000], ("b", None), *crawl[2000:]]
     for name, pairs in (("stream", broken), ("target", domain)):
         lines = [orjson.dumps({"src": a, "tgt": b, "id": f"{name}{n}"}) for n, (a, b) in enumerate(pairs)]
         (tmp_path / name).with_suffix(".jsonl").write_bytes(b"\n".join([*lines, b""]))
     places = {name: str(tmp_path / f"{name}.jsonl") for name in ("stream", "target", "accepted", "decisions")}
+    places["pipe"] = str(tmp_path / "pipe.jsonl")
+    os.mkfifo(places["pipe"])
+    content = Path(places["stream"]).read_bytes()
+    writer = threading.Thread(target=lambda: Path(places["pipe"]).write_bytes(content), daemon=True)
+    writer.start()
     run = CliRunner().invoke(
         app,
-        ["select", "--one-pass", "--input", places["stream"], "--target", places["target"], "--output", places["accepted"],
+        ["select", "--input", places["pipe"], "--target", places["target"], "--output", places["accepted"],
          "--decisions", places["decisions"], "--budget-rate", "0.1", "--set", f"learner.prime_pairs={PRIME}"],
     )  # fmt: skip
     assert run.exit_code == 0, run.output

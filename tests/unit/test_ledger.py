@@ -16,6 +16,7 @@ from craft_stream.parameters import MOST_CLUSTERS, LearningParameters, Parameter
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES
+from craft_stream.selection.contexts import NUMBERS, TABLE
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.divergence import divergence
 from craft_stream.selection.faults import faults, fitness
@@ -51,6 +52,7 @@ def decisions(reasons: list[Reason], clusters: list[int] | None = None, first: i
     return Decisions(
         positions=np.arange(first, first + n), reason=np.array(reasons, np.uint8), score=single, threshold=single,
         cluster=np.array(clusters or [0] * n, np.int16), domain=single, quality=single, dual=single,
+        context=np.zeros(n, np.float32),
         model_version=np.ones(n, np.int64), settings_version=np.zeros(n, np.int64), parameters=np.zeros(n, np.uint64),
     )  # fmt: skip
 
@@ -166,7 +168,7 @@ def test_a_first_clustering_of_any_number_begins_one(model: Model) -> None:
 
 
 def test_a_model_brings_its_sample_of_the_stream(model: Model) -> None:
-    """Histograms become those of its calibration with the mass that was there, or of 8,192 pairs."""
+    """Histograms become those of its calibration with the mass that was there, or of 8,192 pairs, or of those it has seen."""
     ledger = Ledger(parameters())
     ledger.begin_epoch(0, model)
     assert ledger.gate_mass == ledger.score_mass == 8192
@@ -186,6 +188,10 @@ def test_a_model_brings_its_sample_of_the_stream(model: Model) -> None:
     assert ledger.gate_histogram.sum() == pytest.approx(ledger.gate_mass, rel=0.01), (
         "nothing of before is left"
     )
+    for seen, mass in ((100_000, 100_000), (10**9, parameters().selection.horizon)):
+        young = Ledger(parameters())
+        young.begin_epoch(0, replace(model, pairs_seen=seen))
+        assert young.gate_mass == young.score_mass == mass
 
 
 def test_the_share_like_the_target_waits_for_a_calibrated_model(model: Model) -> None:
@@ -458,4 +464,4 @@ def test_numbers_have_names_and_places() -> None:
         part[:] = number + 100
     assert [getattr(ledger, name) for name in names] == list(range(len(names)))
     assert [part[0] for part in parts] == [part[-1] for part in parts] == [100, 101, 102, 103]
-    assert sum(map(len, parts)) + 11 == len(ledger.floats)
+    assert sum(map(len, parts)) + 11 + NUMBERS + 2 * TABLE == len(ledger.floats)

@@ -44,7 +44,7 @@ def decisions(*reasons: Reason) -> Decisions:
     zeros = np.zeros(n, np.float32)
     return Decisions(
         np.arange(n), np.array(reasons, np.uint8), zeros, zeros + 1.5, zeros.astype(np.int16),
-        zeros, zeros, zeros, np.ones(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint64),
+        zeros, zeros, zeros, zeros, np.ones(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint64),
     )  # fmt: skip
 
 

@@ -19,16 +19,16 @@ from craft_stream.learning.even_sample import EvenSample
 from craft_stream.parameters import Parameters, SelectionParameters
 from craft_stream.ports.messages import Message
 from craft_stream.ranking.candidates import Candidates
-from craft_stream.ranking.contexts import PLACES, ContextMeans, Contexts, unknown
+from craft_stream.ranking.contexts import PLACES, ContextMeans, places_of
 from craft_stream.ranking.portions import Portions
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.ranking.spool import Spool
-from craft_stream.reading.addresses import addresses
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.session import PairChunk
 from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.contexts import Contexts
 from craft_stream.text.tokenized import TokenizedPairs
 
 TOY = Toy()
@@ -37,7 +37,7 @@ SIZE = 2400
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive pairs, with the whole's contexts."""
+    """Consecutive pairs."""
 
     pairs: PairBatch
 
@@ -239,14 +239,9 @@ def test_a_page_tells_what_its_words_cannot() -> None:
     batch, inside, where = _mixed_pages()
     order = np.random.default_rng(3).permutation(len(batch))
     batch, inside = batch.take(order), inside[order]
-    where = Contexts(where.page[order], where.host[order])
-
-    def contexts(chunk: PairChunk) -> Contexts:
-        at = chunk.pairs.batch.positions
-        return Contexts(where.page[at], where.host[at])
-
+    batch = replace(batch, where=where.take(order))
     told, alone = (
-        rank(batch, options=Options(contexts=contexts, budget=lambda _: 270), page_weight=weight)[0].accepted
+        rank(batch, options=Options(budget=lambda _: 270), page_weight=weight)[0].accepted
         for weight in (1.0, 0.0)
     )
     assert inside[told].mean() > 0.95
@@ -300,17 +295,17 @@ def test_means_are_of_the_others(pairs: list[tuple[int, float]]) -> None:
 def test_places_of_what_is_unknown_are_its_neighbours() -> None:
     """16 records are a page, 1,024 a host; a hash that is given counts wherever the pair stands."""
     positions = np.arange(2048)
-    page, host = unknown(2048).places(positions)
+    page, host = places_of(Contexts.unknown(2048), positions)
     assert len(np.unique(page)) == 128
     assert (page[:16] == page[0]).all()
     assert page[16] != page[15]
     assert len(np.unique(host)) == 2
-    named = Contexts(np.full(2048, 9, np.uint64), np.full(2048, 7, np.uint64)).places(positions)
+    named = places_of(Contexts(np.full(2048, 9, np.uint64), np.full(2048, 7, np.uint64)), positions)
     assert [len(np.unique(places)) for places in named] == [1, 1]
     assert max(places.max() for places in (page, host, *named)) < PLACES
 
 
-def test_addresses_are_the_first_url_of_a_record() -> None:
+def test_contexts_are_the_first_url_of_a_record() -> None:
     """Page without its fragment, host without case, port and user; a name of a document is a page of no host."""
     records = [
         b'{"src": "a", "tgt": "b", "url": "https://user@WWW.Example.org:8080/x#part"}',
@@ -322,7 +317,7 @@ def test_addresses_are_the_first_url_of_a_record() -> None:
         b'{"src": "a", "tgt": "b", "url": 7}',
     ]
     chunk = Chunk.read([Message(value, at) for at, value in enumerate(records)], RecordSettings(), 0)
-    page, host = addresses(chunk)
+    page, host = chunk.pairs.batch.contexts
     assert chunk.rows.tolist() == [0, 1, 2, 4, 5, 6]
     assert page[0] == page[4]
     assert len({*page.tolist()}) == 4
@@ -342,8 +337,8 @@ def test_an_even_sample_is_the_same_however_it_is_cut(records: int, size: int, c
     for step in (cut, 400):
         sample = EvenSample(size)
         for start in range(0, records, step):
-            at = sample.wanted(start, min(start + step, records))
-            sample.add(PairBatch.pack([str(i) for i in at], ["x"] * len(at), at))
+            at = np.arange(start, min(start + step, records))
+            sample.read(Part(PairBatch.pack([str(i) for i in at], ["x"] * len(at), at)))
         samples.append(sample.batch())
     assert samples[0].positions.tolist() == samples[1].positions.tolist()
     assert len({*samples[0].positions.tolist()}) == min(size, records)
@@ -354,8 +349,8 @@ def test_an_even_sample_is_even() -> None:
     """Of 100,000 records each tenth gives about a tenth, in the whole sample and in its first half."""
     sample = EvenSample(5000)
     for start in range(0, 100_000, 1000):
-        at = sample.wanted(start, start + 1000)
-        sample.add(PairBatch.pack(["a"] * len(at), ["b"] * len(at), at))
+        at = np.arange(start, start + 1000)
+        sample.read(Part(PairBatch.pack(["a"] * len(at), ["b"] * len(at), at)))
     batch = sample.batch()
     assert len(batch) == 5000
     for part in (batch.positions, batch.positions[:2500]):

@@ -152,6 +152,7 @@ def test_a_field_that_is_there_already_is_kept() -> None:
         domain=single,
         quality=single,
         dual=single,
+        context=single,
         model_version=np.ones(2, np.int64),
         settings_version=np.zeros(2, np.int64),
         parameters=np.zeros(2, np.uint64),

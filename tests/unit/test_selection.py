@@ -117,7 +117,10 @@ def test_accepted_pairs_meet_what_their_decision_says(crawl: Stream, models: lis
     accepted = decisions.accepted
     assert (decisions.score[accepted] >= decisions.threshold[accepted]).all()
     parts = (
-        decisions.domain + decisions.dual + np.float32(settings_.selection.quality_weight) * decisions.quality
+        decisions.domain
+        + decisions.context
+        + decisions.dual
+        + np.float32(settings_.selection.quality_weight) * decisions.quality
     )
     assert np.allclose(parts[accepted], decisions.score[accepted], atol=1e-5)
 

@@ -42,6 +42,7 @@ def decided() -> Decisions:
         domain=one,
         quality=np.array([-0.1, np.nan], np.float32),
         dual=one,
+        context=one,
         model_version=np.array([4, 4]),
         settings_version=np.array([2, 2]),
         parameters=np.array([0xAB, 0xAB], np.uint64),
@@ -135,7 +136,7 @@ def test_decisions_are_written_as_one_by_one() -> None:
     """Many lines at once are those of orjson, number by number: the shortest that give back the float32, null if not finite."""
     rng = np.random.default_rng(0)
     n = 500
-    numbers = [rng.integers(0, 2**32, n, dtype=np.uint32).view(np.float32) for _ in range(5)]
+    numbers = [rng.integers(0, 2**32, n, dtype=np.uint32).view(np.float32) for _ in range(6)]
     decisions = Decisions(
         np.arange(n),
         rng.integers(0, 9, n).astype(np.uint8),
@@ -163,6 +164,7 @@ def test_decisions_are_written_as_one_by_one() -> None:
             "domain": decisions.domain[row],
             "quality": decisions.quality[row],
             "dual": decisions.dual[row],
+            "context": decisions.context[row],
             "model_version": 7,
             "settings_version": 3,
             "parameters": f"{decisions.parameters[row]:016x}",
