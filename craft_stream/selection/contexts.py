@@ -30,7 +30,7 @@ _PAGES, _HOSTS = 1024, 4096
 _PAGE_REACH, _HOST_REACH = 16.0, 1024.0
 _LOWEST, _HIGHEST = -1.5, 6.0
 _SHRINKAGE = 4.0
-# Squares of c that the slope starts from, with none told.
+# Squares of c that the slope of the version before counts for.
 _PRIOR = 50.0
 # Distribution of what contexts add, by score.
 _ROWS, _ADDED = 24, 40
@@ -40,7 +40,7 @@ _NOTHING = 8  # the place of 0
 # Pairs that a row remembers, and pairs that it starts from, to which nothing was added.
 _ROW_PAIRS, _ROW_PRIOR = 1024.0, 64.0
 
-NUMBERS = 3 * (_PAGES + _HOSTS) + 11
+NUMBERS = 3 * (_PAGES + _HOSTS) + 13
 TABLE = _ROWS * _ADDED
 
 
@@ -49,7 +49,7 @@ class RunningContexts:
 
     Args:
         numbers: float64 [NUMBERS]: of pages, then of hosts, a tag, a sum and a number of pairs for each place; then what is
-            fixed in an epoch (mean, slope of pages, of hosts) and the sums that it comes from.
+            fixed in an epoch (mean, slope of pages, of hosts), the slopes of the version before, and their sums.
         gate, score: float64 [TABLE] each: by score at the gate, and by score, what was added to such.
         weights: of page and of host in the score.
     """
@@ -67,7 +67,7 @@ class RunningContexts:
     @property
     def slopes(self) -> tuple[float, float]:
         """Of page and host, in this epoch."""
-        return float(self._numbers[-10]), float(self._numbers[-9])
+        return float(self._numbers[-12]), float(self._numbers[-11])
 
     def added(self, contexts: Contexts, domain: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is added to the scores of the next pairs, float32 [n]; changes nothing.
@@ -110,7 +110,7 @@ class RunningContexts:
         """Fix mean and slopes; forget all but the share `keep` of what they come from."""
         if not self._on:
             return
-        fixed, sums = self._numbers[-11:-8], self._numbers[-8:]
+        fixed, before, sums = self._numbers[-13:-10], self._numbers[-10:-8], self._numbers[-8:]
         sums *= keep
         number, total = sums[:2]
         if number:
@@ -118,12 +118,23 @@ class RunningContexts:
             for level in (0, 1):
                 told, squares, products = sums[2 + 3 * level : 5 + 3 * level]
                 fixed[1 + level] = np.clip(
-                    (products - told * mean) / (squares - told * told / number + _PRIOR), 0, 1
+                    (products - told * mean + _PRIOR * before[level])
+                    / (squares - told * told / number + _PRIOR),
+                    0,
+                    1,
                 )
         for table in (self._gate, self._score):
             rows = table.reshape(_ROWS, _ADDED)
             rows *= np.minimum(1, _ROW_PAIRS / np.maximum(rows.sum(axis=1, keepdims=True), 1))
             histogram.round_to_units(table)
+
+    def begin_version(self) -> None:
+        """Scores are another Model's from here on: means are learned anew, and slopes go on from those that were."""
+        # Of an unprimed stream, whose first versions score unlike one another, means of two versions told of the version only:
+        # a third of its budget was spent.
+        self._numbers[-10:-8] = self.slopes
+        self._numbers[-8:] = 0
+        self._numbers[:-12] = 0
 
     def at_the_gate(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The distribution of scores at the gate with contexts from that without, float64 [BINS]."""
@@ -182,7 +193,7 @@ def _follow(
     host_weight: float,
     out: NDArray[np.float32],
 ) -> None:
-    fixed, sums = len(numbers) - 11, len(numbers) - 8
+    fixed, sums = len(numbers) - 13, len(numbers) - 8
     mean = numbers[fixed]
     page_slope, host_slope = page_weight * numbers[fixed + 1], host_weight * numbers[fixed + 2]
     for i in range(len(domain)):

@@ -158,6 +158,7 @@ class Ledger(LedgerState):
             self.tail = model.domain.tail_share * TARGET_TAIL * self.tail_mass
         self.model = model
         self.model_version = model.version
+        self.contexts.begin_version()
         self._expect_anew(model)
 
     def _expect_anew(self, model: Model) -> None:

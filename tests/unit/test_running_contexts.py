@@ -107,7 +107,7 @@ def test_means_are_those_of_the_definition() -> None:
     x = np.array([1.0, -3.0, 8.0, 2.0], np.float32)
     clipped = [1.0, -1.5, 6.0, 2.0]
     own = contexts()
-    own._numbers[-11:-8] = 0.25, 0.5, 0.125  # mean and slopes
+    own._numbers[-13:-10] = 0.25, 0.5, 0.125  # mean and slopes
     told = own.added(Contexts.unknown(4), x)
     for i in range(4):
         expected = 0.0
@@ -134,6 +134,21 @@ def test_thresholds_know_of_contexts() -> None:
     gate = 2.0
     passing = own.passing(domain, gate)
     assert passing.mean() == pytest.approx(((domain + added) >= gate).mean(), abs=0.02)
+
+
+def test_a_new_version_begins_anew_with_the_slopes_that_were() -> None:
+    """Nothing is told of a stream of which the new Model has scored nothing; then as much as before."""
+    domain = sites(np.random.default_rng(4), 8192, 64)
+    own, unknown = taught(Contexts.unknown(8192), domain), Contexts.unknown(1024)
+    slopes = own.slopes
+    own.begin_version()
+    assert not own.added(unknown.slice(0, 1), domain[:1]).any()
+    own.begin_epoch(1.0)
+    assert own.slopes == slopes
+    for start in range(0, 8192, 1024):
+        record(own, unknown, 1 + domain[start : start + 1024])
+        own.begin_epoch(1.0)
+    assert own.slopes == pytest.approx(slopes, abs=0.15)
 
 
 def test_without_weight_there_is_nothing() -> None:

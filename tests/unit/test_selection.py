@@ -297,7 +297,7 @@ def test_a_ledger_writes_little(crawl: Stream, models: list[Model]) -> None:
 
 
 def test_a_delta_only_fits_its_base(crawl: Stream, models: list[Model]) -> None:
-    """A delta that skips one is refused, as is one of other parameters, a damaged one, and a snapshot in its place."""
+    """A delta that skips one is refused, as is a damaged one, and a snapshot in its place; the first brings its parameters."""
     settings_ = parameters()
     selector, ledger = Selector(settings_, load_encoder()), Ledger(settings_)
     fresh = Ledger.restore(settings_, ledger.snapshot())
@@ -307,8 +307,10 @@ def test_a_delta_only_fits_its_base(crawl: Stream, models: list[Model]) -> None:
     second = ledger.delta()
     with pytest.raises(IntegrityError, match="missing"):
         fresh.apply(second)
-    with pytest.raises(IntegrityError, match="parameters"):
-        Ledger(parameters(rate=0.06)).apply(first)
+    begun, other = Ledger(settings_), Ledger(parameters(rate=0.06))
+    selector.decide(TokenizedPairs.of(crawl.batch.slice(0, 100)), begun, models[0])
+    other.apply(begun.delta())
+    assert (other.selection.rate, other.digest()) == (settings_.selection.rate, begun.digest())
     with pytest.raises(IntegrityError, match="damaged"):
         fresh.apply(first[:-1] + bytes([first[-1] ^ 1]))
     with pytest.raises(IntegrityError, match="not a delta"):
