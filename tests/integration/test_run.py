@@ -135,7 +135,11 @@ def test_run_and_select_decide_alike(bootstrap: str, tmp_path: Path) -> None:
     assert by_file.keys() == by_run.keys()
     for identifier, line in by_run.items():
         other = by_file[identifier]
-        assert {**line, "decision_id": ""} == {**other, "decision_id": ""}
+        assert (line["settings_version"], other["settings_version"]) == (1, 0), (
+            "a group publishes its settings"
+        )
+        own = {"decision_id": "", "settings_version": 0}
+        assert {**line, **own} == {**other, **own}
 
 
 def test_killed_workers_change_nothing(bootstrap: str, tmp_path: Path) -> None:
