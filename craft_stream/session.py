@@ -175,8 +175,8 @@ class SelectionSession(Generic[C]):
         ends = [*range(0, len(sample), EPOCH), len(sample)]
         for start, end in pairwise(ends):
             each = pairs * end // len(sample) - pairs * start // len(sample)
-            self._trained += each
             part = sample.slice(start, end)
+            self._trained += len(part)
             self._training.append(self._executor.submit(partial(self._learner.observe, part, each)))
 
     def decide(self, stream: Iterable[C]) -> Iterator[tuple[C, Decisions]]:

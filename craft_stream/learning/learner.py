@@ -64,6 +64,7 @@ class Learner:
         judgement: BoostedTrees | None = None,
     ) -> None:
         self.pairs_seen = 0
+        self._stood_for = 0  # pairs of the stream that those stand for
         self.next_version = 0
         self._executor = executor
         self._learning = parameters.learning
@@ -147,7 +148,8 @@ class Learner:
             self._learn_waiting()
             self._each = each
         self._sample.add(batch, 1.0 if stand_for is None else each)
-        self.pairs_seen += len(batch) if stand_for is None else stand_for
+        self.pairs_seen += len(batch)
+        self._stood_for += len(batch) if stand_for is None else stand_for
         if len(rows):
             self._waiting.append(batch if len(rows) == len(batch) else batch.take(rows))
         if sum(map(len, self._waiting)) >= _MINIBATCH:
@@ -185,7 +187,7 @@ class Learner:
             target_pairs=len(examined.fit),
             target_left_out=examined.left_out,
             target_keys=np.unique(examined.keys),
-            pairs_seen=self.pairs_seen,
+            pairs_seen=self._stood_for,
             clustering=self._translation.clustering,
             translation=quality.scorer.translation,
             classifier=quality.classifier,

@@ -39,7 +39,7 @@ class Model:
         target_pairs: pairs in the reservoir that it is learned from.
         target_left_out: pairs in the reservoir that are not, by what was found of them; see `learning.examination`.
         target_keys: uint64 [keys], ascending; `text.keys.pair_keys` of all pairs in the reservoir.
-        pairs_seen: pairs of the stream that the learner had seen.
+        pairs_seen: pairs of the stream that the learner had seen, or that an even sample which it has seen stands for.
         clustering: number of the clustering; cluster indices mean the same while it stays.
         translation, classifier, signals, domain, calibration: see their classes.
     """
