@@ -232,7 +232,8 @@ def test_ngrams_are_distinct_and_at_most_three_a_word(pairs: list[tuple[str, str
             stems = tokens.stems[tokens.offsets[i] : tokens.offsets[i + 1]].tolist()
             expected |= {(side, word) for word in words} | {(side, *two) for two in pairwise(["", *words])}
             expected |= {("stem", side, stem) for stem in stems}
-        assert len(found) == len(set(found)) == len(expected)
+        # Of some dozens two may share one of 2^20 places; hypothesis found such.
+        assert len(expected) - 1 <= len(found) == len(set(found)) <= len(expected)
         alone = word_ngrams(
             tokenize(batch.source.take(np.array([i]))), tokenize(batch.target.take(np.array([i])))
         )
