@@ -44,12 +44,13 @@ class Proxy:
         upstream: the broker's port.
         swallowed: how many replies were, by API.
         cuts: connections that were reset.
+        waiting: replies that are held.
     """
 
     def __init__(self, upstream: int, seed: int = 0) -> None:
         self.upstream = upstream
         self.swallowed: dict[int, int] = {}
-        self.cuts = 0
+        self.cuts = self.waiting = 0
         self._rng = random.Random(seed)
         self._swallow: Collection[int] = ()
         self._share, self._left, self._silent = 0.0, 0, False
@@ -92,12 +93,12 @@ class Proxy:
 
     @contextlib.contextmanager
     def hold(self, apis: Collection[int]) -> Iterator[None]:
-        """Replies to these wait."""
-        self._held = apis
+        """Replies to these wait, and those to no others."""
+        before, self._held = self._held, apis
         try:
             yield
         finally:
-            self._held = ()
+            self._held = before
 
     @property
     def left(self) -> int:
@@ -157,8 +158,11 @@ class Proxy:
             while True:
                 frame = await read_frame(reader)
                 api = asked.pop(struct.unpack_from(">i", frame, 4)[0], -1)
-                while api in self._held:
-                    await asyncio.sleep(0.05)
+                if api in self._held:
+                    self.waiting += 1
+                    while api in self._held:
+                        await asyncio.sleep(0.05)
+                    self.waiting -= 1
                 if api in self._swallow and self._left > 0 and self._rng.random() < self._share:
                     self._left -= 1
                     self.swallowed[api] = self.swallowed.get(api, 0) + 1

@@ -130,14 +130,18 @@ def test_told_to_end_while_restoring(proxied: Proxied, tmp_path: Path, model: Pa
         run.feed(records[4_000:], start=4_000)
         for number in range(times):
             before = fleet.logged("a", "assigned")
-            with proxied.proxy.hold((Api.FETCH,)):
+            # Settings and versions are read before the group is joined: until then nothing is held back.
+            with proxied.proxy.hold((Api.JOIN_GROUP,)):
                 fleet.start("a")
-                fleet.wait_log("a", "assigned", before + 1)
-                while "restoring" not in fleet.ask("a", "/readyz"):
+                while not proxied.proxy.waiting:
                     time.sleep(0.02)
-                time.sleep(0.1 * number)
-                assert "restoring" in fleet.ask("a", "/readyz")
-                ends.append(fleet.stop("a"))
+                with proxied.proxy.hold((Api.FETCH,)):
+                    fleet.wait_log("a", "assigned", before + 1)
+                    while "restoring" not in fleet.ask("a", "/readyz"):
+                        time.sleep(0.02)
+                    time.sleep(0.1 * number)
+                    assert "restoring" in fleet.ask("a", "/readyz")
+                    ends.append(fleet.stop("a"))
         fleet.start("a")
         fleet.wait_done()
         fleet.stop("a")
