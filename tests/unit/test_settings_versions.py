@@ -113,7 +113,7 @@ def test_a_parameter_that_a_release_did_not_know_has_its_default() -> None:
 
 
 def test_of_two_that_publish_at_once_one_begins_again() -> None:
-    """The one that looked first is fenced by the second, finds the second's version, before and in its own turn, and publishes the next."""
+    """The first to look is fenced by the second, finds its version, and publishes the next."""
     configured = configuration()
     broker = filled(configured)
     kafka, store = configured.kafka, store_of(broker, configured)
