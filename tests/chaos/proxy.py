@@ -160,9 +160,11 @@ class Proxy:
                 api = asked.pop(struct.unpack_from(">i", frame, 4)[0], -1)
                 if api in self._held:
                     self.waiting += 1
-                    while api in self._held:
-                        await asyncio.sleep(0.05)
-                    self.waiting -= 1
+                    try:
+                        while api in self._held:
+                            await asyncio.sleep(0.05)
+                    finally:  # the client may be gone before it is let through
+                        self.waiting -= 1
                 if api in self._swallow and self._left > 0 and self._rng.random() < self._share:
                     self._left -= 1
                     self.swallowed[api] = self.swallowed.get(api, 0) + 1
