@@ -298,9 +298,14 @@ class SelectionSession(Generic[C]):
         return decisions
 
     def _unsampled(self, batch: PairBatch) -> PairBatch:
-        if not len(self._sampled):
+        """Those that did not prime it; few that did stand among a chunk's."""
+        positions = batch.positions
+        low, high = (
+            np.searchsorted(self._sampled, (positions[0], positions[-1] + 1)) if len(batch) else (0, 0)
+        )
+        if low == high:
             return batch
-        return batch.take(np.flatnonzero(~np.isin(batch.positions, self._sampled)))
+        return batch.take(np.flatnonzero(~np.isin(positions, self._sampled[low:high])))
 
     def _current(self) -> Model:
         """The version to put in force at the next epoch's start: a new one where one is due."""

@@ -137,19 +137,21 @@ class Learner:
             batch: the pairs.
             stand_for: how many pairs of the stream they are an even sample of; None: of themselves.
         """
-        rows, each = np.arange(len(batch)), 1.0
-        if stand_for is not None:
-            each = stand_for / max(len(batch), 1)
-        elif self.pairs_seen >= self._learning.full_until:
+        if not len(batch):
+            return
+        rows, whole = np.arange(len(batch)), stand_for is None
+        stand_for = len(batch) if stand_for is None else stand_for
+        weight = each = stand_for / len(batch)
+        if whole and self.pairs_seen >= self._learning.full_until:
             rows = sampled(batch.positions, self._learning.sample_rate)
-            each = 1 / self._learning.sample_rate
-        if each != self._each:
+            weight = 1 / self._learning.sample_rate
+        if weight != self._each:
             # Counted alike, the head of a crawl outweighed all that came after: by id finance had .37, so .40.
             self._learn_waiting()
-            self._each = each
-        self._sample.add(batch, 1.0 if stand_for is None else each)
+            self._each = weight
+        self._sample.add(batch, each)
         self.pairs_seen += len(batch)
-        self._stood_for += len(batch) if stand_for is None else stand_for
+        self._stood_for += stand_for
         if len(rows):
             self._waiting.append(batch if len(rows) == len(batch) else batch.take(rows))
         if sum(map(len, self._waiting)) >= _MINIBATCH:

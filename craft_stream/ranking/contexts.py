@@ -18,15 +18,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.selection.contexts import HOST_RECORDS, PAGE_RECORDS, SHRINKAGE, clipped
 from craft_stream.text.contexts import Contexts
 from craft_stream.text.hashing import mix
 
 # Contexts are told apart by their hash among so many places: of 400,000 pages one in ten shares its place with another, whose
 # pairs then count for it too.
 PLACES = 1 << 22
-_LOWEST, _HIGHEST = np.float32(-1.5), np.float32(6)
-_LEAST_SHRINKAGE = 4.0
-_PAGE_RECORDS, _HOST_RECORDS = 16, 1024
 
 
 def places_of(
@@ -39,8 +37,8 @@ def places_of(
         positions: int64 [n], of the pairs in the stream.
     """
     return (
-        _places(contexts.page, positions, _PAGE_RECORDS),
-        _places(contexts.host, positions, _HOST_RECORDS),
+        _places(contexts.page, positions, PAGE_RECORDS),
+        _places(contexts.host, positions, HOST_RECORDS),
     )
 
 
@@ -72,7 +70,7 @@ class ContextMeans:
         """Add pairs, in the order of the stream.
 
         Args:
-            places: uint32 [n], of `Contexts.places`.
+            places: uint32 [n], of `places_of`.
             scores: float32 [n].
         """
         self._squares += _add(places, scores, self._sums, self._counts)
@@ -89,7 +87,7 @@ class ContextMeans:
         within = (self._squares - explained) / (pairs - contexts)
         between = (explained - pairs * self._mean**2) / (contexts - 1) - within
         between /= (pairs - (counts**2).sum() / pairs) / (contexts - 1)
-        self._shrinkage = max(within / between, _LEAST_SHRINKAGE) if between > 0 else np.inf
+        self._shrinkage = max(within / between, SHRINKAGE) if between > 0 else np.inf
 
     def others(self, places: NDArray[np.uint32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the other pairs of its context tell of each pair, float32 [n]; all were added, and it was sealed."""
@@ -97,11 +95,6 @@ class ContextMeans:
         if np.isfinite(self._shrinkage):
             _others(places, scores, self._sums, self._counts, self._mean, self._shrinkage, out)
         return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _clipped(score: np.float32) -> np.float64:
-    return np.float64(min(max(score, _LOWEST), _HIGHEST))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -113,7 +106,7 @@ def _add(
 ) -> float:
     squares = 0.0
     for i in range(len(places)):
-        x = _clipped(scores[i])
+        x = clipped(scores[i])
         sums[np.int64(places[i])] += x
         counts[np.int64(places[i])] += 1
         squares += x * x
@@ -132,4 +125,4 @@ def _others(
 ) -> None:
     for i in range(len(places)):
         at, others = np.int64(places[i]), np.float64(counts[places[i]]) - 1
-        out[i] = (sums[at] - _clipped(scores[i]) - others * mean) / (others + shrinkage)
+        out[i] = (sums[at] - clipped(scores[i]) - others * mean) / (others + shrinkage)

@@ -95,6 +95,7 @@ class Ranking(Generic[C]):
         self.model = model
         self.ledger = Ledger(parameters)
         self._parameters, self._encoder = parameters, encoder
+        self._digest = int(parameters.digest, 16)
         self._options: Options[C] = options or Options()
         self._jobs = 1 if encoder.expensive else self._options.jobs  # such an encoder has threads of its own
         self._records: int | None = None  # of the stream, once it has been read
@@ -355,7 +356,7 @@ class Ranking(Generic[C]):
             context=context,
             model_version=np.full(n, model.version, np.int64),
             settings_version=np.zeros(n, np.int64),
-            parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
+            parameters=np.full(n, self._digest, np.uint64),
         )
         return chunk, decisions
 
@@ -396,10 +397,10 @@ class Ranking(Generic[C]):
                 context=columns.context[at],
                 model_version=np.full(n, version, np.int64),
                 settings_version=np.zeros(n, np.int64),
-                parameters=np.full(n, int(self._parameters.digest, 16), np.uint64),
+                parameters=np.full(n, self._digest, np.uint64),
             )
             if n:
-                self.ledger.record(decisions, columns.gate[at] + columns.context[at], like_target)
+                self.ledger.record(decisions, columns.gate[at], like_target)
                 like_target = 0
             if self.ledger.next_offset < chunk.end:
                 self.ledger.skip(chunk.end - 1)

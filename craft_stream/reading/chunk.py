@@ -52,13 +52,14 @@ class Chunk:
             start: position of the first in a log that counts messages, whatever files they come from; None: their
                 offsets are their positions.
         """
-        source, target, rows, refused = _read_sides(messages, fields)
+        held = values(messages)
+        source, target, rows, refused = _read_sides(messages, held, fields)
         if start is None:
             positions = np.array([messages[row].offset for row in rows.tolist()], np.int64)
             end = messages[-1].offset + 1 if messages else 0
         else:
             positions, end = start + rows, start + len(messages)
-        where = contexts(values(messages), rows, fields.url_fields)
+        where = contexts(held, rows, fields.url_fields)
         batch = PairBatch(source, target, positions, where=where)
         if (signals := load_signals(fields)) is not None:
             records = [orjson.loads(messages[row].value or b"") for row in rows.tolist()]
@@ -124,11 +125,11 @@ class Run:
 
 
 def _read_sides(
-    messages: Sequence[Message], fields: RecordSettings
+    messages: Sequence[Message], held: Sequence[bytes], fields: RecordSettings
 ) -> tuple[TextBatch, TextBatch, NDArray[np.int64], list[tuple[int, Refusal]]]:
     """The sides, the rows of the messages that hold them, and the others with their reasons: what `examine` says of each."""
     names = (fields.source_field, fields.target_field)
-    buffer, spans = find_sides(values(messages), names, fields.max_bytes)
+    buffer, spans = find_sides(held, names, fields.max_bytes)
     refused: list[tuple[int, Refusal]] = []
     parsed: list[bytes] = []  # sides that do not stand in the buffer as they are
     at = len(buffer)

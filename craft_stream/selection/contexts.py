@@ -25,11 +25,13 @@ from craft_stream.selection import histogram
 from craft_stream.text.contexts import Contexts
 from craft_stream.text.hashing import mix
 
-# Places of contexts, and how far each looks back. Two that meet at one place end each other.
-_PAGES, _HOSTS = 1024, 4096
-_PAGE_REACH, _HOST_REACH = 16.0, 1024.0
+# Records of a page and of a host where none is named.
+PAGE_RECORDS, HOST_RECORDS = 16, 1024
+# Pairs by which means are shrunk at least.
+SHRINKAGE = 4.0
 _LOWEST, _HIGHEST = -1.5, 6.0
-_SHRINKAGE = 4.0
+# Places of contexts. Two that meet at one place end each other.
+_PAGES, _HOSTS = 1024, 4096
 # Squares of c that the slope of the version before counts for.
 _PRIOR = 50.0
 # Distribution of what contexts add, by score.
@@ -40,7 +42,14 @@ _NOTHING = 8  # the place of 0
 # Pairs that a row remembers, and pairs that it starts from, to which nothing was added.
 _ROW_PAIRS, _ROW_PRIOR = 1024.0, 64.0
 
-NUMBERS = 3 * (_PAGES + _HOSTS) + 13
+# Where things stand in `numbers`, behind what is known of places.
+_MEAN = 3 * (_PAGES + _HOSTS)
+_SLOPES, _SLOPES_BEFORE, _SUMS = (
+    slice(_MEAN + start, _MEAN + stop) for start, stop in ((1, 3), (3, 5), (5, 13))
+)
+_FIRST_SUM = _SUMS.start
+
+NUMBERS = _SUMS.stop
 TABLE = _ROWS * _ADDED
 
 
@@ -67,7 +76,8 @@ class RunningContexts:
     @property
     def slopes(self) -> tuple[float, float]:
         """Of page and host, in this epoch."""
-        return float(self._numbers[-12]), float(self._numbers[-11])
+        page, host = self._numbers[_SLOPES].tolist()
+        return page, host
 
     def added(self, contexts: Contexts, domain: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is added to the scores of the next pairs, float32 [n]; changes nothing.
@@ -76,6 +86,8 @@ class RunningContexts:
             contexts: of the pairs.
             domain: float32 [n], their domain scores.
         """
+        if not any(self.slopes):
+            return np.zeros(len(domain), np.float32)
         return self._follow(contexts, domain, self._numbers.copy())
 
     def record(
@@ -101,28 +113,22 @@ class RunningContexts:
     def _follow(
         self, contexts: Contexts, domain: NDArray[np.float32], numbers: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        out = np.zeros(len(domain), np.float32)
-        if self._on:
-            _follow(contexts.page, contexts.host, domain, numbers, *self._weights, out)
+        out = np.empty(len(domain), np.float32)
+        _follow(contexts.page, contexts.host, domain, numbers, *self._weights, out)
         return out
 
     def begin_epoch(self, keep: float) -> None:
         """Fix mean and slopes; forget all but the share `keep` of what they come from."""
         if not self._on:
             return
-        fixed, before, sums = self._numbers[-13:-10], self._numbers[-10:-8], self._numbers[-8:]
+        sums = self._numbers[_SUMS]
         sums *= keep
         number, total = sums[:2]
         if number:
-            fixed[0] = mean = total / number
-            for level in (0, 1):
-                told, squares, products = sums[2 + 3 * level : 5 + 3 * level]
-                fixed[1 + level] = np.clip(
-                    (products - told * mean + _PRIOR * before[level])
-                    / (squares - told * told / number + _PRIOR),
-                    0,
-                    1,
-                )
+            self._numbers[_MEAN] = mean = total / number
+            told, squares, products = sums[2:].reshape(2, 3).T
+            with_before = products - told * mean + _PRIOR * self._numbers[_SLOPES_BEFORE]
+            self._numbers[_SLOPES] = np.clip(with_before / (squares - told * told / number + _PRIOR), 0, 1)
         for table in (self._gate, self._score):
             rows = table.reshape(_ROWS, _ADDED)
             rows *= np.minimum(1, _ROW_PAIRS / np.maximum(rows.sum(axis=1, keepdims=True), 1))
@@ -132,9 +138,9 @@ class RunningContexts:
         """Scores are another Model's from here on: means are learned anew, and slopes go on from those that were."""
         # Of an unprimed stream, whose first versions score unlike one another, means of two versions told of the version only:
         # a third of its budget was spent.
-        self._numbers[-10:-8] = self.slopes
-        self._numbers[-8:] = 0
-        self._numbers[:-12] = 0
+        self._numbers[_SLOPES_BEFORE] = self._numbers[_SLOPES]
+        self._numbers[_SUMS] = 0
+        self._numbers[: _SLOPES.start] = 0
 
     def at_the_gate(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The distribution of scores at the gate with contexts from that without, float64 [BINS]."""
@@ -161,11 +167,17 @@ class RunningContexts:
 
 
 @numba.njit(cache=True, nogil=True)
+def clipped(score: np.float32) -> float:
+    """A domain score as it counts for the others of its context: one that is far off does not carry them."""
+    return min(max(float(score), _LOWEST), _HIGHEST)
+
+
+@numba.njit(cache=True, nogil=True)
 def _told(
     numbers: NDArray[np.float64],
     start: int,
     places: int,
-    reach: float,
+    reach: int,
     key: np.uint64,
     x: float,
     mean: float,
@@ -176,11 +188,19 @@ def _told(
     sums, counts = at + places, at + 2 * places
     if numbers[at] != tag:
         numbers[at], numbers[sums], numbers[counts] = tag, 0.0, 0.0
-    told = float((numbers[sums] - numbers[counts] * mean) / (numbers[counts] + _SHRINKAGE))
+    told = float((numbers[sums] - numbers[counts] * mean) / (numbers[counts] + SHRINKAGE))
     keep = 1 - 1 / reach
     numbers[sums] = numbers[sums] * keep + x
     numbers[counts] = numbers[counts] * keep + 1
     return told
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_up(numbers: NDArray[np.float64], start: int, told: float, x: float) -> None:
+    """What the slope of x on what was told comes from."""
+    numbers[start] += told
+    numbers[start + 1] += told * told
+    numbers[start + 2] += told * x
 
 
 @numba.njit(cache=True, nogil=True)
@@ -193,27 +213,28 @@ def _follow(
     host_weight: float,
     out: NDArray[np.float32],
 ) -> None:
-    fixed, sums = len(numbers) - 13, len(numbers) - 8
-    mean = numbers[fixed]
-    page_slope, host_slope = page_weight * numbers[fixed + 1], host_weight * numbers[fixed + 2]
+    mean = numbers[_MEAN]
+    page_slope, host_slope = page_weight * numbers[_MEAN + 1], host_weight * numbers[_MEAN + 2]
     for i in range(len(domain)):
-        x = min(max(float(domain[i]), _LOWEST), _HIGHEST)
-        on_page = _told(numbers, 0, _PAGES, _PAGE_REACH, page[i], x, mean)
-        on_host = _told(numbers, 3 * _PAGES, _HOSTS, _HOST_REACH, host[i], x, mean)
-        numbers[sums] += 1
-        numbers[sums + 1] += x
-        numbers[sums + 2] += on_page
-        numbers[sums + 3] += on_page * on_page
-        numbers[sums + 4] += on_page * x
-        numbers[sums + 5] += on_host
-        numbers[sums + 6] += on_host * on_host
-        numbers[sums + 7] += on_host * x
+        x = clipped(domain[i])
+        on_page = _told(numbers, 0, _PAGES, PAGE_RECORDS, page[i], x, mean)
+        on_host = _told(numbers, 3 * _PAGES, _HOSTS, HOST_RECORDS, host[i], x, mean)
+        numbers[_FIRST_SUM] += 1
+        numbers[_FIRST_SUM + 1] += x
+        _sum_up(numbers, _FIRST_SUM + 2, on_page, x)
+        _sum_up(numbers, _FIRST_SUM + 5, on_host, x)
         out[i] = np.float32(page_slope * on_page + host_slope * on_host)
 
 
 @numba.njit(cache=True, nogil=True)
 def _row(score: float) -> np.int64:
     return np.int64(min(max((score - _LOWEST_ROW) / _ROW_WIDTH, 0.0), _ROWS - 1.0))
+
+
+@numba.njit(cache=True, nogil=True)
+def _pairs(table: NDArray[np.float64], start: np.int64, place: int) -> float:
+    """Pairs of the row at `start` to which so much was added, those that it starts from among them."""
+    return float(table[start + place] + (_ROW_PRIOR if place == _NOTHING else 0.0))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -236,7 +257,7 @@ def _convolve(counts: NDArray[np.float64], table: NDArray[np.float64], out: NDAr
         for place in range(_ADDED):
             mass += table[start + place]
         for place in range(_ADDED):
-            pairs = table[start + place] + (_ROW_PRIOR if place == _NOTHING else 0.0)
+            pairs = _pairs(table, start, place)
             if pairs > 0:
                 to = min(max(k + (place - _NOTHING) * _STEP, 0), bins - 1)
                 out[to] += counts[k] * pairs / mass
@@ -250,7 +271,7 @@ def _pass(
     for i in range(len(scores)):
         start, mass, passed = _row(np.float64(scores[i])) * _ADDED, 0.0, 0.0
         for place in range(_ADDED):
-            pairs = table[start + place] + (_ROW_PRIOR if place == _NOTHING else 0.0)
+            pairs = _pairs(table, start, place)
             mass += pairs
             if scores[i] + (place - _NOTHING) * width >= gate:
                 passed += pairs

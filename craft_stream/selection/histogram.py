@@ -20,11 +20,16 @@ UNITS = 256  # of mass in a pair
 
 
 @numba.njit(cache=True, nogil=True)
+def _place(score: np.float32) -> np.int64:
+    place = (np.float64(score) - LOWEST) / WIDTH
+    return np.int64(min(max(place, 0.0), BINS - 1.0))
+
+
+@numba.njit(cache=True, nogil=True)
 def add(histogram: NDArray[np.float64], scores: NDArray[np.float32], mass: float) -> None:
     """Add `mass` at each score, one after the other, so that the sums do not depend on how a log is cut into batches."""
     for i in range(len(scores)):
-        place = (np.float64(scores[i]) - LOWEST) / WIDTH
-        histogram[np.int64(min(max(place, 0.0), BINS - 1.0))] += mass
+        histogram[_place(scores[i])] += mass
 
 
 @numba.njit(cache=True, nogil=True)
@@ -33,8 +38,7 @@ def add_masses(
 ) -> None:
     """Add to each score its mass."""
     for i in range(len(scores)):
-        place = (np.float64(scores[i]) - LOWEST) / WIDTH
-        histogram[np.int64(min(max(place, 0.0), BINS - 1.0))] += masses[i]
+        histogram[_place(scores[i])] += masses[i]
 
 
 def decay(histogram: NDArray[np.float64], keep: float) -> None:

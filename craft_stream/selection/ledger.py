@@ -215,13 +215,13 @@ class Ledger(LedgerState):
 
         Args:
             decisions: one or more.
-            gate_scores: float32 [n], of their pairs.
+            gate_scores: float32 [n], of their pairs, without contexts.
             tail: how many look like the target by the uncorrected domain score.
             where: page and host of each; None: contexts learn nothing of them.
         """
         n, reasons = len(decisions), decisions.reason
         able = (reasons == Reason.ACCEPTED) | (reasons == Reason.OVER_BUDGET)
-        gate_scores, scores = gate_scores - decisions.context, decisions.score - decisions.context
+        scores = decisions.score - decisions.context
         if where is not None:
             self.contexts.record(where, decisions.domain, gate_scores, scores, able)
         histogram.add(self.gate_histogram, gate_scores, 1.0)

@@ -9,6 +9,8 @@ import numpy as np
 from craft_stream.schema import Array, Number, Schema
 from craft_stream.selection import contexts, histogram
 
+# Numbers of a state that are masses, in whole units: two histograms, and what contexts added to their scores.
+MASSES = 2 * histogram.BINS + 2 * contexts.TABLE
 _LARGE = 1e18
 # Pairs wait in a delta or a snapshot until there are enough of them for a segment.
 _PAIRS: Schema = {
@@ -30,7 +32,7 @@ DELTA: Schema = {
     "integers": Array("uint8", (8, "integers")),
     "places": Array("uint16", ("changed",), ascending=True),
     "numbers": Array("uint8", (8, "changed")),
-    "bins": Array("uint8", (8, 2 * histogram.BINS + 2 * contexts.TABLE)),
+    "bins": Array("uint8", (8, MASSES)),
     **_PAIRS,
 }
 # Of a release that knew no contexts.

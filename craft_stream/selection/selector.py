@@ -111,7 +111,7 @@ class Selector:
             parameters=np.full(n, self._digest(ledger.parameters), np.uint64),
         )
         like_target = int((found.domain.ratio >= model.domain.tail).sum())
-        ledger.record(decisions, found.gate_scores, like_target, pairs.batch.contexts)
+        ledger.record(decisions, found.gate_scores - found.context, like_target, pairs.batch.contexts)
         return decisions
 
     def margin(

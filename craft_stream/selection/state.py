@@ -22,7 +22,7 @@ from craft_stream.schema import Number
 from craft_stream.scoring.model import Model
 from craft_stream.selection import contexts, histogram
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.ledger_schema import DELTA, DELTA_WITHOUT_CONTEXTS, SNAPSHOT, STATE
+from craft_stream.selection.ledger_schema import DELTA, DELTA_WITHOUT_CONTEXTS, MASSES, SNAPSHOT, STATE
 from craft_stream.selection.older_ledgers import OLDEST, upgrade
 from craft_stream.selection.seen import SeenPairs, whole_generations
 from craft_stream.selection.segments import Segment
@@ -34,8 +34,6 @@ FORMAT = 7
 _INTEGERS = 14
 _FLOATS = 11
 _STORAGE = slice(9, 11)
-# Numbers at the end of `floats` that are masses, in whole units.
-_MASSES = 2 * histogram.BINS + 2 * contexts.TABLE
 
 
 class _Integer:
@@ -71,7 +69,8 @@ class LedgerState:
         parameters: in force.
         release: of craft_stream, that wrote what it was restored from; this one's, if it was not.
         integers: int64; the counters below, then decisions by reason.
-        floats: float64; the numbers below, then accepted by cluster, duals, and the two histograms.
+        floats: float64; the numbers below, then accepted by cluster, duals, what is known of contexts, and
+            at the end the masses.
         seen_pairs: accepted pairs that are remembered.
         model: the Model in force; None before the first epoch and after a restore until `bind`.
     """
@@ -107,7 +106,7 @@ class LedgerState:
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
         self.integers = np.zeros(_INTEGERS + len(Reason), np.int64)
-        self.floats = np.zeros(_FLOATS + 2 * MOST_CLUSTERS + contexts.NUMBERS + _MASSES)
+        self.floats = np.zeros(_FLOATS + 2 * MOST_CLUSTERS + contexts.NUMBERS + MASSES)
         self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
         self.model: Model | None = None
         self.epoch = -1
@@ -126,7 +125,7 @@ class LedgerState:
         return self.floats[_FLOATS + start : _FLOATS + start + size]
 
     def _mass(self, start: int, size: int) -> NDArray[np.float64]:
-        first = len(self.floats) - _MASSES + start
+        first = len(self.floats) - MASSES + start
         return self.floats[first : first + size]
 
     @property
@@ -194,9 +193,9 @@ class LedgerState:
         """
         self._count_pairs()
         pairs = self.seen_pairs.since_mark()
-        numbers, base = self.floats[:-_MASSES], self._base_floats[:-_MASSES]
+        numbers, base = self.floats[:-MASSES], self._base_floats[:-MASSES]
         places = np.flatnonzero(numbers.view(np.int64) != base.view(np.int64))
-        bins = self.floats[-_MASSES:] - self._base_floats[-_MASSES:]
+        bins = self.floats[-MASSES:] - self._base_floats[-MASSES:]
         header = {
             "format": FORMAT,
             "kind": "delta",
@@ -233,7 +232,7 @@ class LedgerState:
         """
         header, arrays = _decode(delta, "delta", self.parameters, self._remembered)
         schema.check("the ledger", header | arrays, DELTA, integers=len(self.integers))
-        if (arrays["places"] >= len(self.floats) - 2 * histogram.BINS).any():
+        if (arrays["places"] >= len(self.floats) - MASSES).any():
             raise IntegrityError("the ledger is damaged: a delta changes numbers that there are not")
         if header["from"] != self.next_offset:
             raise IntegrityError(
@@ -245,8 +244,8 @@ class LedgerState:
             self._set_parameters(_parameters(header["parameters"]))
             if self.seen_pairs.size != self._generation_size:
                 self.seen_pairs.merge()
-        self.floats[:-_MASSES][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
-        self.floats[-_MASSES:] += codec.joined(arrays["bins"], np.int64) / histogram.UNITS
+        self.floats[:-MASSES][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
+        self.floats[-MASSES:] += codec.joined(arrays["bins"], np.int64) / histogram.UNITS
         self._check_state()
         self._replay(segments or {}, Segment.of(header["first"], arrays))
 

@@ -143,7 +143,7 @@ class PairBatch:
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], signals: Sequence[str]) -> PairBatch:
-        """What `arrays` gave, with the names of the signals (none: there were none)."""
+        """What `arrays` gave, with the names of the signals (none: there were none); page and host are not known."""
         source, target = (
             TextBatch(_read_only(arrays[f"{side}_buffer"]), arrays[f"{side}_offsets"])
             for side in ("source", "target")
@@ -153,7 +153,7 @@ class PairBatch:
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, by name, but for the names of the signals."""
+        """All that is learned from, by name: not the names of the signals, nor page and host."""
         return {
             "source_buffer": self.source.buffer,
             "source_offsets": self.source.offsets,

@@ -22,6 +22,7 @@ from craft_stream.selection.divergence import divergence
 from craft_stream.selection.faults import faults, fitness
 from craft_stream.selection.histogram import upper_quantile
 from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.selection.ledger_schema import MASSES
 from craft_stream.selection.methods import Cascade, Craft, CraftPlus, known_to, method_of
 from craft_stream.selection.older_ledgers import OLDEST
 from craft_stream.selection.pacing import duals, tail_forgetting
@@ -443,6 +444,24 @@ def test_parameters_of_a_newer_release_are_refused(model: Model) -> None:
         values = {**header["parameters"], half: {**header["parameters"][half], name: value}}
         with pytest.raises(IntegrityError, match="newer release"):
             Ledger.restore(parameters(), codec.encode(MAGIC, {**header, "parameters": values}, arrays))
+
+
+@given(st.integers(0, 2**16 - 1))
+def test_a_delta_changes_only_numbers_that_are_no_masses(place: int) -> None:
+    """Masses change by what is added to them: one that sets a mass, or what there is not, is refused as damaged."""
+    ledger = Ledger(parameters())
+    header, arrays = codec.decode(MAGIC, Ledger(parameters()).delta())
+    changed = {
+        **arrays,
+        "places": np.array([place], np.uint16),
+        "numbers": codec.planes(np.zeros(1)),
+    }
+    delta = codec.encode(MAGIC, header, changed)
+    if place < len(ledger.floats) - MASSES:
+        ledger.apply(delta)
+        return
+    with pytest.raises(IntegrityError, match="changes numbers that there are not"):
+        ledger.apply(delta)
 
 
 def test_numbers_have_names_and_places() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.selection import histogram
-from craft_stream.selection.contexts import NUMBERS, TABLE, RunningContexts
+from craft_stream.selection.contexts import _MEAN, _SLOPES, NUMBERS, TABLE, RunningContexts
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -107,7 +107,7 @@ def test_means_are_those_of_the_definition() -> None:
     x = np.array([1.0, -3.0, 8.0, 2.0], np.float32)
     clipped = [1.0, -1.5, 6.0, 2.0]
     own = contexts()
-    own._numbers[-13:-10] = 0.25, 0.5, 0.125  # mean and slopes
+    own._numbers[_MEAN], own._numbers[_SLOPES] = 0.25, (0.5, 0.125)
     told = own.added(Contexts.unknown(4), x)
     for i in range(4):
         expected = 0.0
