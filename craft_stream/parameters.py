@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from craft_stream.errors import ConfigurationError
@@ -250,6 +251,11 @@ class Parameters:
         """See `digest`."""
         return digest(self)
 
+    @property
+    def ledger_digest(self) -> str:
+        """16 hexadecimal digits of what a ledger holds of them: all but the lists, and the version's number too."""
+        return _ledger_digest(self)
+
     def numbered(self, version: int) -> Parameters:
         """The same under the number of a version."""
         return replace(self, version=version)
@@ -276,6 +282,11 @@ class Parameters:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"these are no parameters: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _ledger_digest(parameters: Parameters) -> str:
+    return digest_of(Parameters.decode(parameters.encode()).encode())  # 1 is 1.0, as it comes back
 
 
 def _decoded(kind: type[P], values: Mapping[str, Any]) -> P:

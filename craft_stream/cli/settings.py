@@ -19,7 +19,6 @@ from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import Settings
-from craft_stream.settings.versioned import differences
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.settings_writer import publish_next
@@ -67,7 +66,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
     with _store(settings) as store:
         before: SettingsVersion | None = None
         for version in store.all_settings(settings.kafka.group_id):
-            changes = [] if before is None else list(differences(before.parameters, version.parameters))
+            changes = [] if before is None else list(version.changes(before))
             newest = version.number == store.settings_number(settings.kafka.group_id)
             if as_json:
                 line = {
@@ -116,12 +115,8 @@ def diff(
     group = settings.kafka.group_id
     with _store(settings) as store:
         before = _known(store, group, number)
-        after = (
-            _known(store, group, other).parameters
-            if other
-            else settings.parameters(load_engine(settings)[0].encoder)
-        )
-    lines = list(differences(before.parameters, after))
+        after = _known(store, group, other) if other else _made(settings, 0)
+    lines = list(after.changes(before))
     print("\n".join(lines) or "nothing is different")
 
 
@@ -130,22 +125,21 @@ def apply(config: Config = None, overrides: Overrides = None) -> None:
     """Publish what the file, the environment and `--set` say; each partition takes it at its next epoch (1,024 records).
 
     All of [budget] rate, [selection], [learner] and [encoder], what is not said at its default: put a change into the file as
-    well, or the next `apply` takes it back. `craft-stream replay --set` says beforehand what a change would do.
+    well, or the next `apply` takes it back. `craft-stream replay --set` says beforehand what a change would do. Signals and the
+    lists' files are only named: restart the workers with them.
     """
     settings = load_settings(config, overrides)
-    encoder = load_engine(settings)[0].encoder
+    ours = _made(settings, 1)
     told: list[str] = []
 
     def make(before: SettingsVersion | None) -> SettingsVersion | None:
         told.clear()
         if before is not None:
             check_fixed(before, settings)
-        number = 1 if before is None else before.number + 1
-        made = SettingsVersion.of(settings, encoder, number, int(1000 * time.time()))
         if before is None:
-            return made
-        told.extend(differences(before.parameters, made.parameters))
-        return made if told else None
+            return ours
+        told.extend(ours.changes(before))
+        return replace(ours, parameters=ours.parameters.numbered(before.number + 1)) if told else None
 
     _publish(settings, make, told)
 
@@ -175,7 +169,7 @@ def rollback(
             if wanted is None:
                 raise ConfigurationError(f"there are no settings before {before.number}, the newest")
             back = _known(store, group, wanted)
-            told.extend(differences(before.parameters, back.parameters))
+            told.extend(back.changes(before))
             if not told:
                 return None
             return replace(
@@ -185,6 +179,14 @@ def rollback(
             )
 
         _publish(settings, make, told, store)
+
+
+def _made(settings: Settings, number: int) -> SettingsVersion:
+    """What this process's settings say, as a version."""
+    parameters, _ = load_engine(settings)
+    return SettingsVersion.of(
+        settings, parameters.encoder, number, int(1000 * time.time()), parameters.listed
+    )
 
 
 def _publish(

@@ -55,6 +55,7 @@ def upgrade(
     clusters, size = parameters.learning.clusters, max(parameters.selection.seen_pairs // _UNIT, 1) * _UNIT
     if header["kind"] == "delta":
         del header["parameters"]
+        header["after"] = parameters.ledger_digest
         after = _generations(remembered + int(integers[_REMEMBERED]), size)
         integers = _with_generations(integers, after - _generations(remembered, size))
         places = arrays["places"].astype(np.int64)

@@ -202,6 +202,8 @@ class LedgerState:
             "from": int(self._base_integers[0]),
             "first": pairs.first,
         }
+        if self._told is not None:
+            header["after"] = self._told.ledger_digest
         if self._told != self.parameters:
             header["parameters"] = self.parameters.encode()
         if self._told is None or self.release != __version__:
@@ -238,6 +240,12 @@ class LedgerState:
             raise IntegrityError(
                 f"the ledger is at offset {self.next_offset}, the delta goes on from {header['from']}: one is missing"
             )
+        if "after" not in header and "parameters" not in header:
+            raise IntegrityError(
+                "the ledger is damaged: a delta does not say under which parameters it was made"
+            )
+        if header.get("after", self.parameters.ledger_digest) != self.parameters.ledger_digest:
+            raise IntegrityError("the delta was made from a ledger under other parameters: one is missing")
         self.release = str(header.get("release", self.release))
         self.integers += codec.joined(arrays["integers"], np.int64)
         if "parameters" in header:
@@ -378,6 +386,7 @@ class LedgerState:
             or not self.epoch <= self.next_offset
             or self.reasons.sum() != self.seen
             or self.reasons[Reason.ACCEPTED] != self.accepted
+            or self.settings_version != self.parameters.version
         ):
             raise IntegrityError("the ledger is damaged: its counters contradict one another")
 

@@ -1,7 +1,8 @@
 """The settings that decisions follow from: they are published for a consumer group, as versions, and change while it runs.
 
 They are `budget.rate`, `[selection]` but for its lists, `[learner]` but for where it runs, and `[encoder]`. What a record is
-must stay as it is (`FIXED`): the log would be read in two ways, and nothing could be recomputed.
+must stay as it is (`FIXED`): the log would be read in two ways, and nothing could be recomputed. What a process takes from its
+own machine (`common_values`) is published, too, so that a worker that was given something else is found out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from craft_stream.parameters import Parameters
 from craft_stream.settings import Settings
 
 # Of every worker of a group the same, and for ever.
-FIXED = ("record.source_field", "record.target_field", "record.id_field", "record.max_bytes")
+FIXED = (
+    "record.source_field", "record.target_field", "record.id_field", "record.url_fields", "record.max_bytes",
+)  # fmt: skip
+SIGNALS = ("record.signals", "record.computed_signals")
+LISTS = "selection.decontaminate and .takedown"
 
 
 def named_values(parameters: Parameters) -> dict[str, Any]:
@@ -52,12 +57,21 @@ def with_named(parameters: Parameters, named: Sequence[str], settings: Settings)
 
 def fixed_values(settings: Settings) -> dict[str, Any]:
     """What cannot change, by name."""
-    return {name: getattr(settings.record, name.partition(".")[2]) for name in FIXED}
+    return _of_record(settings, FIXED)
 
 
-def fixed_differences(known: Mapping[str, Any], settings: Settings) -> list[str]:
-    """What of the settings is other than it has been."""
-    own = fixed_values(settings)
+def common_values(settings: Settings, listed: str) -> dict[str, Any]:
+    """What changes by new files and a restart of every worker, by name: which signals are read, and the digest of the lists."""
+    return {**_of_record(settings, SIGNALS), LISTS: listed or "none"}
+
+
+def _of_record(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    found = {name: getattr(settings.record, name.partition(".")[2]) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def contradictions(known: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """What is other here than it is known to be; what only one of them names contradicts nothing."""
     return [
         f"{name} = {own[name]} (it is {value})"
         for name, value in known.items()

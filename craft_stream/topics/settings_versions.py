@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from craft_stream import __version__
 from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
 from craft_stream.parameters import Parameters
 from craft_stream.settings import EncoderSettings, Settings
-from craft_stream.settings.versioned import fixed_values
+from craft_stream.settings.versioned import common_values, differences, fixed_values
 
 FORMAT = 1
 
@@ -26,6 +26,7 @@ class SettingsVersion:
         fixed: what cannot change, by the names of the settings.
         published_at_ms: by the publisher's clock.
         release: of craft_stream, that published it.
+        common: what every worker must take from its own machine, by the names of the settings.
     """
 
     parameters: Parameters
@@ -33,14 +34,27 @@ class SettingsVersion:
     fixed: Mapping[str, Any]
     published_at_ms: int
     release: str = __version__
+    common: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings, encoder: str, number: int, now_ms: int) -> SettingsVersion:
-        """What settings say, with the digest of the encoder that they ask for."""
-        parameters = settings.parameters(encoder)
+    def of(
+        cls, settings: Settings, encoder: str, number: int, now_ms: int, listed: str = ""
+    ) -> SettingsVersion:
+        """What settings say, with the digests of the encoder that they ask for and of their lists."""
         return cls(
-            parameters.numbered(number), settings.encoder, fixed_values(settings), published_at_ms=now_ms
+            settings.parameters(encoder).numbered(number),
+            settings.encoder,
+            fixed_values(settings),
+            published_at_ms=now_ms,
+            common=common_values(settings, listed),
         )
+
+    def changes(self, before: SettingsVersion) -> Iterator[str]:
+        """What is different from another one, a line each."""
+        yield from differences(before.parameters, self.parameters)
+        for name, value in self.common.items():
+            if (old := before.common.get(name, value)) != value:
+                yield f"{name}: {old} -> {value}"
 
     @property
     def number(self) -> int:
@@ -56,6 +70,7 @@ class SettingsVersion:
             "parameters": self.parameters.encode(),
             "encoder": self.encoder.model_dump(mode="json"),
             "fixed": dict(self.fixed),
+            "common": dict(self.common),
         }
 
     def encode(self) -> bytes:
@@ -83,6 +98,7 @@ class SettingsVersion:
                 {str(name): value for name, value in values["fixed"].items()},
                 int(values["published_at_ms"]),
                 release,
+                {str(name): value for name, value in values.get("common", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
             raise IntegrityError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ from craft_stream.worker.decider import Decided, Outcome
 from craft_stream.writing.accepted import accepted_records
 from craft_stream.writing.dead_letters import DeadLetter, dead_letter_records
 from craft_stream.writing.decisions import decision_records
+
+
+NOTHING = Decided({}, 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,18 @@ class Committer:
                         self._observer.snapshot_failed(number)
             self._observer.transaction(result, time.monotonic() - began, decided.records)
         return Committed(decided, decided.seconds + time.monotonic() - began)
+
+    def put_right(self, offsets: Mapping[int, Position], group: Group) -> Committed:
+        """Commit offsets that ledgers lead to already.
+
+        Raises:
+            TransactionError: nothing of it counts; `recover`.
+        """
+        if self._output is None:
+            raise TransactionError("there is no output")
+        self._output.begin()
+        self._output.commit(offsets, group.claim(offsets))
+        return Committed(NOTHING, 0.0)
 
     def _commit(self, decided: Decided, group: Group) -> None:
         """The order in which nothing is lost and nothing counts twice."""

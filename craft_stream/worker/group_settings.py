@@ -11,7 +11,7 @@ from craft_stream.events import Observer
 from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Transport
 from craft_stream.settings import Settings
-from craft_stream.settings.versioned import differences, fixed_differences
+from craft_stream.settings.versioned import LISTS, common_values, contradictions, differences, fixed_values
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.settings_writer import publish_next
@@ -27,10 +27,14 @@ class GroupSettings:
         encoder: digest of the encoder that they ask for.
         store: of the model topic; others refresh it.
         observer: is told what takes force.
+        listed: digest of the lists that this process has read.
     """
 
-    def __init__(self, settings: Settings, encoder: str, store: ModelStore, observer: Observer) -> None:
+    def __init__(
+        self, settings: Settings, encoder: str, store: ModelStore, observer: Observer, listed: str = ""
+    ) -> None:
         self._settings, self._encoder, self._store, self._observer = settings, encoder, store, observer
+        self._listed = listed
         self._version: SettingsVersion | None = None
         self._seen = 0
 
@@ -38,7 +42,7 @@ class GroupSettings:
         """Before the group is joined: publish this process's settings if the group has none, and hold them against its own.
 
         Raises:
-            ConfigurationError: they contradict the group's in what cannot change.
+            ConfigurationError: they contradict the group's in what cannot change, or what only a restart changes.
             IntegrityError: a newer release has published the group's.
         """
         kafka = self._settings.kafka
@@ -47,6 +51,7 @@ class GroupSettings:
             known = publish_next(transport, self._store, kafka.model_topic, kafka.group_id, self._first)
         assert known is not None  # noqa: S101  # the first, or another worker's
         check_fixed(known, self._settings)
+        check_common(known, self._settings, self._listed)
         self._take(known)
         own = self._settings.parameters(self._encoder)
         if others := list(differences(own, known.parameters)):
@@ -61,7 +66,7 @@ class GroupSettings:
     def _first(self, before: SettingsVersion | None) -> SettingsVersion | None:
         if before is not None:
             return None
-        return SettingsVersion.of(self._settings, self._encoder, 1, int(1000 * time.time()))
+        return SettingsVersion.of(self._settings, self._encoder, 1, int(1000 * time.time()), self._listed)
 
     def current(self) -> Parameters:
         """What is to be in force from each partition's next epoch on."""
@@ -86,8 +91,14 @@ class GroupSettings:
             log.info(
                 "settings %d take force at each partition's next epoch: %s",
                 version.number,
-                "; ".join(differences(before.parameters, version.parameters)) or "nothing is different",
+                "; ".join(version.changes(before)) or "nothing is different",
             )
+            if wrong := contradictions(version.common, common_values(self._settings, self._listed)):
+                log.warning(
+                    "this worker goes on with %s: restart it with what settings %d say",
+                    ", ".join(wrong),
+                    version.number,
+                )
 
 
 def check_fixed(version: SettingsVersion, settings: Settings) -> None:
@@ -96,9 +107,28 @@ def check_fixed(version: SettingsVersion, settings: Settings) -> None:
     Raises:
         ConfigurationError: it is different.
     """
-    if wrong := fixed_differences(version.fixed, settings):
+    if wrong := contradictions(version.fixed, fixed_values(settings)):
         raise ConfigurationError(
             f"of group {settings.kafka.group_id} cannot change: {', '.join(wrong)}: put it back, or begin a new group"
+        )
+
+
+def check_common(version: SettingsVersion, settings: Settings, listed: str | None = None) -> None:
+    """Hold what a process takes from its own machine against what its group has published.
+
+    Args:
+        listed: digest of the lists; None: this process reads none.
+
+    Raises:
+        ConfigurationError: it is different.
+    """
+    own = common_values(settings, listed or "")
+    if listed is None:
+        del own[LISTS]
+    if wrong := contradictions(version.common, own):
+        raise ConfigurationError(
+            f"this process has {', '.join(wrong)}, by settings {version.number} of group {settings.kafka.group_id}: all "
+            "workers need the same; `craft-stream settings apply` publishes a file's, then restart the workers"
         )
 
 

@@ -29,7 +29,7 @@ from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.signatures import Signatures
 from craft_stream.topics.target import TargetFollower
 from craft_stream.topics.unused_models import unused
-from craft_stream.worker.group_settings import in_effect
+from craft_stream.worker.group_settings import check_common, check_fixed, in_effect
 from craft_stream.worker.named_encoders import NamedEncoders, no_other
 from craft_stream.worker.primer import Primer
 from craft_stream.worker.trouble import Trouble
@@ -123,6 +123,8 @@ class LearnerService:
         version = store.newest_settings(kafka.group_id)
         settings, encoder = in_effect(self._settings, version), self._encoder
         if version is not None:
+            check_fixed(version, self._settings)
+            check_common(version, self._settings)
             encoders = NamedEncoders(store, kafka.group_id, encoder, self._make_encoder)
             encoder = encoders.load(version.parameters.encoder)
         learner = Learner(settings.parameters(encoder.digest), encoder)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 
 from craft_stream.errors import (
+    AccessError,
     ConfigurationError,
     IntegrityError,
     LogTruncatedError,
@@ -24,7 +25,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.ports.transport import Position, Reader, Transport
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
-from craft_stream.topics.ledger_index import LedgerIndex, read_restore_offset
+from craft_stream.topics.ledger_index import LedgerIndex, read_restore_offset, restore_note
 from craft_stream.topics.ledger_reader import LedgerRecords, ledger_prefix, read_ledger
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.models import ModelStore
@@ -48,6 +49,7 @@ class Restored:
         partition: its number.
         ledger: what it has done.
         offset: the next record to read.
+        uncommitted: what its ledger leads to, where the committed offset does not.
         size: bytes that were read for it.
         attempts: how often the topic was read.
         seconds: how long it took.
@@ -56,6 +58,7 @@ class Restored:
     partition: int
     ledger: PartitionLedger
     offset: int
+    uncommitted: Position | None
     size: int
     attempts: int
     seconds: float
@@ -148,7 +151,9 @@ class Restorer:
             ledger.ledger.bind(self._store.load(ledger.ledger.model_version))
         seconds = time.monotonic() - began
         self._observer.stage(Stage.RESTORE, seconds, records.size)
-        return Restored(partition, ledger, offset, records.size, attempts, seconds)
+        return Restored(
+            partition, ledger, offset, _uncommitted(ledger, position), records.size, attempts, seconds
+        )
 
     def close(self) -> None:
         """Release the reader."""
@@ -172,7 +177,7 @@ class Restorer:
                 try:
                     self._transport.widen(topic, len(reader.partitions(source)))
                     log.info("%s has as many partitions as %s now", topic, source)
-                except ConfigurationError as error:
+                except (AccessError, ConfigurationError) as error:
                     denied = f" ({error})"
             time.sleep(10 * AGAIN_SECONDS)
             reader.topic_ids(topic)  # asks the brokers anew
@@ -256,3 +261,11 @@ class Restorer:
                 "is left"
             )
         return max(known, first)
+
+
+def _uncommitted(found: PartitionLedger, position: Position | None) -> Position | None:
+    """What the ledger leads to where the group's offset was lost, or a worker died before it committed it (at least once)."""
+    offset = found.ledger.next_offset
+    if offset == 0 or (position is not None and position.offset >= offset):
+        return None
+    return Position(offset, restore_note(found.index.restore_offset))

@@ -83,6 +83,8 @@ class Restores:
         partition.clear()
         partition.ledger = restored.ledger
         self._group.start(number, restored.offset)
+        if restored.uncommitted is not None:
+            self._transactions.put_right(number, restored.ledger, restored.uncommitted)
         self._partitions.enter(number, PartitionState.ACTIVE)
         snapshots, deltas = restored.ledger.index.snapshots, restored.ledger.writer.deltas
         written_ms = snapshots[-1].written_ms if snapshots else 0

@@ -15,11 +15,12 @@ from craft_stream.concurrency import SerialExecutor
 from craft_stream.errors import UnavailableError
 from craft_stream.events import Observer
 from craft_stream.parameters import Parameters
-from craft_stream.ports.transport import Group, TransactionError
+from craft_stream.ports.transport import Group, Position, TransactionError
 from craft_stream.scoring.model import Model
 from craft_stream.settings import KafkaSettings
+from craft_stream.topics.partition_ledger import PartitionLedger
 from craft_stream.worker.batch_sizer import BatchSizer
-from craft_stream.worker.committer import Committed, Committer
+from craft_stream.worker.committer import NOTHING, Committed, Committer
 from craft_stream.worker.decider import Batch, Decided, Decider
 from craft_stream.worker.partitions import AssignedPartitions
 from craft_stream.worker.trouble import Trouble
@@ -196,6 +197,16 @@ class Transactions:
             if batches:
                 self._began = now
                 self._submit(batches, model, parameters)
+
+    def put_right(self, number: int, ledger: PartitionLedger, position: Position) -> None:
+        """Commit what a restored ledger leads to: on a topic where nothing comes any more its lag would be told for ever."""
+        committed = self._committing.submit(
+            lambda: self._committer.put_right({number: position}, self._group)
+        )
+        committed.add_done_callback(lambda _: self._wake.set())
+        nothing = Future[Decided]()
+        nothing.set_result(NOTHING)
+        self._in_flight.append(Transaction({number: (ledger, ())}, nothing, committed))
 
     def _submit(self, batches: Mapping[int, Batch], model: Model, parameters: Parameters) -> None:
         before = self._in_flight[-1] if self._in_flight else None

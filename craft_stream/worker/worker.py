@@ -62,7 +62,9 @@ class Worker:
         self._committer = Committer(settings, transport, observer)
         self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
         self._learner = EmbeddedLearner(settings, transport, encoder, observer, make_encoder)
-        self._group_settings = GroupSettings(settings, encoder.digest, models.store, observer)
+        self._group_settings = GroupSettings(
+            settings, encoder.digest, models.store, observer, parameters.listed
+        )
 
     def run(self) -> None:
         """Work until told to stop.

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from toy import versions
 
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import IntegrityError, OffsetMovedError, TopicReplacedError
+from craft_stream.errors import (
+    AccessError,
+    ConfigurationError,
+    IntegrityError,
+    OffsetMovedError,
+    TopicReplacedError,
+    UnavailableError,
+)
 from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.transport import Position
@@ -29,6 +36,7 @@ from craft_stream.topics.models import ModelStore
 from craft_stream.topics.origin import Origin
 from craft_stream.topics.target import TargetFollower
 from craft_stream.worker.learner_service import LearnerService
+from craft_stream.worker.restorer import Restorer
 from tests.unit.test_evidence import audit, work
 from tests.unit.test_ledger_topic import Partition, compacted
 from tests.unit.test_runtime_worker import RECORDS, VALUES, configuration, fill, filled, model
@@ -213,6 +221,29 @@ def test_partitions_that_were_added_are_decided(model: Model) -> None:
     work(broker, configured, model)
     assert broker.topics[kafka.ledger_topic] == 4
     assert {p: broker.committed[p].offset for p in (2, 3)} == {2: 100, 3: 100}
+
+
+@pytest.mark.parametrize("refusal", [AccessError("not yours"), ConfigurationError("a policy says no")])
+def test_a_partition_that_may_not_be_added_is_waited_for(
+    model: Model, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    """A worker without the right to widen says what to type, and goes on when somebody has."""
+    monkeypatch.setattr("craft_stream.worker.restorer.WIDEN_SECONDS", 0.2)
+    broker, configured = decided(model)
+    kafka = configured.kafka
+    broker.topics = {**broker.topics, kafka.input_topic: 3}
+    transport = MemoryTransport(broker, kafka)
+
+    def widen(topic: str, partitions: int) -> None:
+        raise refusal
+
+    monkeypatch.setattr(transport, "widen", widen)
+    store = ModelStore(transport.reader(), kafka.model_topic)
+    restorer = Restorer(configured, transport, configured.parameters(), store, False)
+    with pytest.raises(UnavailableError, match=rf"{refusal}.*craft-stream topics create"):
+        restorer.restore(2)
+    broker.topics = {**broker.topics, kafka.ledger_topic: 3}
+    assert restorer.restore(2).offset == 0
 
 
 @pytest.mark.parametrize("transactions", [0, 1, 12])

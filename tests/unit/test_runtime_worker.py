@@ -368,6 +368,23 @@ def test_at_least_once_loses_nothing(fault: Fault, model: Model) -> None:
     assert set(identities(broker, configured)) == everything
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_what_a_ledger_leads_to_is_committed_though_nothing_comes(model: Model, guarantee: str) -> None:
+    """A worker died before it committed the last offset, or the brokers have lost it: on an idle topic no lag is left."""
+    configured = configuration(kafka__guarantee=guarantee)
+    broker = filled(configured)
+    run(broker, configured, model)
+    before, decided = dict(broker.committed), identities(broker, configured)
+    if guarantee == "at_least_once":
+        broker.committed[0] = Position(before[0].offset - 3, before[0].note)
+    else:
+        del broker.committed[0]
+    assert not broker.done(configured.kafka.input_topic)
+    run(broker, configured, model)
+    assert broker.committed == before
+    assert identities(broker, configured) == decided
+
+
 class Transactions(Observer):
     """Remembers how transactions ended, and the states of partitions."""
 

@@ -181,6 +181,52 @@ def test_the_first_worker_publishes_and_the_next_follows(caplog: pytest.LogCaptu
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "listed", "named"),
+    [
+        ({"record__signals": ("laser",)}, "", r"record\.signals = \['laser'\] \(it is \[\]\)"),
+        ({"record__computed_signals": ("len?x=1",)}, "", r"record\.computed_signals = "),
+        ({}, "abc", r"selection\.decontaminate and \.takedown = abc \(it is none\)"),
+    ],
+)
+def test_what_a_process_takes_from_its_own_machine_is_the_same_in_all(
+    changes: dict[str, Any], listed: str, named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Signals and lists: other ones are refused by name at the start, published they are; who is at work says so."""
+    first, second = configuration(), configuration(**changes)
+    broker = filled(first)
+    transport = MemoryTransport(broker, first.kafka)
+    store = store_of(broker, first)
+    own = GroupSettings(first, HASHING, store, Observer())
+    own.agree(transport)
+    another = GroupSettings(second, HASHING, store_of(broker, second), Observer(), listed)
+    with pytest.raises(ConfigurationError, match=f"{named}.*settings 1 of group craft.*settings apply"):
+        another.agree(transport)
+    version = SettingsVersion.of(second, HASHING, 2, 5, listed)
+    assert len(list(version.changes(version_of(1, first)))) == 1
+    broker.append(first.kafka.model_topic, MANIFESTS, version.encode(), b"settings/craft/2")
+    store.refresh()
+    assert [own.current().version for _ in range(2)] == [2, 2]
+    (warned,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "restart it with what settings 2 say" in warned.getMessage()
+    GroupSettings(second, HASHING, store_of(broker, second), Observer(), listed).agree(transport)
+    with pytest.raises(ConfigurationError, match="this process has"):
+        GroupSettings(first, HASHING, store_of(broker, first), Observer()).agree(transport)
+
+
+def test_fields_with_urls_are_what_a_record_is() -> None:
+    """Other ones would give pairs other pages: they are refused, in a list as in a file."""
+    first, other = configuration(), configuration(record__url_fields=("page",))
+    broker = filled(first)
+    for configured in (first, first):
+        own = GroupSettings(configured, HASHING, store_of(broker, configured), Observer())
+        own.agree(MemoryTransport(broker, configured.kafka))
+    with pytest.raises(ConfigurationError, match=r"record\.url_fields = \['page'\].*begin a new group"):
+        GroupSettings(other, HASHING, store_of(broker, other), Observer()).agree(
+            MemoryTransport(broker, other.kafka)
+        )
+
+
 def test_a_version_that_cannot_be_read_leaves_the_one_before(caplog: pytest.LogCaptureFixture) -> None:
     """A worker at work goes on and says so once; one that starts ends with the right words."""
     configured = configuration()

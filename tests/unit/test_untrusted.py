@@ -21,7 +21,7 @@ from toy import Toy, stream, versions
 from craft_stream import codec
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
-from craft_stream.parameters import Parameters
+from craft_stream.parameters import Parameters, SelectionParameters
 from craft_stream.ports.messages import Message
 from craft_stream.schema import Array
 from craft_stream.scoring import model as models
@@ -265,6 +265,23 @@ def test_a_damaged_ledger_is_refused_or_sound(kind: str) -> None:
         except IntegrityError:
             refused += 1
     assert refused > TRIES / 2
+
+
+def test_a_delta_is_applied_to_no_ledger_under_other_parameters() -> None:
+    """Before it and after a snapshot, under other values or another number: it names what it was made from."""
+    ledger, other = Ledger(PARAMETERS), replace(PARAMETERS, selection=SelectionParameters(rate=0.2))
+    later = Ledger(other.numbered(1))
+    whole, otherwise = ledger.snapshot(), later.snapshot()
+    Selector(PARAMETERS, load_encoder()).decide(batch(), ledger, model())
+    after = ledger.delta()
+    Ledger.restore(PARAMETERS, whole).apply(after)
+    for snapshot in (otherwise, Ledger(PARAMETERS.numbered(1)).snapshot()):
+        with pytest.raises(IntegrityError, match="under other parameters"):
+            Ledger.restore(PARAMETERS, snapshot).apply(after)
+    header, arrays = codec.decode(state.MAGIC, after)
+    del header["after"]
+    with pytest.raises(IntegrityError, match="does not say under which parameters"):
+        Ledger.restore(PARAMETERS, whole).apply(codec.encode(state.MAGIC, header, arrays))
 
 
 # The codec, and what stands beside it on topics.
