@@ -26,7 +26,6 @@ from craft_stream.writing.accepted import accepted_records
 from craft_stream.writing.dead_letters import DeadLetter, dead_letter_records
 from craft_stream.writing.decisions import decision_records
 
-
 NOTHING = Decided({}, 0, 0.0)
 
 
