@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
+from craft_stream.language_tags import NAMES
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"utm_\w+|gclid|fbclid|mc_[ce]id|phpsessid|jsessionid", re.IGNORECASE)
 _LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "uselang", "lc"})
@@ -34,14 +36,6 @@ _COUNTRIES = (
     "ae|ar|at|au|be|bg|br|ca|ch|cl|cn|co|cz|de|dk|ee|eg|es|fi|fr|gb|gr|hk|hr|hu|ie|il|in|it|jp|kr|lt|lu|lv|mx|nl|no|nz|pe|pl|"
     "pt|ro|rs|ru|sa|se|sg|si|sk|tr|tw|ua|uk|us|za"
 )
-# a name in the language itself or in English, for the languages that sites spell out most often
-_NAMES = {
-    "ar": "arabic", "cs": "czech|cesky", "da": "danish|dansk", "de": "german|deutsch", "el": "greek", "en": "english|eng",
-    "es": "spanish|espanol|esp", "fi": "finnish|suomi", "fr": "french|francais|fra", "hu": "hungarian|magyar",
-    "it": "italian|italiano|ita", "ja": "japanese|jpn", "ko": "korean|kor", "nl": "dutch|nederlands",
-    "pl": "polish|polski", "pt": "portuguese|portugues|por", "ro": "romanian|romana", "ru": "russian|rus",
-    "sv": "swedish|svenska", "tr": "turkish|turkce", "uk": "ukrainian|ukr", "zh": "chinese|zho",
-}  # fmt: skip
 
 
 def canonical(url: str, base: str | None = None) -> str:
@@ -117,7 +111,7 @@ class _Marks(NamedTuple):
 def _marks(language: str) -> _Marks:
     codes = "|".join(map(re.escape, (language, *_ALIASES.get(language, ()))))
     code = rf"(?:{codes})(?:[-_][a-z]{{2,4}})?"
-    names = f"{code}|{_NAMES[language]}" if language in _NAMES else code
+    names = f"{code}|{NAMES[language]}" if language in NAMES else code
     return _Marks(
         country=re.compile(
             rf"^/(?:(?:{_COUNTRIES})[/_-]{code}|(?:{codes})/(?:{_COUNTRIES}))(?=/|$)", re.IGNORECASE

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 from connectors.files.compression import ENDINGS, how_to_unpack, members
 from connectors.files.moses import OTHER, twins_in
 from craft_stream.errors import ConfigurationError, MissingExtraError
-from craft_stream.language_tags import parse_tag, split_pair
+from craft_stream.language_tags import nearest_pair, parse_tag, split_pair
 from craft_stream.ports.files import Sink, Source
 from craft_stream.settings import RecordSettings
 
@@ -123,9 +123,8 @@ def _load(group: str, known: dict[str, str], path: str) -> Any:
         raise ConfigurationError(f"{path}: the format {name} needs a package: {error}") from None
     if hint := how_to_unpack(name):
         raise ConfigurationError(f"{path}: {hint}")
-    also = (
-        "; for two files that belong together give --input-source A --input-target B"
-        if parse_tag(name)
-        else ""
-    )
+    near = nearest_pair(name)
+    also = f"; two languages are told by their codes, perhaps {near}" if near else ""
+    if near or parse_tag(name):
+        also += "; for two files that belong together give --input-source A --input-target B"
     raise ConfigurationError(f'{path}: unknown format "{name}"; known are {", ".join(sorted(known))}{also}')

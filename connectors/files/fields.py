@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import parse_tag
+from craft_stream.language_tags import nearest, parse_tag
 from craft_stream.settings import RecordSettings
 
 # names that tools give the two sides, in the order in which they are looked for
@@ -76,6 +76,23 @@ def is_encoding(name: str) -> bool:
         return codecs.lookup(name).name not in _NOT_ENCODINGS
     except (LookupError, ValueError, UnicodeError):
         return False
+
+
+def refuse_no_language(where: str, *tags: str) -> None:
+    """Refuse tags that name no language, with the nearest that does; those for private use (`x-...`) are what they are.
+
+    Args:
+        where: they stand, for the message.
+        tags: any.
+
+    Raises:
+        ConfigurationError: naming the first of them.
+    """
+    for tag in tags:
+        if parse_tag(tag) is None and not tag.lower().startswith("x-"):
+            near = nearest(tag)
+            hint = f"did you mean {near}?" if near else "give a code such as en, pt-BR or zh-Hant"
+            raise ConfigurationError(f'{where}: "{tag}" is no language: {hint}')
 
 
 def sides(columns: Sequence[str], fields: RecordSettings) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from connectors.files.encoding import as_utf8
 from connectors.files.fields import (
     LANGUAGES,
     is_encoding,
+    refuse_no_language,
     split_options,
     text_options,
 )
@@ -59,7 +60,7 @@ class TmxSource(FileSource):
 
     Raises:
         DataError: the file cannot be read, declares entities, is in an unknown encoding, or holds no TMX.
-        ConfigurationError: `langs` is not two languages.
+        ConfigurationError: `langs` is not two languages, or one that nothing is called by at the beginning of the file.
     """
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
@@ -83,7 +84,15 @@ class TmxSource(FileSource):
                 raise DataError(f"{self._path}: encoding {name} is not supported: convert it to UTF-8")
             if declared and name.lower().replace("_", "-").startswith(("utf-16", "utf-32", "ucs")):
                 name = "utf-8"  # its declaration was read in ASCII
-            self._file = as_utf8(file, name)
+            self._file = file = as_utf8(file, name)
+            if self._languages is not None:
+                self._file, head = first_bytes(file, _BLOCK)
+                strange = [
+                    tag
+                    for tag in self._languages
+                    if not re.search(rb"[\"']%b[\"']" % re.escape(tag.encode()), head, re.I)
+                ]
+                refuse_no_language(path, *strange)
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next units; empty at the end."""
@@ -221,7 +230,7 @@ def _as_text(marked: re.Match[bytes]) -> bytes:
 
 
 def two_languages(path: str, langs: str) -> tuple[str, str]:
-    """The languages that the option `langs` names.
+    """The two tags that the option `langs` names.
 
     Raises:
         ConfigurationError: these are not two.

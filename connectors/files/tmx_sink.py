@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 from connectors.files.base import FileSink
-from connectors.files.fields import LANGUAGES, as_text, decoded, no_sides, one_line, side_names, split_options
+from connectors.files.fields import (
+    LANGUAGES,
+    as_text,
+    decoded,
+    no_sides,
+    one_line,
+    refuse_no_language,
+    side_names,
+    split_options,
+)
 from connectors.files.tmx import two_languages
 from craft_stream.settings import RecordSettings
 
@@ -26,8 +35,9 @@ class TmxSink(FileSink):
 
     def __init__(self, path: str) -> None:
         path, options = split_options(path, ("langs", "src", "tgt"))
-        super().__init__(path)
         self._languages = two_languages(path, options["langs"]) if "langs" in options else None
+        refuse_no_language(path, *(self._languages or ()))
+        super().__init__(path)
         self._begun = False
         self._sides = side_names(options)
         self._id = RecordSettings().id_field

@@ -137,7 +137,8 @@ def _tell_nothing(found: Counter[str]) -> None:
     """Say what a run found that found no page."""
     files = found.pop("files")
     kinds = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in sorted(found.items()) if count)
-    held = f"{files} WARC files hold {kinds or 'no record'}" if files else "there is no WARC file"
+    several = "one WARC file holds" if files == 1 else f"{files} WARC files hold"
+    held = f"{several} {kinds or 'no record'}" if files else "there is no WARC file"
     typer.echo(f"craft-stream: no page was found: {held}", err=True)
 
 

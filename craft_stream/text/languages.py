@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError, IntegrityError, MissingExtraError
-from craft_stream.language_tags import parse_tag, split_pair
+from craft_stream.language_tags import nearest_pair, parse_tag, split_pair
 from craft_stream.text.batch import TextBatch
 
 LIMIT = 0.1
@@ -63,8 +63,10 @@ class Identifier:
         tags = [parse_tag(side) for side in sides or ()]
         names = [self._names.get(tag.language, "") if tag else "" for tag in tags]
         if not names or not all(names):
+            near = nearest_pair(languages, self._names)
+            hint = f" (did you mean {near}?)" if near else ""
             raise ConfigurationError(
-                f'learner.languages is "{languages}": it must be source and target, as in "en-fr", of '
+                f'learner.languages is "{languages}"{hint}: it must be source and target, as in "en-fr", of '
                 f"{', '.join(sorted(self._names.values()))}"
             )
         return "-".join(names)

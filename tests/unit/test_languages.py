@@ -93,6 +93,8 @@ def test_languages_may_be_set() -> None:
     for name in ("english-french", "en", "en-en", "en-xx"):
         with pytest.raises(ConfigurationError, match="en-fr"):
             learned(languages=name)
+    with pytest.raises(ConfigurationError, match=r"did you mean en-fr\?"):
+        learned(languages="english-french")
     with pytest.raises(ConfigurationError, match="identifier"):
         LearningParameters(languages="en-fr")
 
