@@ -12,6 +12,7 @@ import orjson
 import polib
 
 from connectors.files.base import FileSource
+from connectors.files.compression import PLAIN, Packing
 from connectors.files.encoding import encoding_of
 from connectors.files.fields import is_encoding, split_options, text_options
 from connectors.files.open import open_input
@@ -65,7 +66,7 @@ class GettextSource(FileSource):
 
 
 def translations(
-    path: str, member: str | None = None, encoding: str | None = None
+    path: str, packing: Packing = PLAIN, encoding: str | None = None
 ) -> Iterator[tuple[str, str]]:
     """The translated messages of a catalogue, source and target; of a plural message its singular and its plural.
 
@@ -75,7 +76,7 @@ def translations(
     Raises:
         DataError: at once; the file cannot be read as a catalogue.
     """
-    with open_input(path, member) as file:
+    with open_input(path, packing) as file:
         data = file.read()
     try:
         entries = _catalogue(data, encoding)

@@ -11,10 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import IO, Protocol, cast
+from typing import IO, NamedTuple, cast
 
 import zstandard
 
+from connectors.files.zstd import HEADER, MAGIC, Frame, ZstdFrames
 from craft_stream.errors import ConfigurationError, DataError
 
 ENDINGS = (".gz", ".zst", ".xz", ".bz2", ".lzma")
@@ -23,9 +24,8 @@ _LAYERS = 4
 _BLOCK = 1 << 17
 # zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
 _ZSTD_BLOCK = 1 << 11
-_LARGEST_WINDOW = 1 << 31  # of `zstd --long=31`; memory is taken as the content fills it
 _SKIPPABLE = tuple(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60))
-_ZSTD = (b"\x28\xb5\x2f\xfd", *_SKIPPABLE)
+_ZSTD = (MAGIC, *_SKIPPABLE)
 _ERRORS = (
     EOFError, OSError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
     zstandard.ZstdError,
@@ -46,8 +46,23 @@ _UNREAD = {
 _BESIDE = frozenset({"readme", "license", "licence", "copying", "info", "changelog"})
 
 
+class Packing(NamedTuple):
+    """What options say of how a file is packed.
+
+    Attributes:
+        member: of a zip archive; None: the only one.
+        dictionary: the file of the dictionary that zstd was used with; None: that beside the file, if one is needed.
+    """
+
+    member: str | None = None
+    dictionary: str | None = None
+
+
+PLAIN = Packing()
+
+
 def unpacked(
-    path: str, raw: io.BufferedReader, member: str | None = None, layers: int = _LAYERS
+    path: str, raw: io.BufferedReader, packing: Packing = PLAIN, layers: int = _LAYERS
 ) -> io.BufferedReader:
     """A file's bytes, decompressed as long as their first bytes say that they are compressed.
 
@@ -56,22 +71,23 @@ def unpacked(
     Args:
         path: for messages.
         raw: the file.
-        member: of a zip archive; None: the only one.
+        packing: what is known of it.
         layers: how often it may have been packed.
     """
     raw, head = first_bytes(raw, 6)
+    inside = packing._replace(member=None)
     if head.startswith(b"PK\x03\x04"):
-        inside = io.BufferedReader(_Checked(path, _member(path, raw, member), raw), _BLOCK)
-        return unpacked(path, cast(io.BufferedReader, inside), None, layers - 1)
-    if member is not None and layers == _LAYERS:
+        member = io.BufferedReader(_Checked(path, _member(path, raw, packing.member), raw), _BLOCK)
+        return unpacked(path, cast(io.BufferedReader, member), inside, layers - 1)
+    if packing.member is not None and layers == _LAYERS:
         raise ConfigurationError(f"{path}: only a zip archive has members")
     inner: io.RawIOBase
     if head.startswith(b"\x1f\x8b\x08"):
         inner = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
     elif head.startswith(_ZSTD):
-        inner = _Frames(raw, _zstd_frame)
+        inner = _Frames(raw, ZstdFrames(path, packing.dictionary))
     elif head.startswith(b"\xfd7zXZ\0"):
-        inner = _Frames(raw, cast(Callable[[], _Frame], lzma.LZMADecompressor))
+        inner = _Frames(raw, _xz_stream)
     elif head[:3] == b"BZh" and head[3:4].isdigit():
         inner = cast(io.RawIOBase, bz2.BZ2File(raw))
     elif head[:1] == b"\x5d" and head[1:3] == b"\0\0":  # no text begins so
@@ -80,10 +96,12 @@ def unpacked(
         for name, (magic, _) in _UNREAD.items():
             if magic and head.startswith(magic):
                 raise DataError(f"{path}: {how_to_unpack(name)}")
+        if packing.dictionary is not None and layers == _LAYERS:
+            raise ConfigurationError(f"{path}: only what zstd has packed has a dictionary")
         return raw
     if not layers:
         raise DataError(f"{path} was packed more than {_LAYERS} times")
-    return unpacked(path, io.BufferedReader(_Checked(path, inner, raw), _BLOCK), None, layers - 1)
+    return unpacked(path, io.BufferedReader(_Checked(path, inner, raw), _BLOCK), inside, layers - 1)
 
 
 def how_to_unpack(ending: str) -> str | None:
@@ -162,26 +180,15 @@ def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase
         raise DataError(f"cannot read {path}: {error}") from None
 
 
-class _Frame(Protocol):
-    """What unpacks one frame of zstd or stream of xz."""
-
-    eof: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """What comes of more of it."""
-
-
 class _Frames(io.RawIOBase):
     """Unpacks frames one behind the other, and the zeros that xz allows between them; notices a last one that is cut off.
 
     zstandard's own reader does not notice that, and lzma's does not know the zeros.
     """
 
-    def __init__(self, raw: IO[bytes], frame: Callable[[], _Frame]) -> None:
+    def __init__(self, raw: IO[bytes], frame: Callable[[bytes], Frame]) -> None:
         self._raw, self._new = raw, frame
-        self._frame = frame()
-        self._begun = False
+        self._frame: Frame | None = None
         self._ready = memoryview(b"")
 
     def readable(self) -> bool:
@@ -191,7 +198,7 @@ class _Frames(io.RawIOBase):
         while not self._ready:
             block = self._raw.read(_ZSTD_BLOCK)
             if not block:
-                if self._begun and not self._frame.eof:
+                if self._frame is not None and not self._frame.eof:
                     raise EOFError("the last frame is cut off")
                 return 0
             self._ready = memoryview(self._decompress(block))
@@ -202,19 +209,20 @@ class _Frames(io.RawIOBase):
     def _decompress(self, block: bytes) -> bytes:
         parts = []
         while block:
-            if self._frame.eof:
+            if self._frame is None or self._frame.eof:
                 block = block.lstrip(b"\0")
                 if not block:
                     break
-                self._frame = self._new()
-            self._begun = True
+                if len(block) < HEADER:
+                    block += self._raw.read(HEADER)
+                self._frame = self._new(block[:HEADER])
             parts.append(self._frame.decompress(block))
             block = self._frame.unused_data if self._frame.eof else b""
         return b"".join(parts)
 
 
-def _zstd_frame() -> _Frame:
-    return cast(_Frame, zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj())
+def _xz_stream(_: bytes) -> Frame:
+    return lzma.LZMADecompressor()
 
 
 class _Checked(io.RawIOBase):
@@ -232,12 +240,12 @@ class _Checked(io.RawIOBase):
         try:
             return self._inner.readinto(buffer) or 0
         except _ERRORS as error:
-            if "Dictionary mismatch" in str(error):
-                raise DataError(
-                    f"{self._path} was compressed with a dictionary: zstd -dc -D DICTIONARY FILE | ... -"
-                ) from None
-            hint = ", or was compressed with a dictionary" if "corruption" in str(error) else ""
-            raise DataError(f"{self._path} is damaged or cut off{hint}: {error}") from None
+            hint = (
+                ", or was compressed with a dictionary: add ?dictionary=FILE"
+                if "corruption" in str(error)
+                else ""
+            )
+            raise DataError(f"{self._path} is damaged or cut off ({error}){hint}") from None
 
     def close(self) -> None:
         if not self.closed:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from connectors.files.compression import Packing
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.language_tags import nearest, parse_tag
 from craft_stream.settings import RecordSettings
@@ -32,8 +33,8 @@ TRANSLATION = "translation"  # the object, or struct, with a text for each langu
 _NO_LANGUAGES = frozenset(
     {"id", "no", "url", "doc", "set", "tag"}
 )  # names of fields that are codes of languages too
-# of every format: which it is, a zip archive's member, a text's encoding
-COMMON = ("format", "member", "encoding")
+# of every format: which it is, a zip archive's member, a text's encoding, the dictionary of zstd
+COMMON = ("format", "member", "encoding", "dictionary")
 _BREAKS = re.compile("\r\n|[\t\r\n]")  # what would end a field or a line of TSV; other spaces are text
 # codecs of Python that make other text of a text
 _NOT_ENCODINGS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"})
@@ -57,8 +58,8 @@ def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str
     return name, options
 
 
-def text_options(path: str, options: dict[str, str]) -> tuple[str | None, str | None]:
-    """Member and encoding that options name.
+def text_options(path: str, options: dict[str, str]) -> tuple[Packing, str | None]:
+    """Packing and encoding that options name.
 
     Raises:
         ConfigurationError: there is no such encoding.
@@ -66,7 +67,12 @@ def text_options(path: str, options: dict[str, str]) -> tuple[str | None, str | 
     encoding = options.get("encoding")
     if encoding is not None and not is_encoding(encoding):
         raise ConfigurationError(f'{path}: encoding "{encoding}" is not known')
-    return options.get("member"), encoding
+    return packing(options), encoding
+
+
+def packing(options: dict[str, str]) -> Packing:
+    """What options say of how a file is packed."""
+    return Packing(options.get("member"), options.get("dictionary"))
 
 
 def is_encoding(name: str) -> bool:

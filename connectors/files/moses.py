@@ -14,7 +14,7 @@ from urllib.parse import quote
 import orjson
 
 from connectors.files.base import FileSink, FileSource
-from connectors.files.compression import ENDINGS, members
+from connectors.files.compression import ENDINGS, Packing, members
 from connectors.files.fields import (
     LANGUAGES,
     as_text,
@@ -49,15 +49,15 @@ class MosesSource(FileSource):
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, (OTHER,))
-        _, encoding = text_options(path, options)
+        (_, dictionary), encoding = text_options(path, options)
         self._fields = fields
         named = OTHER in options
         source, target = ((self._path, None), (options[OTHER], None)) if named else sides_of(self._path)
         tags = [_language(member or name) for name, member in (source, target)]
         self._told = dict(zip(LANGUAGES, tags, strict=True)) if all(tags) else {}
-        self._source = LineReader(open_text(*source, encoding))
+        self._source = LineReader(open_text(source[0], Packing(source[1], dictionary), encoding))
         with closed_on_error(self._source):
-            self._target = LineReader(open_text(*target, encoding))
+            self._target = LineReader(open_text(target[0], Packing(target[1], dictionary), encoding))
 
     def read(self, limit: int) -> Sequence[Message]:
         """At most `limit` next pairs of lines; empty at the end of both files."""

@@ -18,7 +18,7 @@ from typing import IO, Protocol, Self, cast
 
 import zstandard
 
-from connectors.files.compression import unpacked
+from connectors.files.compression import PLAIN, Packing, unpacked
 from connectors.files.encoding import as_utf8
 from craft_stream.errors import ConfigurationError, DataError, WriteError
 
@@ -27,7 +27,7 @@ _UNFINISHED = ".partial"
 _BLOCK = 1 << 17
 
 
-def open_input(path: str, member: str | None = None) -> io.BufferedReader:
+def open_input(path: str, packing: Packing = PLAIN) -> io.BufferedReader:
     """Open a file, or standard input for `-`, decompressing what its first bytes say is compressed.
 
     Reading raises DataError where the compressed data is damaged or ends too early. Standard input stays open when what
@@ -35,7 +35,7 @@ def open_input(path: str, member: str | None = None) -> io.BufferedReader:
 
     Args:
         path: the file; a pipe is read once, from its beginning to its end.
-        member: of a zip archive; None: the only one.
+        packing: what options say of it.
 
     Raises:
         DataError: the file cannot be opened.
@@ -45,7 +45,7 @@ def open_input(path: str, member: str | None = None) -> io.BufferedReader:
         opened: io.RawIOBase = _Standard() if path == STANDARD else io.FileIO(path)
         raw: io.BufferedReader = io.BufferedReader(opened, _BLOCK)
         with closed_on_error(raw):
-            return unpacked(path, raw, member)
+            return unpacked(path, raw, packing)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 
@@ -72,9 +72,9 @@ class _Standard(io.RawIOBase):
         return len(block)
 
 
-def open_text(path: str, member: str | None = None, declared: str | None = None) -> io.BufferedReader:
+def open_text(path: str, packing: Packing = PLAIN, declared: str | None = None) -> io.BufferedReader:
     """Open a text, as UTF-8 without a byte order mark; `declared`: its encoding, unless a mark tells it."""
-    file = open_input(path, member)
+    file = open_input(path, packing)
     with closed_on_error(file):
         return as_utf8(file, declared)
 

@@ -24,6 +24,7 @@ from connectors.files.fields import (
     decoded,
     free_name,
     likely_sides,
+    packing,
     sides,
     split_options,
     splits,
@@ -54,7 +55,7 @@ class ParquetSource(FileSource):
         self._path, options = split_options(path, ("src", "tgt"))
         self._fields = fields
         self._close: Callable[[], None] = lambda: None
-        file = open_input(self._path, options.get("member"))
+        file = open_input(self._path, packing(options))
         try:
             self._batches = self._open(*first_bytes(file, 8))
             self._columns = self._chosen(options)

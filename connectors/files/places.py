@@ -6,11 +6,13 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
 from connectors.files import ending
 from connectors.files.fields import split_options
 from connectors.files.moses import OTHER, sides_of, written_sides
 from connectors.files.open import STANDARD
+from connectors.files.zstd import dictionaries
 from craft_stream.errors import ConfigurationError, DataError
 
 
@@ -49,12 +51,19 @@ def refuse_overwriting(written: Iterable[str | None], read: Iterable[str | None]
 
 def same_file(path: str, other: str) -> bool:
     """Whether two paths stand for a file that both read, by whatever names."""
-    one, two = ({_identity(name, sys.stdin) for name in read_files(name)} - {None} for name in (path, other))
+    one, two = ({_identity(name, sys.stdin) for name in _sides(name)} - {None} for name in (path, other))
     return not one.isdisjoint(two)
 
 
 def read_files(path: str) -> list[str]:
-    """The files that are read for a path: itself without options, or two files that belong together."""
+    """The files that are read for a path: itself without options, or two files that belong together; and dictionaries."""
+    bare, _, query = path.partition("?")
+    given = [text for name, text in parse_qsl(query) if name == "dictionary"]
+    beside = map(str, dictionaries(bare).values()) if bare.endswith(".zst") and not given else ()
+    return [*_sides(path), *given, *beside]
+
+
+def _sides(path: str) -> list[str]:
     try:
         if ending(path) == "moses" and not path.partition("?")[0].endswith(".zip"):
             name, options = split_options(path, (OTHER, "langs"))
@@ -68,7 +77,7 @@ def is_pipe(path: str) -> bool:
     """Whether a path stands for what can be read once only: standard input, a named pipe."""
     return any(
         name == STANDARD or (os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name))
-        for name in read_files(path)
+        for name in _sides(path)
     )
 
 

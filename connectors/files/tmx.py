@@ -65,7 +65,7 @@ class TmxSource(FileSource):
 
     def __init__(self, path: str, fields: RecordSettings) -> None:
         self._path, options = split_options(path, ("langs",))
-        member, encoding = text_options(path, options)
+        packing, encoding = text_options(path, options)
         self._names = (fields.id_field, fields.source_field, fields.target_field)
         self._languages = two_languages(path, options["langs"]) if "langs" in options else None
         self._source = ""  # the header's
@@ -75,7 +75,7 @@ class TmxSource(FileSource):
         self._held = b""  # bytes not yet done with
         self._begun = self._finished = False
         self._lost: bytes | None = None  # the beginning of a unit that is too large
-        file = open_input(self._path, member)
+        file = open_input(self._path, packing)
         with closed_on_error(file):
             file, head = first_bytes(file, 512)
             declared = _DECLARED.search(head)

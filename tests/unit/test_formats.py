@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from connectors.files import open_sink, open_source
+from connectors.files.places import refuse_overwriting
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.records import read_pair
@@ -334,7 +335,7 @@ def test_columns_of_other_kinds(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_says_what_to_type(tmp_path: Path) -> None:
-    """A JSON array, an object over several lines, and zstd with a dictionary: one line with the command that helps."""
+    """A JSON array and an object over several lines: one line with the command that helps."""
     path = tmp_path / "p.jsonl"
     for text, command in (
         ('[{"src": "a", "tgt": "b"}]', "jq -c '.[]'"),
@@ -344,11 +345,45 @@ def test_what_cannot_be_read_says_what_to_type(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match=re.escape(command)), open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
             source.read(1)
-    samples = [f'{{"src": "a{number}", "tgt": "b"}}'.encode() * 9 for number in range(500)]
-    packer = zstandard.ZstdCompressor(dict_data=zstandard.train_dictionary(1024, samples))
-    path.write_bytes(packer.compress(samples[0]))
-    with pytest.raises(DataError, match="zstd -dc -D DICTIONARY"), open_source(str(path), RECORD) as source:  # type: ignore[attr-defined]
-        source.read(1)
+
+
+def test_dictionaries_of_zstd(tmp_path: Path) -> None:
+    """One beside the file by the number that frames name, one that is given; frames with and without; else one plain line."""
+    samples = [f'{{"src": "a{number}", "tgt": "b"}}\n'.encode() * 9 for number in range(500)]
+    one, two = (zstandard.train_dictionary(1024, part) for part in (samples[::2], samples[1::2]))
+    raw = zstandard.ZstdCompressionDict(samples[0], dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    path = tmp_path / "p.jsonl.zst"
+    packed = [zstandard.ZstdCompressor(dict_data=made).compress(samples[0]) for made in (one, two)]
+    path.write_bytes(packed[0] + zstandard.compress(samples[1]) + packed[1])
+
+    def read(options: str = "") -> list[bytes | None]:
+        with open_source(f"{path}{options}", RECORD) as source:  # type: ignore[attr-defined]
+            return [message.value for message in source.read(99)]
+
+    with pytest.raises(
+        DataError, match=rf"dictionary {one.dict_id()}, which is not beside it: add \?dictionary=FILE"
+    ):
+        read()
+    (tmp_path / "dictionary").write_bytes(one.as_bytes())
+    (tmp_path / "other.dict").write_bytes(two.as_bytes())
+    assert read() == [*samples[0].splitlines(), *samples[1].splitlines(), *samples[0].splitlines()]
+    for written in ("dictionary", "other.dict"):
+        with pytest.raises(ConfigurationError, match="which is read"):
+            refuse_overwriting([str(tmp_path / written)], [str(path)])
+    with pytest.raises(
+        DataError, match=f"needs dictionary {two.dict_id()}, and .*dictionary is {one.dict_id()}"
+    ):
+        read(f"?dictionary={tmp_path}/dictionary")
+    path.write_bytes(zstandard.ZstdCompressor(dict_data=raw).compress(samples[0]))
+    with pytest.raises(DataError, match=r"was compressed with a dictionary: add \?dictionary=FILE"):
+        read()
+    (tmp_path / "d").write_bytes(samples[0])
+    assert read(f"?dictionary={tmp_path}/d") == samples[0].splitlines()
+    with pytest.raises(DataError, match="cannot read the dictionary"):
+        read("?dictionary=none")
+    path.write_bytes(samples[0])
+    with pytest.raises(ConfigurationError, match="only what zstd has packed"):
+        read(f"?dictionary={tmp_path}/d")
 
 
 LINES = b'{"src": "a", "tgt": "b"}\n' * 3
