@@ -25,7 +25,7 @@ from craft_stream.errors import DataError
 from craft_stream.settings import RecordSettings
 
 ARCHIVE = ".wacz"  # a zip archive of WARC files, as Browsertrix makes them
-SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ARCHIVE)
+SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz", ARCHIVE)
 STEP_PAGES = 256
 STEP_SECONDS = 1.0
 POLL_SECONDS = 0.2

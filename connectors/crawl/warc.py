@@ -1,4 +1,4 @@
-"""WARC files, read record by record, also while they are being written, and resumable at any record.
+"""WARC files, and ARC, read record by record, also while they are being written, and resumable at any record.
 
 A record counts as there when all the bytes that its Content-Length promises can be read; the tail of a file that is
 still being written is left for later. A damaged stretch is skipped up to the next record that can be read.
@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from fastwarc import ArchiveIterator
 
-from connectors.crawl.line_ends import CrlfStream, ends_lines_by_lf
+from connectors.crawl.dialects import Dialect, Translated, dialect_of, warc
 from connectors.crawl.responses import Response, ResponseReader, has_length
 from craft_stream.errors import DataError
 
@@ -54,7 +54,7 @@ class WarcFile:
         self._tail_counted = False
         self._suspect = False  # the last attempt failed: damage, or a record that is still being written
         self._counted = False
-        self._by_lf: bool | None = None  # header lines end by line feeds; None: not known yet
+        self._dialect: Dialect | None = None  # None: not known yet
 
     def responses(self, *, final: bool = True) -> Iterator[Response]:
         """Responses from `position` on, as far as the file holds whole records.
@@ -73,19 +73,22 @@ class WarcFile:
         """Hand out responses up to the end or to damage; returns whether it was damage."""
         start, done = self.position
         size = os.fstat(stream.fileno()).st_size
-        if start > size or (start < size and not _is_start(stream, start)):
+        if start > size or (0 < start < size and not _is_start(stream, start)):
             start, done = 0, 0  # another file under the same name
         if start == size:
             return False
+        if self._dialect is None:
+            with self.path.open("rb") as head:
+                self._dialect = dialect_of(self.path, head)[1]
         stream.seek(start)
-        if self._by_lf is None:
-            self._by_lf = ends_lines_by_lf(self.path)
-        source = _Forward(CrlfStream(self.path, stream)) if self._by_lf else stream
+        # what is translated has no places to go on from
+        translation = None if self._dialect in (None, warc) else self._dialect
+        source = _Forward(Translated(self.path, stream, translation)) if translation else stream
         ordinal, last = 0, start
         try:
             for record in ArchiveIterator(source, parse_http=False, strict_mode=False):
                 offset = record.stream_pos
-                if offset != last and not self._by_lf and _is_start(stream, offset):
+                if offset != last and translation is None and _is_start(stream, offset):
                     last, ordinal = offset, 0
                 ordinal += 1
                 if last == start and ordinal <= done:
@@ -95,6 +98,7 @@ class WarcFile:
                 if not whole:
                     if (
                         not has_length(record)
+                        and translation is None
                         and self._next_start(max(offset, self.position.offset) + 1) is not None
                     ):
                         return True  # what is behind a header that is cut off is no record
@@ -105,9 +109,11 @@ class WarcFile:
                 if response is not None:
                     yield response
         except (OSError, ValueError):
-            if self._by_lf:  # its records have no places to go on from
+            if translation:
                 self._count_tail("damaged", final)
-            return not self._by_lf
+            return translation is None
+        if translation:
+            return False
         if final and self.position.ordinal == 1 and self._next_start(self.position.offset + 1) is not None:
             self._count_tail("truncated", final)  # a member so short that no line of it can be read
         return False
@@ -166,7 +172,7 @@ class WarcStream:
         self.position = Position()
         self._records = ResponseReader(max_bytes)
         self.skipped, self.kinds = self._records.skipped, self._records.kinds
-        self._stream = _Forward(stream)
+        self._stream = stream
 
     def responses(self, *, final: bool = True) -> Iterator[Response]:
         """All responses, as they come; `final` makes no difference, the end of a pipe is its end.
@@ -175,8 +181,10 @@ class WarcStream:
             DataError: it holds no WARC.
         """
         del final
+        file, dialect = dialect_of(self.path, self._stream)
+        source = _Forward(file if dialect in (None, warc) else Translated(self.path, file, dialect))
         try:
-            for record in ArchiveIterator(self._stream, parse_http=False, strict_mode=False):
+            for record in ArchiveIterator(source, parse_http=False, strict_mode=False):
                 response, whole = self._records.read(record)
                 if not whole:
                     self.skipped["truncated"] += 1
@@ -185,14 +193,14 @@ class WarcStream:
                     yield response
         except (OSError, ValueError):
             self.skipped["damaged"] += 1
-        if not self.kinds and self._stream.begun:
+        if not self.kinds and source.begun:
             raise DataError(f"{self.path}: what comes through the pipe is no WARC")
 
 
 class _Forward:
     """What FastWARC asks of a stream, of one that cannot be read twice: it asks for the place, and panics at none."""
 
-    def __init__(self, stream: BinaryIO | CrlfStream) -> None:
+    def __init__(self, stream: BinaryIO | Translated) -> None:
         self._stream, self._place = stream, 0
 
     @property

@@ -248,6 +248,59 @@ def test_a_pipe(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
         list(WarcStream(io.BufferedReader(Pipe(b"what is this\n" * 20))).responses())
 
 
+def arc(url: str, block: bytes, kind: str = "text/html", between: str = "") -> bytes:
+    """One record of ARC; `between`: the fields that version 2 has before the length."""
+    return f"{url} 93.184.216.34 20040613022511 {kind} {between}{len(block)}\n".encode() + block + b"\n"
+
+
+ARC = [
+    arc(
+        "filedesc://old.arc",
+        b"1 0 Archive\nURL IP-address Archive-date Content-type Archive-length\n",
+        "text/plain",
+    ),
+    arc("dns:www.s.org", b"20040613\nwww.s.org. 300 IN A 93.184.216.34\n", "text/dns"),
+    *(
+        arc(
+            f"http://www.s.org/{code}/old page",
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + html(code).encode(),
+            between="200 - - 1234 old.arc " if code == "fr" else "",
+        )
+        for code in LANGUAGES
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["old.arc", "old.arc.gz", "whole.arc.gz", "-"])
+def test_arc(tmp_path: Path, name: str) -> None:
+    """What was written before there was WARC, in both versions, plain, packed by record or as one, through a pipe."""
+    records = [gzip.compress(one) for one in ARC] if name == "old.arc.gz" else ARC
+    data = b"".join(records) if name != "whole.arc.gz" else gzip.compress(b"".join(records))
+    if name == "-":
+        pairs, counts = crawled_inputs(tmp_path, [WarcStream(io.BufferedReader(Pipe(data)))])
+    else:
+        pairs, counts = crawled(tmp_path, data, name=name)
+    assert (len(pairs), counts["paired"]) == (3, 2)
+    assert pairs[0]["crawled"] == "2004-06-13T02:25:11Z"
+    assert pairs[0]["src_url"] == "http://www.s.org/en/old%20page"
+
+
+def test_damaged_arc(tmp_path: Path) -> None:
+    """Rubbish between records is counted once by name, what is cut off once; a file that grows gives each page once."""
+    path = tmp_path / "a.arc"
+    data = b"".join([*ARC[:3], b"rubbish\nand more\n", ARC[3]])
+    path.write_bytes(data + b"http://www.s.org/ 1.2.3.4 2004061302")
+    file = WarcFile(path)
+    assert len(list(file.responses())) == 2
+    assert file.skipped == {"not_response": 1, "truncated": 1}
+    file, found = WarcFile(path), list[str]()
+    for end in range(0, len(data) + 1, 5):
+        path.write_bytes(data[:end])
+        found += [response.url for response in file.responses(final=False)]
+        file = WarcFile(path, file.position)
+    assert len(found) == 2
+
+
 HERE, THERE = "https://www.s.org/about", "https://www.s.org/a-propos"
 
 
