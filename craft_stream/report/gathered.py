@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.report.origins import Origins, origin
+from craft_stream.report.pairs import Example
 from craft_stream.report.rows import Rows
 from craft_stream.report.samples import Samples, priorities
 from craft_stream.report.stretches import Stretches
@@ -27,34 +26,6 @@ OF_REASON, OF_CLUSTER = 24, 7
 _NEAR_CLUSTERS, _NEAR_WIDE = 128, 4
 # Rows that are looked at one by one, for hosts, pages and words, before only each second one is, and so on.
 _LOOKED = 1 << 13
-_TEXT = 1_000  # characters of a text that are kept
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A pair that is shown.
-
-    Attributes:
-        id: the record's own, else where it stood.
-        source, target: as much of the texts as is ever shown; source_length, target_length: characters of all of it.
-        host: where it is from.
-        reason: of `Reason`.
-        score, margin, domain, quality: NaN where they are not known.
-        cluster: -1 where it is not known.
-    """
-
-    id: str
-    source: str
-    target: str
-    source_length: int
-    target_length: int
-    host: str
-    reason: Reason
-    score: float
-    margin: float
-    domain: float
-    quality: float
-    cluster: int
 
 
 class Gathered:
@@ -114,8 +85,7 @@ class Gathered:
         cluster = np.where((rows.cluster >= 0) & (rows.cluster < CLUSTERS), rows.cluster, CLUSTERS).astype(
             np.int64
         )
-        margin = rows.score - np.where(np.isfinite(rows.threshold), rows.threshold, np.float32(0))
-        at = _bin(margin)
+        at = _bin(rows.score - np.where(np.isfinite(rows.threshold), rows.threshold, np.float32(0)))
         self.reasons += np.bincount(rows.reason, minlength=len(Reason))
         _count(self.domain, outcome, _bin(rows.domain), np.isfinite(rows.domain))
         asked = np.isfinite(rows.quality)
@@ -134,7 +104,7 @@ class Gathered:
         if len(finite):
             low, high = self.thresholds
             self.thresholds = float(np.fmin(low, finite.min())), float(np.fmax(high, finite.max()))
-        self._sample(rows, able, cluster, margin, at)
+        self._sample(rows, able, cluster, at)
         self._look(rows)
 
     def _sample(
@@ -142,7 +112,6 @@ class Gathered:
         rows: Rows,
         able: NDArray[np.bool_],
         cluster: NDArray[np.int64],
-        margin: NDArray[np.float32],
         at: NDArray[np.int64],
     ) -> None:
         positions, reason = rows.positions, rows.reason.astype(np.int64)
@@ -153,7 +122,7 @@ class Gathered:
         def make(row: int) -> Example:
             found = made.get(row)
             if found is None:
-                found = made[row] = self._example(rows, row, float(margin[row]))
+                found = made[row] = Example.of(rows, row, self._fields)
             return found
 
         self.of_reason.offer(reason, even, positions, make)
@@ -191,29 +160,6 @@ class Gathered:
             self._looked += 1
         if self._looked >= _LOOKED:
             self._looked, self._stride = 0, self._stride * 2
-
-    def _example(self, rows: Rows, row: int, margin: float) -> Example:
-        record, fields = rows.record(row), self._fields
-        source, target = (_text(record.get(name)) for name in (fields.source_field, fields.target_field))
-        name = record.get(fields.id_field)
-        return Example(
-            id=str(name)[:200] if isinstance(name, (str, int)) and name != "" else rows.place(row)[:200],
-            source=source[:_TEXT],
-            target=target[:_TEXT],
-            source_length=len(source),
-            target_length=len(target),
-            host=origin(record, fields.url_fields)[1],
-            reason=Reason(int(rows.reason[row])),
-            score=float(rows.score[row]),
-            margin=margin,
-            domain=float(rows.domain[row]),
-            quality=float(rows.quality[row]),
-            cluster=int(rows.cluster[row]),
-        )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _bin(values: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from craft_stream.report import charts
 from craft_stream.report.about import About
 from craft_stream.report.charts import inner_range
-from craft_stream.report.gathered import BINS, CLUSTERS, LOWEST, WIDTH, Example, Gathered
-from craft_stream.report.pairs import pair
+from craft_stream.report.gathered import BINS, CLUSTERS, LOWEST, WIDTH, Gathered
+from craft_stream.report.pairs import Example, pair
 from craft_stream.selection.decisions import Reason
 
 _MARGIN_BINS = 120

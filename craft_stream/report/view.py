@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream import meanings
 from craft_stream.report import charts
 from craft_stream.report.about import About
 from craft_stream.report.gathered import (
@@ -24,21 +25,11 @@ from craft_stream.selection.decisions import Reason
 from craft_stream.selection.divergence import divergence
 
 # In the order in which the rule asks.
-REASONS = {
-    Reason.LISTED: "on a list of what must not be accepted",
-    Reason.OFF_DOMAIN: "too far from the target's domain",
-    Reason.OTHER_LANGUAGE: "not in the languages of the target",
-    Reason.IN_TARGET: "the target holds it already",
-    Reason.COPY: "one side repeats the other",
-    Reason.UNFAMILIAR_TEXT: "words or letters that are not the languages'",
-    Reason.GARBLED: "text that was encoded twice",
-    Reason.MISALIGNED: "the sides are no translation of one another",
-    Reason.DUPLICATE: "accepted before",
-    Reason.NEAR_DUPLICATE: "nearly the same was accepted before",
-    Reason.OVER_BUDGET: "good enough, but the budget went to better ones",
-    Reason.ACCEPTED: "training data for the domain",
-}
-_UNDECIDED = "nothing speaks against it, and nothing was taken yet"
+_ASKED = (
+    Reason.LISTED, Reason.OFF_DOMAIN, Reason.OTHER_LANGUAGE, Reason.IN_TARGET, Reason.COPY, Reason.UNFAMILIAR_TEXT,
+    Reason.GARBLED, Reason.MISALIGNED, Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.OVER_BUDGET, Reason.ACCEPTED,
+)  # fmt: skip
+_UNDECIDED = "Nothing speaks against it, and nothing was taken yet."
 _ORIGINS = 12
 _BURST = 3.0  # times the mean of a stretch
 _APART = 0.06  # of the stream between two bursts, at least
@@ -132,17 +123,19 @@ def _concentration(gathered: Gathered) -> tuple[float, int]:
 def _funnel(gathered: Gathered) -> list[dict[str, Any]]:
     whole = max(gathered.records, 1)
     rows: list[dict[str, Any]] = [
-        {"label": label, "text": "the record holds no pair", "count": count, "kind": "refused"}
+        {"label": label, "text": meanings.REFUSALS[label], "count": count, "kind": "refused"}
         for label, count in sorted(gathered.refused.items())
     ]
     rows += [
         {
             "label": reason.label,
-            "text": _UNDECIDED if reason is Reason.OVER_BUDGET and not gathered.accepted else text,
+            "text": _UNDECIDED
+            if reason is Reason.OVER_BUDGET and not gathered.accepted
+            else meanings.REASONS[reason.label],
             "count": int(gathered.reasons[reason]),
             "kind": "accepted" if reason is Reason.ACCEPTED else "rejected",
         }
-        for reason, text in REASONS.items()
+        for reason in _ASKED
         if gathered.reasons[reason] or reason is Reason.ACCEPTED
     ]
     left = gathered.records
@@ -274,11 +267,11 @@ def _examples(gathered: Gathered, share: float) -> list[dict[str, Any]]:
     return [
         {
             "label": reason.label,
-            "text": text,
+            "text": meanings.REASONS[reason.label],
             "count": int(gathered.reasons[reason]),
             "pairs": [pair(e) for e in gathered.of_reason.of(int(reason))[: max(1, round(24 * share))]],
         }
-        for reason, text in reversed(REASONS.items())
+        for reason in reversed(_ASKED)
         if gathered.reasons[reason]
     ]
 
