@@ -10,10 +10,11 @@ Units: seconds, bytes (`size`), records. Every string that may become a metric l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions
 
 
@@ -88,8 +89,15 @@ class Observer:
     def stopped(self) -> None:
         """The worker has left the group and closed its clients."""
 
-    def settings(self, version: int, parameters: str, budget: float, /) -> None:
-        """The group's settings of this version are offered to partitions: parameters of this digest and a budget's rate."""
+    def settings(self, version: int, parameters: str, budget: float, changes: Sequence[str], /) -> None:
+        """The group's settings of this version are offered to partitions.
+
+        Args:
+            version: its number.
+            parameters: their digest.
+            budget: its rate.
+            changes: what is different from the version before, at the start from what this process was given.
+        """
 
     def partition_state(self, partition: int, state: PartitionState, /) -> None:
         """A partition entered `state`; after RELEASED or LOST the worker says nothing more of it."""
@@ -111,6 +119,9 @@ class Observer:
 
     def decided(self, partition: int, decisions: Decisions, rejected_kept: int, /) -> None:
         """A batch was decided and committed; `rejected_kept`: rejected ones written to the decisions topic."""
+
+    def pairs(self, partition: int, chunk: Chunk, decisions: Decisions, /) -> None:
+        """A part of such a batch with its texts: whoever shows some copies them, as the chunk's memory is wanted back."""
 
     def dead_letters(self, partition: int, stage: Stage, reason: str, records: int, /) -> None:
         """Records could not be decided; `reason`: a `records.DecodeReason` or an error class's name."""

@@ -5,6 +5,7 @@ Keys are the names that decisions, summaries and models have; a test holds them 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 REASONS: Final[dict[str, str]] = {
@@ -93,6 +94,19 @@ PARTS: Final[dict[str, Part]] = {
 }
 """Parts of a score, as `explain` and decisions name them."""
 
+EXPLAINED: Final = (
+    "domain",
+    "context",
+    "dual",
+    "gate",
+    "quality",
+    "distance",
+    "score",
+    "threshold",
+    "margin",
+)
+"""Parts that an explanation shows, in the order in which a pair meets them."""
+
 FEATURES: Final[dict[str, str]] = {
     "forward": "how well the source words explain the words of the target side; 0 is chance, 5 is as well as can be",
     "backward": "how well the target words explain the words of the source side; 0 is chance",
@@ -135,6 +149,15 @@ FEATURES: Final[dict[str, str]] = {
     "cluster_ratio": "the distance beside what is usual in this topic; 0 is usual, below 0 is closer",
 }
 """What P(clean) is computed from; signals of the user's own come after these."""
+
+_TELLING, _LEAST = 6, 0.05  # features of an explanation; log-odds below which one says nothing
+
+
+def telling(contributions: Mapping[str, float]) -> list[str]:
+    """Features that speak most for or against a pair, by their contributions to the log-odds of a clean translation."""
+    order = sorted(contributions, key=lambda name: -abs(contributions[name]))
+    return [name for name in order if abs(contributions[name]) >= _LEAST][:_TELLING]
+
 
 SUMMARY: Final[dict[str, str]] = {
     "embedded": "pairs whose meaning vectors were computed; with a neural encoder the expensive part",

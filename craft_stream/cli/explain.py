@@ -34,11 +34,6 @@ _NO_TARGET = (
     "give --target FILE, or --target-topic, to see the nearest target pairs: the model does not keep them"
 )
 
-# Parts in the order in which a pair meets them.
-_PARTS = ("domain", "context", "dual", "gate", "quality", "distance", "score", "threshold", "margin")
-_SHOWN = 6  # features, of those that speak for or against the pair
-_LEAST = 0.05  # log-odds below which a feature says nothing
-
 
 @app.command(
     cls=ManyValues,
@@ -208,7 +203,7 @@ def _print_parts(parts: dict[str, Any], every: bool, console: Console) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for side in ("left", "right", "left"):
         table.add_column(justify=side)
-    for name in _PARTS:
+    for name in meanings.EXPLAINED:
         title, meaning = meanings.PARTS[name]
         table.add_row(title, f"{parts[name]:.3f}", meaning)
     title, meaning = meanings.PARTS["cluster"]
@@ -220,8 +215,7 @@ def _print_parts(parts: dict[str, Any], every: bool, console: Console) -> None:
 
 def _print_features(parts: dict[str, Any], every: bool, console: Console) -> None:
     weights: dict[str, float] = parts["contributions"]
-    order = sorted(weights, key=lambda name: -abs(weights[name]))
-    names = [name for name in order if abs(weights[name]) >= _LEAST][:_SHOWN]
+    names = meanings.telling(weights)
     names += [name for name in parts["features"] if name not in (names if every else weights)]
     if not names:
         return

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, SecretStr
 
 from craft_stream.errors import CraftError
+from craft_stream.observe.page import Trouble
 from craft_stream.settings import Settings
+
+_TROUBLES = 20
 
 log = logging.getLogger("craft_stream")
 
@@ -52,6 +56,31 @@ class WithoutSecrets(logging.Formatter):
         return text
 
 
+class Kept(logging.Handler):
+    """Keeps the last lines that say that something is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.last: deque[Trouble] = deque(maxlen=_TROUBLES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.last.append(Trouble(record.created, record.levelname, self.format(record)))
+
+
+def last_troubles(settings: Settings) -> Callable[[], list[Trouble]]:
+    """Keep warnings and errors from now on; what is given gives the last of them."""
+    kept = Kept()
+    kept.setFormatter(_masked(logging.Formatter(), settings))
+    logging.getLogger().addHandler(kept)
+    return lambda: list(kept.last)
+
+
+def _masked(formatter: logging.Formatter, settings: Settings) -> WithoutSecrets:
+    # longer ones first: one may be part of another
+    return WithoutSecrets(formatter, sorted(set(_secrets(settings)), key=len, reverse=True))
+
+
 def _secrets(section: BaseModel) -> Iterator[str]:
     for name in type(section).model_fields:
         value = getattr(section, name)
@@ -67,8 +96,7 @@ def begin_logging(settings: Settings) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     formatter = JsonFormatter() if observe.log_format == "json" else text
     handler = logging.StreamHandler(sys.stderr)
-    # longer ones first: one may be part of another
-    handler.setFormatter(WithoutSecrets(formatter, sorted(set(_secrets(settings)), key=len, reverse=True)))
+    handler.setFormatter(_masked(formatter, settings))
     logging.basicConfig(level=observe.log_level.upper(), handlers=[handler], force=True)
     debug = observe.log_level == "debug"
     client = logging.getLogger("kafka")

@@ -13,6 +13,7 @@ from craft_stream.cli.engine import load_model
 from craft_stream.cli.interpreter import lighten
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.questions import WorkerQuestions
 from craft_stream.cli.service import LogLevel, begin, serve
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
@@ -49,13 +50,25 @@ def run(
     stop = begin(settings)
     if settings.budget.count is not None:
         raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
-    serve(settings, "run", lambda recorder: work(settings, model, recorder, rebuild, stop), stop)
+    questions = WorkerQuestions(config, overrides)
+    serve(
+        settings,
+        "run",
+        lambda recorder: work(settings, model, recorder, rebuild, stop, questions),
+        stop,
+        questions,
+    )
 
 
 def work(
-    settings: Settings, path: Path | None, observer: Observer, rebuild: bool, stop: threading.Event
+    settings: Settings,
+    path: Path | None,
+    observer: Observer,
+    rebuild: bool,
+    stop: threading.Event,
+    questions: WorkerQuestions,
 ) -> None:
-    """Run a worker in this thread until `stop` is set."""
+    """Run a worker in this thread until `stop` is set; it answers questions meanwhile."""
     transport = KafkaTransport(settings.kafka)
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
     seconds = settings.kafka.unavailable_seconds
@@ -74,6 +87,7 @@ def work(
             )
     lists = read_lists(settings)
     worker = Worker(settings, transport, encoder, models, observer, stop, rebuild, lists, load_encoder)
+    questions.worker = worker
     lighten()
     try:
         worker.run()

@@ -13,10 +13,12 @@ import typer
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.internals import check_client
 from connectors.kafka.rights import Rights
-from craft_stream.cli.logs import begin_logging, tell_end
+from craft_stream.cli.config import toml
+from craft_stream.cli.logs import begin_logging, last_troubles, tell_end
 from craft_stream.cli.stopping import stop_event
 from craft_stream.errors import AccessError, CraftError, UnavailableError
 from craft_stream.observe.http import Server
+from craft_stream.observe.page import Page, Questions
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
 from craft_stream.worker.retry import retry
@@ -33,11 +35,18 @@ def begin(settings: Settings) -> threading.Event:
     return stop_event()
 
 
-def serve(settings: Settings, command: str, work: Callable[[Recorder], None], stop: threading.Event) -> None:
-    """Check the client, rights and topics, serve metrics and health while `work` runs, and end the process with its exit code.
+def serve(
+    settings: Settings,
+    command: str,
+    work: Callable[[Recorder], None],
+    stop: threading.Event,
+    questions: Questions | None = None,
+) -> None:
+    """Check client, rights and topics, serve health and page while `work` runs, and end the process with its exit code.
 
     A process that is told to end (`stop`) while it waits for brokers ends with 0: nobody need start it again.
     """
+    troubles = last_troubles(settings)
     try:
         check_client()
         retry(lambda: _check(settings, command), settings.kafka.unavailable_seconds, stop)
@@ -46,9 +55,10 @@ def serve(settings: Settings, command: str, work: Callable[[Recorder], None], st
         if not stopped:
             tell_end(settings, error)
         _leave(0 if stopped else error.exit_code)
-    recorder = Recorder()
-    server = Server(recorder, settings.observe.host, settings.observe.port)
-    print(f"metrics and health on http://{settings.observe.host}:{server.port}", file=sys.stderr)
+    recorder, observe = Recorder(), settings.observe
+    page = Page(recorder, toml(settings), observe.page == "everyone", troubles, questions)
+    server = Server(recorder, observe.host, observe.port, page)
+    print(f"metrics, health and a page for people on http://{observe.host}:{server.port}", file=sys.stderr)
     code = 0
     try:
         work(recorder)

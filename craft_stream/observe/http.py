@@ -1,20 +1,28 @@
-"""The one port that a worker listens on: /metrics, /livez, /readyz and /state, read only.
+"""The one port that a worker listens on: /metrics, /livez, /readyz, /state and, at /, a page for people; read only.
 
     recorder = Recorder()
-    server = Server(recorder, settings.observe.host, settings.observe.port)
+    server = Server(recorder, settings.observe.host, settings.observe.port, page)
     ...
     server.close()
 
 /livez asks whether the worker's loop turns (restart it if not), /readyz whether it has joined its group and
 restored what it holds; both answer 200 or 503 with a line of text. /state is a JSON object: `Recorder.state`.
+
+The page shows texts of the stream and answers questions that cost something. Unless everyone may see it, it is for who sits at
+this machine, or has a tunnel to it: the connection comes from the loopback interface, and the address was typed as `localhost`
+or in numbers, so that no site of the web can make its own name mean this machine and read along. A question is answered
+to the page itself alone, whoever may see it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -46,12 +54,27 @@ class Watched(Protocol):
         """For /state."""
 
 
+class Shown(Protocol):
+    """The page at /."""
+
+    @property
+    def policy(self) -> str:
+        """Its content-security policy."""
+
+    @property
+    def everyone(self) -> bool:
+        """Whether others than this machine may see it."""
+
+    def render(self, query: Mapping[str, str]) -> bytes:
+        """HTML, with the answer to what the query asks."""
+
+
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, recorder: Watched, host: str, port: int) -> None:
-        self.recorder = recorder
+    def __init__(self, recorder: Watched, host: str, port: int, page: Shown | None) -> None:
+        self.recorder, self.page = recorder, page
         self.address_family = AF_INET6 if ":" in host else AF_INET
         super().__init__((host, port), _Handler)
 
@@ -64,7 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         recorder = self.server.recorder
-        match self.path.partition("?")[0]:
+        path, _, query = self.path.partition("?")
+        match path:
+            case "/" if self.server.page is not None:
+                self._page(self.server.page, dict(parse_qsl(query, max_num_fields=8)))
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 recorder.refresh()
@@ -86,8 +112,32 @@ class _Handler(BaseHTTPRequestHandler):
     def _probe(self, problem: str | None) -> None:
         self._answer(503 if problem else 200, "text/plain; charset=utf-8", f"{problem or 'ok'}\n".encode())
 
-    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+    def _page(self, page: Shown, query: Mapping[str, str]) -> None:
+        if not page.everyone and not self._here():
+            self._refuse(
+                "the page is for this machine: open it as localhost or by number, or set observe.page"
+            )
+        elif query and self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            self._refuse("ask on the page itself")
+        else:
+            self._answer(200, "text/html; charset=utf-8", page.render(query), page.policy)
+
+    def _here(self) -> bool:
+        """Whether who asks is at this machine, and named it so that nobody else can have meant another."""
+        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or "localhost"
+        return _loopback(self.client_address[0]) and (name == "localhost" or _is_address(name))
+
+    def _refuse(self, why: str) -> None:
+        self._answer(403, "text/plain; charset=utf-8", f"{why}\n".encode())
+
+    def _answer(
+        self, status: int, content_type: str, body: bytes, policy: str = "default-src 'none'"
+    ) -> None:
         self.send_response(status)
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
@@ -99,17 +149,31 @@ class _Handler(BaseHTTPRequestHandler):
         """Probes every few seconds would drown the worker's own log."""
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _loopback(text: str) -> bool:
+    address = ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 class Server:
     """Serves a Recorder in threads of its own until closed."""
 
-    def __init__(self, recorder: Watched, host: str, port: int) -> None:
+    def __init__(self, recorder: Watched, host: str, port: int, page: Shown | None = None) -> None:
         """Bind and begin to serve; port 0 takes a free one.
 
         Raises:
             ConfigurationError: the address cannot be bound.
         """
         try:
-            self._listener = _Listener(recorder, host, port)
+            self._listener = _Listener(recorder, host, port, page)
         except OSError as error:
             raise ConfigurationError(
                 f"observe: cannot listen on {host}:{port}: {error.strerror or error}"

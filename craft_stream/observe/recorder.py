@@ -18,6 +18,8 @@ from craft_stream.events import FINDINGS, SPENDING, Observer, PartitionState
 from craft_stream.observe.families import Change, Families, Metric
 from craft_stream.observe.match import Match
 from craft_stream.observe.metrics import DELTA, HELD_STATES, SNAPSHOT, WORKER, outcome
+from craft_stream.observe.recent import Recent
+from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Decisions, Reason
 
 # The loop beats once a second; a commit may wait a minute for its time-out: two of those are a hang.
@@ -88,6 +90,7 @@ class Recorder(Tabulated):
         super().__init__(WORKER, clock)
         self._lock = threading.Lock()
         self._match = Match()
+        self._recent = Recent()
         self._states: dict[int, PartitionState] = {}
         self._versions: dict[int, int] = {}
         self._deltas: Counter[int] = Counter()
@@ -135,7 +138,7 @@ class Recorder(Tabulated):
         return f"restoring partitions {', '.join(map(str, waiting))}" if waiting else None
 
     def state(self) -> dict[str, Any]:
-        """The present state, ready for JSON: worker, partitions, model, target, learner, certificate."""
+        """The present state, ready for JSON: worker, partitions, model, settings, target, learner, certificate."""
         told = {event: self._last.get(event, {}) for event in _SHOWN}
         model = told["model"]
         with self._lock:
@@ -148,8 +151,19 @@ class Recorder(Tabulated):
                 ],
                 "model": {**model["header"], "bytes": model["size"]} if model else {},
                 "target": told["target"],
+                "settings": told["settings"],
                 "learner": told["learner"] | {"published": told["published"], "primed": told["primed"]},
                 "certificate": self._match.certificate(),
+            }
+
+    def lately(self) -> dict[str, Any]:
+        """What was decided in the last minutes: pairs by outcome, throughput, and by version."""
+        with self._lock:
+            return {
+                "accepted": self._recent.last(True),
+                "rejected": self._recent.last(False),
+                "throughput": self._recent.throughput(self._clock()),
+                "versions": self._recent.versions(),
             }
 
     def refresh(self) -> None:
@@ -201,10 +215,17 @@ class Recorder(Tabulated):
     def decided(self, partition: int, decisions: Decisions, rejected_kept: int, /) -> None:
         """Count by reason."""
         super().decided(partition, decisions, rejected_kept)
+        with self._lock:
+            self._recent.decided(decisions, self._clock())
         for code in np.unique(decisions.reason):
             reason = Reason(code)
             count = int(np.count_nonzero(decisions.reason == code))
             self._families.record("craft_decisions_total", count, outcome(reason), reason.label)
+
+    def pairs(self, partition: int, chunk: Chunk, decisions: Decisions, /) -> None:
+        """Keep a few."""
+        with self._lock:
+            self._recent.pairs(chunk, decisions, self._clock())
 
     def model(self, header: Mapping[str, Any], size: int, /) -> None:
         """Count what was left out of the target."""

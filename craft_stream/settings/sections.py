@@ -330,6 +330,8 @@ class ObserveSettings(Section):
     """address to listen on; loopback unless you say otherwise"""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     """port; 0 takes a free one"""
+    page: Literal["loopback", "everyone"] = "loopback"
+    """who may see the page at `/`, which shows pairs: this machine and tunnels to it, or whoever reaches the port"""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """least level of a log line: `debug` (with what the Kafka client says), `info`, `warning` or `error`"""
     log_format: Literal["text", "json"] = "text"

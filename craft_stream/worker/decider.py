@@ -149,6 +149,12 @@ class Decider:
         records = sum(len(messages) for _, messages in batches.values())
         return Decided(outcomes, records, time.monotonic() - began)
 
+    def explain(self, source: str, target: str, ledger: Ledger, model: Model) -> dict[str, Any]:
+        """What would become of a pair if it came now, see `Selector.explain`; for the thread that decides on this ledger."""
+        pairs = TokenizedPairs.of(PairBatch.pack([source], [target]))
+        blocked = self._listed is not None and bool(self._listed.matches(pairs, lambda: [("", ())])[0])
+        return self._selector.explain(source, target, ledger, model, blocked=blocked)
+
     def _decide(
         self,
         number: int,

@@ -52,9 +52,7 @@ class GroupSettings:
         assert known is not None  # noqa: S101  # the first, or another worker's
         check_fixed(known, self._settings)
         check_common(known, self._settings, self._listed)
-        self._take(known)
-        own = self._settings.parameters(self._encoder)
-        if others := list(differences(own, known.parameters)):
+        if others := self._take(known):
             log.warning(
                 "settings %d of group %s rule, where this process was given others: %s; `craft-stream settings apply` "
                 "publishes a file's",
@@ -81,17 +79,20 @@ class GroupSettings:
         assert self._version is not None  # noqa: S101  # agreed
         return self._version.parameters
 
-    def _take(self, version: SettingsVersion | None) -> None:
+    def _take(self, version: SettingsVersion | None) -> list[str]:
+        """Offer a version from now on; what is different in it from the one before, or from this process's own."""
         before, self._version = self._version, version or self._version
         if version is None or (before is not None and before.number == version.number):
-            return
+            return []
         self._seen = version.number
-        self._observer.settings(version.number, version.parameters.digest, version.parameters.selection.rate)
+        parameters, own = version.parameters, self._settings.parameters(self._encoder)
+        changes = list(version.changes(before) if before is not None else differences(own, parameters))
+        self._observer.settings(version.number, parameters.digest, parameters.selection.rate, changes)
         if before is not None:
             log.info(
                 "settings %d take force at each partition's next epoch: %s",
                 version.number,
-                "; ".join(version.changes(before)) or "nothing is different",
+                "; ".join(changes) or "nothing is different",
             )
             if wrong := contradictions(version.common, common_values(self._settings, self._listed)):
                 log.warning(
@@ -99,6 +100,7 @@ class GroupSettings:
                     ", ".join(wrong),
                     version.number,
                 )
+        return changes
 
 
 def check_fixed(version: SettingsVersion, settings: Settings) -> None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any
 
+from craft_stream.errors import DataError
 from craft_stream.events import Observer, PartitionState, Stage
 from craft_stream.ports.transport import Group
 from craft_stream.settings import Settings
@@ -36,6 +38,7 @@ from craft_stream.worker.watchdog import Watchdog
 IDLE_SECONDS = 0.05
 STOP_SECONDS = 20.0  # of the 30 that a supervisor gives
 RECOVERY_STOP_SECONDS = 5.0
+EXPLAIN_SECONDS = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class Loop:
     ) -> None:
         kafka, wake = settings.kafka, threading.Event()
         self._kafka, self._group, self._wake, self._observer = kafka, group, wake, observer
-        self._models, self._learner = models, learner
+        self._models, self._learner, self._decider = models, learner, decider
         self._settings = settings_of_group
         self._partitions = partitions = AssignedPartitions(observer)
         self._transactions = transactions = Transactions(
@@ -141,6 +144,31 @@ class Loop:
                 log.info("nothing is in the way any more (%s)", self._waiting)
             self._waiting = why
             self._observer.waiting(why)
+
+    def explain(self, source: str, target: str) -> dict[str, Any]:
+        """What would become of a pair if it came now, on the first partition of this worker: see `Selector.explain`.
+
+        May be called from any thread; what is decided waits for it for some milliseconds.
+
+        Raises:
+            DataError: nothing is decided here, or deciding takes too long.
+        """
+        model, held = self._models.current, [(n, self._partitions.get(n)) for n in sorted(self._partitions)]
+        found = next(((n, one.ledger.ledger) for n, one in held if one and one.ledger), None)
+        if model is None or found is None:
+            raise DataError(
+                "this worker decides nothing now: it has no partition, or no version of the model"
+            )
+        number, ledger = found
+        try:
+            parts = self._transactions.between(
+                lambda: self._decider.explain(source, target, ledger, model), EXPLAIN_SECONDS
+            )
+        except TimeoutError:
+            raise DataError(
+                f"nothing was answered within {EXPLAIN_SECONDS:.0f} s: a batch takes longer"
+            ) from None
+        return {**parts, "partition": number}
 
     def drain(self) -> None:
         """Commit what is in flight; what is only buffered has not been touched."""

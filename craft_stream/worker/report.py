@@ -68,6 +68,8 @@ class Report:
     def _tell_decisions(self, number: int, outcome: Outcome) -> None:
         observer, decisions = self._observer, outcome.decisions
         observer.decided(number, decisions, sum(int(part.kept.sum()) for part in outcome.parts))
+        for part in outcome.parts:
+            observer.pairs(number, part.chunk, part.decisions)
         letters = Counter((letter.stage, letter.reason) for letter in outcome.dead)
         for (stage, reason), count in letters.items():
             observer.dead_letters(number, stage, reason, count)

@@ -112,6 +112,14 @@ class Transactions:
         """In flight."""
         return sum(len(messages) for one in self._in_flight for _, messages in one.batches.values())
 
+    def between(self, job: Callable[[], T], seconds: float) -> T:
+        """Do a short job in the thread that decides, between two transactions: it may read ledgers. For any thread.
+
+        Raises:
+            TimeoutError: the transaction before it takes longer.
+        """
+        return self._deciding.submit(job).result(seconds)
+
     def holds(self, number: int) -> bool:
         """Whether one in flight has records of a partition."""
         return any(number in transaction.batches for transaction in self._in_flight)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from craft_stream.errors import DataError
 from craft_stream.events import Observer
 from craft_stream.ports.transport import Transport
 from craft_stream.scoring.embedding import Embedder
@@ -62,6 +63,7 @@ class Worker:
         self._committer = Committer(settings, transport, observer)
         self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
         self._learner = EmbeddedLearner(settings, transport, encoder, observer, make_encoder)
+        self._loop: Loop | None = None
         self._group_settings = GroupSettings(
             settings, encoder.digest, models.store, observer, parameters.listed
         )
@@ -77,7 +79,7 @@ class Worker:
         self._observer.started(kafka.group_id, kafka.input_topic, self._digest, self._settings.budget.rate)
         loop: Loop | None = None
         try:
-            loop = self._start()
+            loop = self._loop = self._start()
             while not self._stop.is_set():
                 loop.turn()
             loop.drain()
@@ -87,6 +89,16 @@ class Worker:
             if loop is None or loop.close():
                 self._committer.close()
             self._observer.stopped()
+
+    def explain(self, source: str, target: str) -> dict[str, Any]:
+        """See `Loop.explain`.
+
+        Raises:
+            DataError: nothing is decided here yet, or deciding takes too long.
+        """
+        if self._loop is None:
+            raise DataError("this worker has not joined its group yet")
+        return self._loop.explain(source, target)
 
     def _start(self) -> Loop:
         """Each step is tried again for as long as brokers may be out of reach."""

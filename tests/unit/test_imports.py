@@ -50,12 +50,12 @@ TABLE = {
     "estimators": "encoders parameters selection.ledger session text | numpy river",
     "topics": "errors learning parameters ports reading schema scoring selection settings text",
     "recomputation": "errors parameters ports reading scoring selection settings topics | numpy",
-    "events": "selection.decisions",
+    "events": "reading.chunk selection.decisions",
     "worker": (
         "concurrency errors events learning parameters ports reading scoring selection settings text topics writing | numpy"
     ),
     "observe": (
-        "errors events reading.records selection.decisions selection.divergence topics.ledger_entries"
+        "errors events meanings reading report selection.decisions selection.divergence topics.ledger_entries"
         " | numpy orjson prometheus_client"
     ),
     "testing": "encoders.dense errors ports settings signals | numpy orjson",

@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -254,7 +255,7 @@ class Change(Observer):
         self.broker, self.plan, self.commits = broker, plan, 0
         self.told: list[tuple[int, float]] = []
 
-    def settings(self, version: int, parameters: str, budget: float) -> None:
+    def settings(self, version: int, parameters: str, budget: float, changes: Sequence[str]) -> None:
         self.told.append((version, budget))
 
     def decided(self, partition: int, decisions: Any, rejected_kept: int) -> None:
