@@ -14,6 +14,7 @@ import typer.main
 from craft_stream import meanings
 from craft_stream.cli import COMMANDS
 from craft_stream.cli.config import markdown
+from craft_stream.cli.help_text import examples
 from craft_stream.observe.families import Metric
 from craft_stream.observe.metrics import CRAWL, WORKER
 
@@ -65,9 +66,7 @@ def _command(name: str, command: Any, level: int) -> Iterator[str]:
     yield f"`craft-stream {' '.join([name, *arguments])} [OPTIONS]`\n"
     if options := list(_options(command.params)):
         yield "\n".join(["| option | meaning |", "|---|---|", *options, ""])
-    if command.epilog:
-        what, _, example = command.epilog.partition(": ")
-        yield f"{what}: `{example}`\n"
+    yield "\n".join(["```sh", *examples(command), "```", ""])
 
 
 def _commands() -> str:

@@ -22,34 +22,47 @@ import typer.core
 import typer.main
 
 from craft_stream import __version__
+from craft_stream.cli.help_text import plain
 from craft_stream.errors import CraftError, UnavailableError
 
-COMMANDS = {
-    "demo": "See it work on real text: no broker, no files of your own.",
-    "select": "Select from files into files.",
-    "score": "Score every pair of files.",
-    "take": "Take the best of files that were scored.",
-    "report": "Show what was selected, or scored, as one page for a browser.",
-    "run": "Select on Kafka, from one topic into another, until stopped.",
-    "learn": "Run the learner as a process of its own.",
-    "topics": "Create and check the topics.",
-    "publish": "Put pairs of files on the crawl topic, each once.",
-    "target": "Publish and withdraw the pairs that describe the domain.",
-    "crawl": "Make pairs from a crawl and publish them.",
-    "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",
-    "export": "Write accepted pairs from their topic to files.",
-    "model": "List, show, pin and roll back versions of the model on its topic.",
-    "settings": "Show and change the settings of a group while it runs.",
-    "ledger": "Show how far each partition is and what it has accepted.",
-    "audit": "Compute decisions again from the log and compare.",
-    "replay": "Decide a log again under other parameters and show the difference.",
-    "explain": "Say why a pair is accepted or rejected.",
-    "dlq": "List records that could not be decided (dead letters) and send them again.",
-    "warm-up": "Compile now what the first command would compile, 25 s of CPU.",
-    "doctor": "Check broker, topics, permissions and clock.",
-    "config": "Show and check the settings in force.",
+SECTIONS = {
+    "See it work": {
+        "demo": "Select from real text that is brought along: no broker, no files of your own.",
+    },
+    "On files": {
+        "select": "Take from files the pairs that are worth training on.",
+        "explain": "Say why a pair is accepted or rejected.",
+        "report": "Show what was selected, or scored, as one page for a browser.",
+        "score": "Write scores beside every pair of files.",
+        "take": "Take the best of files that were scored.",
+    },
+    "On Kafka": {
+        "topics": "Create and check the topics.",
+        "target": "Publish and withdraw the pairs that describe the domain.",
+        "publish": "Put pairs of files on the crawl topic, each once.",
+        "run": "Select from the crawl topic until stopped.",
+        "learn": "Run the learner as a process of its own.",
+        "export": "Write accepted pairs from their topic to files.",
+    },
+    "From a web crawl": {
+        "crawl": "Make pairs of WARC files, while they grow, and publish them.",
+        "simulate": "Serve and crawl a small bilingual site, to try a crawl with.",
+    },
+    "Look after it": {
+        "doctor": "Check broker, topics, permissions and clock.",
+        "config": "Show and check the settings in force.",
+        "settings": "Show and change the settings of a group while it runs.",
+        "model": "List versions of the model on their topic, go back to one.",
+        "ledger": "Show how far each partition is and what it has accepted.",
+        "dlq": "List records that could not be decided (dead letters) and send them again.",
+        "audit": "Compute decisions again from the log and compare.",
+        "replay": "Decide a log again under other settings and show the difference.",
+        "warm-up": "Compile now what the first command would compile, 25 s of CPU.",
+    },
 }
+"""Commands with what they do, as `craft-stream --help` has them."""
 
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 
 TRACE = "CRAFT_TRACE"  # in the environment: errors that nobody foresaw are raised as they are
 INTERNAL = 70
@@ -64,14 +77,26 @@ class LazyGroup(typer.core.TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and name in self.commands:
             module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-            command = typer.main.get_command(module.app)
+            command = plain(typer.main.get_command(module.app))
             command.name = name
         return name, command, rest
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        """List the commands by what they are for."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(8), text) for name, text in commands.items()])
 
 
 app = typer.Typer(
     cls=LazyGroup,
     help="Select, from a stream of crawled sentence pairs, the training data that matches a target domain.",
+    epilog=(
+        "\b\n"
+        "craft-stream COMMAND --help   has the options of a command, with examples.\n"
+        "craft-stream demo             is the place to begin."
+    ),
+    rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,  # its two options would stand before every command's
     pretty_exceptions_enable=False,  # they would print local variables, and with them secrets

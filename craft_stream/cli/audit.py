@@ -36,7 +36,9 @@ From = Annotated[str | None, typer.Option("--from", metavar="OFFSETS", help=_OFF
 To = Annotated[str | None, typer.Option("--to", metavar="OFFSETS", help=f"End, exclusive. {_OFFSETS}")]
 ModelFile = Annotated[
     Path | None,
-    typer.Option(help="The version that `run --model` decided with.", exists=True, dir_okay=False),
+    typer.Option(
+        metavar="FILE", help="The version that `run --model` decided with.", exists=True, dir_okay=False
+    ),
 ]
 
 

@@ -37,7 +37,7 @@ def crawl(
         typer.Option("--warc", metavar="PATH", help="A WARC file, a folder of them, or `-`. Repeatable."),
     ],
     langs: Annotated[str, typer.Option(metavar="SOURCE,TARGET", help="The two languages, such as en,fr.")],
-    topic: Annotated[str | None, typer.Option(help="Publish to this topic.")] = None,
+    topic: Annotated[str | None, typer.Option(metavar="TEXT", help="Publish to this topic.")] = None,
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write JSON lines instead; `-` is standard output.")
     ] = None,
@@ -45,19 +45,26 @@ def crawl(
     store: Annotated[
         Path, typer.Option(metavar="FILE", help="What has been done and which pages wait; SQLite.")
     ] = Path("craft-crawl.sqlite"),
-    name: Annotated[str, typer.Option(help="Of this crawl on its topic; one process for each.")] = "crawl",
+    name: Annotated[
+        str, typer.Option(metavar="TEXT", help="Of this crawl on its topic; one process for each.")
+    ] = "crawl",
     takedown: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Hosts, URLs and URL* that must not be used, one a line."),
     ] = None,
     wait_days: Annotated[
-        float, typer.Option(min=0, help="Crawl time for which a page waits for its translation.")
+        float,
+        typer.Option(metavar="NUMBER", min=0, help="Crawl time for which a page waits for its translation."),
     ] = 30.0,
-    max_waiting: Annotated[int, typer.Option(min=1, help="Pages that wait, at most.")] = 1_000_000,
-    max_page_bytes: Annotated[int, typer.Option(min=1_024, help="Largest page.")] = 10 << 20,
+    max_waiting: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="Pages that wait, at most.")
+    ] = 1_000_000,
+    max_page_bytes: Annotated[int, typer.Option(metavar="NUMBER", min=1_024, help="Largest page.")] = 10
+    << 20,
     metrics_port: Annotated[
         int | None,
         typer.Option(
+            metavar="NUMBER",
             min=0,
             max=65_535,
             help="Serve /metrics and /livez on this port of observe.host; 0: a free one.",

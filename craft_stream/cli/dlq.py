@@ -26,7 +26,9 @@ MARK = b"craft-replayed"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List dead letters and send them again.")
 
-Reason = Annotated[str | None, typer.Option(help="Only those with this reason, such as not_json.")]
+Reason = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Only those with this reason, such as not_json.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def ls(
     config: Config = None,
     overrides: Overrides = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(min=0, help="Print at most so many; all are counted.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Print at most so many; all are counted.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """List dead letters and count them by stage and reason; values are not printed."""

@@ -38,7 +38,7 @@ _NO_TARGET = (
 @app.command(
     cls=ManyValues,
     epilog=(
-        "Example: craft-stream explain 'Close it.' 'Fermez-le.' --model model.bin --target domain.jsonl\n\n"
+        "Example: craft-stream explain 'Close the ticket' 'Fermer le ticket' --model model.bin --target domain.jsonl\n\n"
         "Example: craft-stream explain --offset crawl.pairs/3/1045 --config craft.toml"
     ),
 )
@@ -63,7 +63,8 @@ def explain(
         bool, typer.Option("--target-topic", help="Take them from kafka.target_topic.")
     ] = False,
     nearest_pairs: Annotated[
-        int, typer.Option("--nearest", min=1, max=100, help="How many target pairs to show.")
+        int,
+        typer.Option("--nearest", metavar="NUMBER", min=1, max=100, help="How many target pairs to show."),
     ] = 3,
     every: Annotated[
         bool, typer.Option("--all", help="Show every feature that quality is computed from.")
@@ -76,17 +77,13 @@ def explain(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a pair would be accepted or rejected, or why `run` has decided so, part by part, each with its meaning.
+    """Say why a pair is accepted or rejected: each part of its score, with what it means.
 
-    With --id or --offset the record's decision is made again from the log as it was made, so those rejected are explained too
-    whose decision was not written. Else a pair is given.
+    With SOURCE, TARGET and --model the pair is judged as if it came first in a stream: nothing was accepted before it, so it
+    repeats nothing. What it met in a selection stands in the file of `select --decisions`.
 
-    It is judged as if it came first in a stream. Later, what is needed depends on what has come and what was accepted:
-    the decisions that `select --decisions` and `run` write hold what each pair met.
-
-    For example:
-
-    craft-stream explain "Close the ticket" "Fermer le ticket" --model model.bin --target target.jsonl
+    With --id or --offset it is a record on Kafka: its decision is made again from the log as `run` made it, also where it was
+    not written.
     """
     if target and target_topic:
         raise ConfigurationError("give --target or --target-topic, not both")
@@ -187,6 +184,11 @@ def _print(parts: dict[str, Any], every: bool, console: Console) -> None:
     console.print()
     _print_parts(parts, every, console)
     _print_nearest(parts["nearest"], console)
+    console.print()
+    console.print(
+        "In a selection a pair may also be refused because it repeats one that was accepted before it, and more or less may be "
+        "needed by then. What this pair met stands in the file of `select --decisions`."
+    )
 
 
 def _print_outcome(beginning: str, parts: dict[str, Any], console: Console) -> None:

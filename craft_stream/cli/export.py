@@ -19,15 +19,23 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: craft-stream export --output shards/ --format jsonl.zst --whole-shards")
 def export(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the shards and their manifest.")],
-    topic: Annotated[str | None, typer.Option(help="To export; unset: kafka.accepted_topic.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="To export; unset: kafka.accepted_topic.")
+    ] = None,
     layout: Annotated[
-        str, typer.Option("--format", help="tsv, tsv.gz, jsonl, jsonl.gz, jsonl.zst or parquet.")
+        str,
+        typer.Option("--format", metavar="TEXT", help="tsv, tsv.gz, jsonl, jsonl.gz, jsonl.zst or parquet."),
     ] = "tsv",
-    shard_size: Annotated[int, typer.Option(min=1, max=10_000_000, help="Records of a shard.")] = 100_000,
+    shard_size: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=10_000_000, help="Records of a shard.")
+    ] = 100_000,
     columns: Annotated[
-        str, typer.Option(help="Fields of a TSV line, by commas; unset: the source and the target.")
+        str,
+        typer.Option(
+            metavar="TEXT", help="Fields of a TSV line, by commas; unset: the source and the target."
+        ),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Of the order inside a shard.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the order inside a shard.")] = 0,
     whole_shards: Annotated[
         bool, typer.Option("--whole-shards", help="Leave what does not fill a shard for the next run.")
     ] = False,

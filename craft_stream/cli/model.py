@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="List, pin and inspect the versions of the model."
 )
 
-Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
+Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Its number.")]
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def show(version: Version, config: Config = None, overrides: Overrides = None) -
 @app.command(epilog="Example: craft-stream model save 12 model.bin")
 def save(
     version: Version,
-    file: Annotated[Path, typer.Argument(help="Where to write it.", dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.", dir_okay=False)],
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -102,7 +102,7 @@ def save(
 
 @app.command(epilog="Example: craft-stream model pin 12")
 def pin(
-    version: Annotated[int, typer.Argument(min=0, help="Number of the version; 0 lifts the pin.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=0, help="Its number; 0 lifts the pin.")],
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -118,7 +118,8 @@ def pin(
 @app.command(epilog="Example: craft-stream model sign")
 def sign(
     versions: Annotated[
-        list[int] | None, typer.Argument(min=1, help="Numbers of versions; without any all that is there.")
+        list[int] | None,
+        typer.Argument(metavar="VERSION", min=1, help="Numbers of versions; without any all that is there."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
@@ -176,7 +177,9 @@ def prune(
     keep: Annotated[
         int | None,
         typer.Option(
-            min=LEAST_VERSIONS, help="How many of the newest to keep; learner.keep_versions if not given."
+            metavar="NUMBER",
+            min=LEAST_VERSIONS,
+            help="How many of the newest to keep; learner.keep_versions if not given.",
         ),
     ] = None,
     everything: Annotated[

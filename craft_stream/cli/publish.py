@@ -39,14 +39,20 @@ class Count:
 
 @app.command(epilog="Example: craft-stream publish crawl.jsonl.zst --config craft.toml")
 def publish(
-    files: Annotated[list[str], typer.Argument(help="Files of pairs, of any format; `-` is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Files of pairs, of any format; `-` is standard input."),
+    ],
     name: Annotated[
         str | None,
         typer.Option(
-            help="What the file is known by on the topic, in place of its path; standard input needs one."
+            metavar="TEXT",
+            help="What the file is known by on the topic, in place of its path; standard input needs one.",
         ),
     ] = None,
-    topic: Annotated[str | None, typer.Option(help="Another topic than kafka.input_topic.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Another topic than kafka.input_topic.")
+    ] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:

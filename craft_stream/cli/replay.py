@@ -37,9 +37,12 @@ def replay(
     config: Config = None,
     overrides: Overrides = None,
     model: Annotated[
-        Path | None, typer.Option(help="Decide with this version instead.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Decide with this version instead.", exists=True, dir_okay=False),
     ] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="Decide with this version of the topic.")] = None,
+    version: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Decide with this version of the topic.")
+    ] = None,
     from_: From = None,
     to: To = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print what would change, by reason.")] = True,

@@ -31,7 +31,7 @@ _REASONS = {reason.label: int(reason) for reason in Reason}
 def report(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="What `score`, or `select --decisions --texts`, wrote."),
+        typer.Argument(metavar="FILE", help="What `score`, or `select --decisions --texts`, wrote."),
     ],
     output: Annotated[str, typer.Option(metavar="FILE", help="The page, for a browser.")],
     model: Annotated[

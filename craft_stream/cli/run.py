@@ -34,7 +34,9 @@ def run(
     overrides: Overrides = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Decide with this version and learn nothing.", exists=True, dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="Decide with this version and learn nothing.", exists=True, dir_okay=False
+        ),
     ] = None,
     rebuild: Annotated[
         bool,

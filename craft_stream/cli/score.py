@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: craft-stream score crawl.jsonl --model model.bin --output scored.jsonl")
 def score(
-    inputs: Annotated[list[str], typer.Argument(metavar="FILE...", help="Pairs; `-` is standard input.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE", help="Pairs; `-` is standard input.")],
     model: Annotated[Path, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")],
     output: Annotated[
         str,
@@ -45,7 +45,8 @@ def score(
         str | None, typer.Option(metavar="NAME", help="Of --output, where its name does not tell it.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Threads that score; one for each processor unless said.")
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Threads that score; one for each processor unless said."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,

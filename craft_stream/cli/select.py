@@ -78,7 +78,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     cls=ManyValues,
-    epilog="Example: craft-stream select --input corpora/*.tmx --target domain.tmx --output best.tmx --budget-rate 0.02",
+    epilog=(
+        "Example: craft-stream select --input corpora/*.tmx --target domain.tmx --output best.tmx --budget-rate 0.02\n\n"
+        "Example: craft-stream select --input crawl.tsv.gz --target domain.tsv --output best.tsv --budget-count 50000\n\n"
+        "Example: craft-stream select --input crawl.jsonl.zst --target domain.jsonl --output best.jsonl --report report.html"
+    ),
 )
 def select(
     inputs: Annotated[
@@ -132,12 +136,17 @@ def select(
         str | None, typer.Option(metavar="FILE", help="A page that shows what was selected, for a browser.")
     ] = None,
     budget_rate: Annotated[
-        float | None, typer.Option(help="Share of the input to accept, such as 0.02.")
+        float | None,
+        typer.Option(metavar="NUMBER", help="Share of the input to accept, such as 0.02."),
     ] = None,
-    budget_count: Annotated[int | None, typer.Option(help="Number of pairs to accept.")] = None,
+    budget_count: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Number of pairs to accept.")
+    ] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=1, help="Records in the stream, for --budget-count; else they are counted."),
+        typer.Option(
+            metavar="NUMBER", min=1, help="Records in the stream, for --budget-count; else they are counted."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -154,22 +163,27 @@ def select(
         bool, typer.Option("--resume", help="Go on where this very command was interrupted.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Threads that score; one for each processor unless said.")
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Threads that score; one for each processor unless said."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every hash and random number.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Seed of every hash and random number.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Select from files into files the pairs that are near the target's domain, good translations and new.
+    """Take from files the pairs that are worth training on: near the target's domain, good translations, and new.
 
-    Files are read more than once: a sample teaches, then every pair is scored and the best are taken, as many as the
-    budget says. A pipe can be read once only: each pair is decided as it comes.
+    --input is what to select from, --target is pairs that show the domain, --budget-rate or --budget-count says how many to
+    take. Files are read more than once: a sample teaches, every pair is scored, the best are taken. A pipe is read once: each
+    pair is decided as it comes.
 
-    The names of files tell their formats, compressed or not, or --input-format does: JSON lines (also where nothing
-    tells), TSV, CSV, TMX, Parquet, Moses, and those of other packages. Exit codes: 0; 2 usage or configuration;
-    1 unreadable input, or more records without a pair than errors.dead_letter_limit allows (the outputs are written
-    all the same).
+    The ending of a file's name says its format, or --input-format does: JSON lines (where nothing says otherwise), TSV, CSV,
+    TMX, Parquet, Moses, compressed or not.
+
+    Exit codes: 0; 2 usage or configuration; 1 input that cannot be read, or too many records that hold no pair
+    (errors.dead_letter_limit; the outputs are written all the same).
     """
     if not target and not model:
         raise ConfigurationError("nothing says what to select: give --target FILE, or --model FILE")

@@ -31,7 +31,9 @@ app = typer.Typer(
     help="Show and change the settings of a group while it runs: budget.rate, selection.*, learner.*, encoder.*.",
 )
 
-Number = Annotated[int | None, typer.Argument(min=1, help="Number of the version; the newest if not given.")]
+Number = Annotated[
+    int | None, typer.Argument(metavar="VERSION", min=1, help="Its number; the newest if not given.")
+]
 _SECTIONS = ("budget", "selection", "learner", "encoder")
 
 
@@ -103,9 +105,12 @@ def show(
 
 @app.command(epilog="Example: craft-stream settings diff 2 3 --config craft.toml")
 def diff(
-    number: Annotated[int | None, typer.Argument(min=1, help="A version; the newest if not given.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(metavar="VERSION", min=1, help="Its number; the newest if not given.")
+    ] = None,
     other: Annotated[
-        int | None, typer.Argument(min=1, help="Another one; what `apply` would publish if not given.")
+        int | None,
+        typer.Argument(metavar="OTHER", min=1, help="Another one; what `apply` would publish if not given."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
@@ -148,7 +153,9 @@ def apply(config: Config = None, overrides: Overrides = None) -> None:
 def rollback(
     number: Annotated[
         int | None,
-        typer.Argument(min=1, help="Back to this version; the one before the newest if not given."),
+        typer.Argument(
+            metavar="VERSION", min=1, help="Back to this version; the one before the newest if not given."
+        ),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,

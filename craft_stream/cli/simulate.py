@@ -17,10 +17,15 @@ app = typer.Typer(add_completion=False)
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the WARC file is written.")],
     pages: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Pages of the site in each language.")
+        int,
+        typer.Option(metavar="NUMBER", min=1, max=1_000_000, help="Pages of the site in each language."),
     ] = 500,
-    rate: Annotated[float, typer.Option(min=0, help="Pages a second; 0: as fast as it goes.")] = 20.0,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the site; 0 takes a free one.")] = 0,
+    rate: Annotated[
+        float, typer.Option(metavar="NUMBER", min=0, help="Pages a second; 0: as fast as it goes.")
+    ] = 20.0,
+    port: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, max=65_535, help="Of the site; 0 takes a free one.")
+    ] = 0,
     serve_only: Annotated[
         bool, typer.Option("--serve-only", help="Serve the site and fetch nothing.")
     ] = False,

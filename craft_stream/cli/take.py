@@ -31,14 +31,19 @@ _REASONS = {reason.label: int(reason) for reason in Reason}
 _ABLE = {None: 0, "": 0, Reason.ACCEPTED.label: 0, Reason.OVER_BUDGET.label: 0}
 
 
-@app.command(epilog="Example: craft-stream take scored.jsonl --top 50000 --output best.jsonl")
+@app.command(
+    epilog="Example: craft-stream take scored.jsonl --top 50000 --output best.jsonl\n\n"
+    "Example: craft-stream take scored.jsonl --threshold 1.5 --model model.bin --output best.jsonl"
+)
 def take(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="What `score` or `select --scores` wrote.")
+        list[str], typer.Argument(metavar="FILE", help="What `score` or `select --scores` wrote.")
     ],
     output: Annotated[str, typer.Option(metavar="FILE", help="What was taken, unchanged and in order.")],
-    top: Annotated[int | None, typer.Option(min=1, help="So many pairs, the best.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="All that have this score, or more.")] = None,
+    top: Annotated[int | None, typer.Option(metavar="NUMBER", min=1, help="So many pairs, the best.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="All that have this score, or more.")
+    ] = None,
     by: Annotated[str, typer.Option(metavar="FIELD", help="That holds the score.")] = "score",
     model: Annotated[
         Path | None,

@@ -32,7 +32,9 @@ def _root() -> None: ...
 
 @app.command(epilog="Example: craft-stream target publish domain.jsonl --config craft.toml")
 def publish(
-    files: Annotated[list[str], typer.Argument(help="Files of pairs; `-` is standard input.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Files of pairs; `-` is standard input.")
+    ],
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="Take the pairs with these ids out of the target instead.")
     ] = False,

@@ -19,11 +19,17 @@ def create(
     partitions: Annotated[
         int,
         typer.Option(
-            min=1, max=10_000, help="Of the input topic, if it is to be made, and what belongs to it."
+            metavar="NUMBER",
+            min=1,
+            max=10_000,
+            help="Of the input topic, if it is to be made, and what belongs to it.",
         ),
     ] = 6,
     replication_factor: Annotated[
-        int, typer.Option(min=-1, max=16, help="Copies of each partition; -1: the brokers' default.")
+        int,
+        typer.Option(
+            metavar="NUMBER", min=-1, max=16, help="Copies of each partition; -1: the brokers' default."
+        ),
     ] = -1,
 ) -> None:
     """Make the topics that are missing, with the settings that they need, and add partitions where the input topic has more.

@@ -119,10 +119,25 @@ def test_every_command_is_listed_and_has_an_example_that_parses() -> None:
         _, found, _ = root.resolve_command(Context(root), [name])
         for words, command in leaves([name], found):
             assert command.help.splitlines()[0].endswith("."), words
-            assert command.epilog.startswith("Example: "), words
-            example = shlex.split(command.epilog.removeprefix("Example: "))
-            assert example[: len(words) + 1] == ["craft-stream", *words]
-            command.make_context(name, example[len(words) + 1 :])
+            _, head, *examples = command.epilog.splitlines()
+            assert head in ("Example:", "Examples:"), words
+            for example in map(shlex.split, examples):
+                assert example[: len(words) + 1] == ["craft-stream", *words]
+                command.make_context(name, example[len(words) + 1 :])
+
+
+def test_help_is_plain_text(run: Run) -> None:
+    """Brackets are no markup, flags have no type, examples stand on a line of their own however long they are."""
+    shown = " ".join(run("settings", "apply", "--help")[1].split())
+    assert "[budget] rate, [selection], [learner] and [encoder]" in shown
+    shown = run("select", "--help")[1]
+    assert "  --one-pass   " in shown
+    assert "bool" not in shown
+    assert any(
+        line.strip().startswith("craft-stream select ") and len(line) > 80 for line in shown.splitlines()
+    )
+    shown = run("model", "--help")[1]
+    assert "..." not in shown.replace("[ARGS]...", "")
 
 
 def leaves(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:

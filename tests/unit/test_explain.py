@@ -140,7 +140,7 @@ def test_reasons_are_those_that_the_selector_gives(run: Run, folder: Path) -> No
 def test_help_has_an_example(run: Run) -> None:
     """`--help` shows a command that can be typed."""
     _, out, _ = run("--help")
-    assert 'craft-stream explain "Close the ticket" "Fermer le ticket" --model model.bin --target' in out
+    assert "craft-stream explain 'Close the ticket' 'Fermer le ticket' --model model.bin --target" in out
 
 
 def test_the_target_topic_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
