@@ -97,6 +97,11 @@ def is_bibliographic(code: str) -> bool:
     return code.strip().lower() in _LIBRARIES
 
 
+def is_name(text: str) -> bool:
+    """Whether a text is a language's name, in English or in the language itself."""
+    return any(text.strip().lower() in names.split("|") for names in NAMES.values())
+
+
 def agree(one: str, other: str) -> bool:
     """Whether two tags may name the same language: regions make no difference, scripts that both tell do."""
     if one == other:

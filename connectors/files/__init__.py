@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from connectors.files.compression import ENDINGS, how_to_unpack, members
+from connectors.files.fields import split_query
 from connectors.files.moses import OTHER, twins_in
 from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.language_tags import nearest_pair, parse_tag, split_pair
@@ -24,6 +25,7 @@ from craft_stream.settings import RecordSettings
 JSON_LINES = "jsonl"
 SOURCES = {
     "arrow": "connectors.files.parquet:ParquetSource",
+    "arrows": "connectors.files.parquet:ParquetSource",
     "csv": "connectors.files.csv:CsvSource",
     "feather": "connectors.files.parquet:ParquetSource",
     "json": "connectors.files.jsonl:JsonlSource",
@@ -53,7 +55,7 @@ SINKS = {
 
 def ending(path: str) -> str:
     """The format of a path: as its options say, else its last suffix, compression apart; JSON lines where neither tells one."""
-    name, _, query = path.partition("?")
+    name, query = split_query(path)
     options = dict(parse_qsl(query))
     if "format" in options:
         return options["format"].lower().removeprefix(".")
@@ -97,13 +99,14 @@ def open_sink(path: str) -> Sink:
 
 def with_format(path: str, format_: str | None) -> str:
     """A path that says its format, unless it does already or None is given."""
-    if format_ is None or "format" in dict(parse_qsl(path.partition("?")[2])):
+    query = split_query(path)[1]
+    if format_ is None or "format" in dict(parse_qsl(query)):
         return path
-    return f"{path}{'&' if '?' in path else '?'}format={format_}"
+    return f"{path}{'&' if query else '?'}format={format_}"
 
 
 def _without_format(path: str) -> str:
-    name, _, query = path.partition("?")
+    name, query = split_query(path)
     options = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key != "format"]
     if "format=" not in query:
         return path

@@ -42,6 +42,7 @@ _UNREAD = {
     "z": (b"\x1f\x9d", "gzip -dc FILE"),
     "zip": (b"", "unzip FILE"),  # within another compression
 }
+_POINTER = b"version https://git-lfs.github.com/"
 # of an archive that holds one corpus: what stands beside it
 _BESIDE = frozenset({"readme", "license", "licence", "copying", "info", "changelog"})
 
@@ -74,7 +75,9 @@ def unpacked(
         packing: what is known of it.
         layers: how often it may have been packed.
     """
-    raw, head = first_bytes(raw, 6)
+    raw, head = first_bytes(raw, len(_POINTER))
+    if head == _POINTER:
+        raise DataError(f"{path} is a pointer of Git LFS, not the file: git lfs pull fetches it")
     inside = packing._replace(member=None)
     if head.startswith(b"PK\x03\x04"):
         member = io.BufferedReader(_Checked(path, _member(path, raw, packing.member), raw), _BLOCK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 from connectors.files.base import FileSink, FileSource
@@ -17,6 +18,8 @@ from craft_stream.settings import RecordSettings
 
 _LARGEST_ROW = 1 << 20  # bytes; a quote that nothing closes would take all that follows
 _DELIMITERS = (",", ";", "\t", "|")
+_SAID = re.compile(rb'"?sep=(.)"?\r?')  # a first line that is for spreadsheets
+_SPACED = re.compile(r'[,;|]\s+"')
 _SEEN = 4096
 
 csv.field_size_limit(1 << 27)  # rows are bounded here
@@ -25,9 +28,9 @@ csv.field_size_limit(1 << 27)  # rows are bounded here
 class CsvSource(FileSource):
     """Rows as messages: offset = number of the row's first line from 0.
 
-    `pairs.csv?delimiter=;` says what separates cells, else the first line tells; the sides are found as in TSV. A row with too
-    few cells, that is not UTF-8, or whose quotes do not close within 1 MiB is a message with a `problem`; of the last kind only
-    its first line is lost.
+    `pairs.csv?delimiter=;` says what separates cells, else the first line tells (`sep=;` is no row); the sides are found as in
+    TSV. A row with too few cells, that is not UTF-8, or whose quotes do not close within 1 MiB is a message with a `problem`;
+    of the last kind only its first line is lost.
 
     Raises:
         ConfigurationError: an option names a column that is not there.
@@ -42,10 +45,15 @@ class CsvSource(FileSource):
     def _begin(self, path: str, options: dict[str, str], fields: RecordSettings) -> None:
         """Find the delimiter and the sides in the first row."""
         _, first = self._row()
+        said = _SAID.fullmatch(first)
+        if said:
+            options = {"delimiter": said[1].decode("latin-1"), **options}
+            _, first = self._row()
         named = {"tab": "\t", "\\t": "\t"}.get(options.get("delimiter", ""), options.get("delimiter"))
         if named is not None and len(named) != 1:
             raise ConfigurationError(f'{path}: the delimiter "{named}" is not one character')
         self._delimiter = named or _delimiter(first)
+        self._spaced = _SPACED.search(first.decode("utf-8", "replace")) is not None  # before quotes
         head = [cell.encode("utf-8", "surrogateescape") for cell in self._cells(first) or []]
         self._columns = Columns.found(path, head, options, fields)
         if not self._columns.header and first:
@@ -71,7 +79,9 @@ class CsvSource(FileSource):
         """The cells; None where quotes stand in the wrong places."""
         text = row.decode("utf-8", "surrogateescape")
         try:
-            cells = next(csv.reader([text], delimiter=self._delimiter, strict=True), [])
+            cells = next(
+                csv.reader([text], delimiter=self._delimiter, skipinitialspace=self._spaced, strict=True), []
+            )
             return [cell.removeprefix("\ufeff") for cell in cells]
         except csv.Error:
             return None

@@ -13,7 +13,7 @@ import orjson
 
 from connectors.files.compression import Packing
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import nearest, parse_tag
+from craft_stream.language_tags import is_name, nearest, parse_tag
 from craft_stream.settings import RecordSettings
 
 # names that tools give the two sides, in the order in which they are looked for
@@ -46,9 +46,7 @@ def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str
     Raises:
         ConfigurationError: an option is not among `known`.
     """
-    name, mark, query = path.partition("?")
-    if not mark or os.path.exists(path):
-        return path, {}
+    name, query = split_query(path)
     options = dict(parse_qsl(query, keep_blank_values=True))
     for option in options:
         if option not in known and option not in COMMON:
@@ -56,6 +54,12 @@ def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str
                 f'{path}: unknown option "{option}"; known are {", ".join(sorted({*known, *COMMON}))}'
             )
     return name, options
+
+
+def split_query(path: str) -> tuple[str, str]:
+    """A path and what stands behind its question mark, which may be part of the name of a file that exists."""
+    name, mark, query = path.partition("?")
+    return (path, "") if mark and os.path.exists(path) else (name, query)
 
 
 def text_options(path: str, options: dict[str, str]) -> tuple[Packing, str | None]:
@@ -117,12 +121,19 @@ def likely_sides(record: dict[str, Any]) -> tuple[str, str] | None:
         return names[found[0]], names[found[1]]
     nested = record.get(TRANSLATION)
     texts = nested if isinstance(nested, dict) else record
-    tags = [
-        name
-        for name, text in texts.items()
-        if isinstance(text, str) and name.lower() not in _NO_LANGUAGES and parse_tag(name)
+    names = [name for name, text in texts.items() if isinstance(text, str)]
+    found = language_columns(names)
+    return (names[found[0]], names[found[1]]) if found else None
+
+
+def language_columns(columns: Sequence[str]) -> tuple[int, int] | None:
+    """Numbers of the two columns that are called by languages (`en`, `fr-FR`, `English`); None if not two of them are."""
+    found = [
+        number
+        for number, name in enumerate(columns)
+        if name.strip().lower() not in _NO_LANGUAGES and (parse_tag(name) or is_name(name))
     ]
-    return (tags[0], tags[1]) if len(tags) == 2 else None
+    return (found[0], found[1]) if len(found) == 2 else None
 
 
 def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettings) -> str | None:

@@ -16,6 +16,7 @@ from craft_stream.errors import DataError
 from craft_stream.ports.messages import Lines, Message
 from craft_stream.settings import RecordSettings
 
+_HEAD = 16  # lines that tell what a file is
 _ARRAY = re.compile(rb"\[\s*\{")
 
 
@@ -43,9 +44,9 @@ class JsonlSource(FileSource):
 
     def _refuse_one_value(self) -> None:
         """Refuse a file that is one JSON value, not lines of them."""
-        lines = self._lines.read(2)
+        lines = self._lines.read(_HEAD)
         self._lines.unread(lines)
-        first, second = ([line.strip() for line in lines] + [b"", b""])[:2]
+        first, second = ([bare for line in lines if (bare := line.strip())] + [b"", b""])[:2]
         if _ARRAY.match(first) or (first == b"[" and second.startswith(b"{")):
             raise DataError(f"{self._path} is a JSON array: write one object a line, as jq -c '.[]' does")
         if first == b"{" and second.startswith(b'"'):

@@ -81,8 +81,8 @@ class MosesSource(FileSource):
         try:
             value = orjson.dumps(
                 {
-                    self._fields.source_field: source.decode("utf-8").removesuffix("\r"),
-                    self._fields.target_field: target.decode("utf-8").removesuffix("\r"),
+                    self._fields.source_field: source.decode("utf-8").rstrip("\r"),
+                    self._fields.target_field: target.decode("utf-8").rstrip("\r"),
                     **self._told,
                 }
             )

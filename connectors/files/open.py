@@ -46,6 +46,10 @@ def open_input(path: str, packing: Packing = PLAIN) -> io.BufferedReader:
         raw: io.BufferedReader = io.BufferedReader(opened, _BLOCK)
         with closed_on_error(raw):
             return unpacked(path, raw, packing)
+    except IsADirectoryError:
+        raise DataError(
+            f"{path} is a folder: name the files in it, as {os.path.join(path, '*.parquet')}"
+        ) from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 

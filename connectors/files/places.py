@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
 from connectors.files import ending
-from connectors.files.fields import split_options
+from connectors.files.fields import split_options, split_query
 from connectors.files.moses import OTHER, sides_of, written_sides
 from connectors.files.open import STANDARD
 from connectors.files.zstd import dictionaries
@@ -57,7 +57,7 @@ def same_file(path: str, other: str) -> bool:
 
 def read_files(path: str) -> list[str]:
     """The files that are read for a path: itself without options, or two files that belong together; and dictionaries."""
-    bare, _, query = path.partition("?")
+    bare, query = split_query(path)
     given = [text for name, text in parse_qsl(query) if name == "dictionary"]
     beside = map(str, dictionaries(bare).values()) if bare.endswith(".zst") and not given else ()
     return [*_sides(path), *given, *beside]
@@ -65,12 +65,12 @@ def read_files(path: str) -> list[str]:
 
 def _sides(path: str) -> list[str]:
     try:
-        if ending(path) == "moses" and not path.partition("?")[0].endswith(".zip"):
+        if ending(path) == "moses" and not split_query(path)[0].endswith(".zip"):
             name, options = split_options(path, (OTHER, "langs"))
             return [name, options[OTHER]] if OTHER in options else [file for file, _ in sides_of(name)]
     except (ConfigurationError, DataError):
         pass  # what it is will be said when it is opened
-    return [path if os.path.exists(path) else path.partition("?")[0]]
+    return [split_query(path)[0]]
 
 
 def is_pipe(path: str) -> bool:
@@ -83,7 +83,7 @@ def is_pipe(path: str) -> bool:
 
 def written_files(path: str) -> list[str]:
     """The files that are written for a path."""
-    return written_sides(path) if ending(path) == "moses" else [path.partition("?")[0]]
+    return written_sides(path) if ending(path) == "moses" else [split_query(path)[0]]
 
 
 def _identity(name: str, standard: object) -> tuple[object, ...] | None:

@@ -1,8 +1,9 @@
 """Rows of cells, in TSV and CSV: which columns are the two sides, and what the others are called.
 
 The sides are found in this order: options of the path (`pairs.tsv?src=3&tgt=4`, numbers from 1 or names;
-`?columns=url,-,src,tgt,score` names all columns, `-` drops one); a header that names them; two URLs at the front
-(Bitextor: url1 url2 text1 text2 score ...); else the first two columns. Every other column stays a field of the record.
+`?columns=url,-,src,tgt,score` names all columns, `-` drops one); a header that names them, or two languages (`id,en,fr`); two URLs
+at the front (Bitextor: url1 url2 text1 text2 score ...); else the first two columns. Every other column stays a field of the
+record.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from connectors.files.fields import as_text, free_name, no_sides, sides
+from connectors.files.fields import as_text, free_name, language_columns, no_sides, sides
 from craft_stream.errors import ConfigurationError
+from craft_stream.language_tags import is_name
 from craft_stream.settings import RecordSettings
 
 OPTIONS = ("src", "tgt", "columns")
 MORE = "more"  # holds, as JSON, fields that the first record has not
+_CODE = re.compile("[A-Za-z]{2}(?:[-_].+)?")  # of three letters many are words
+_BESIDE = frozenset(
+    {"", "#", "id", "no", "idx", "index", "line", "number", "score", "split", "domain", "url", "unnamed: 0"}
+)
 _URL = re.compile(rb"(https?://|ftp://|www\.)\S+$")
 _BITEXTOR = ("src_url", "trg_url", "", "", "aligner_score")
 # behind the score, when all of its steps ran; otherwise their number does not tell which ones did
@@ -62,7 +68,7 @@ class Columns:
             ConfigurationError: an option names a column that is not there.
         """
         first = [cell.decode("utf-8", "replace").strip() for cell in head]
-        found = sides(first, fields)
+        found = sides(first, fields) or _language_header(first)
         header = found is not None
         if "columns" in options:
             names = [name.strip() for name in options["columns"].split(",")]
@@ -102,7 +108,17 @@ class Columns:
 
     def too_few(self, cells: list[str]) -> str:
         """What is wrong with a row that has not both sides."""
-        return f"{len(cells)} columns where at least {self.needed} were expected"
+        return f"{'one column' if len(cells) == 1 else f'{len(cells)} columns'} where at least {self.needed} were expected"
+
+
+def _language_header(cells: list[str]) -> tuple[int, int] | None:
+    """The sides in a header of two languages (`id,en,fr`), beside which nothing stands that may be a sentence."""
+    found = language_columns(cells)
+    if found is None:
+        return None
+    others = {cell.lower() for number, cell in enumerate(cells) if number not in found}
+    told = all(_CODE.fullmatch(cells[number]) or is_name(cells[number]) for number in found)
+    return found if told and others <= _BESIDE else None
 
 
 def _chosen(path: str, wanted: str | None, header: list[str], default: int) -> int:

@@ -18,6 +18,7 @@ from connectors.files.compression import first_bytes
 from connectors.files.encoding import as_utf8
 from connectors.files.fields import (
     LANGUAGES,
+    free_name,
     is_encoding,
     refuse_no_language,
     split_options,
@@ -40,6 +41,7 @@ _SOURCE = re.compile(rb"<header\b[^>]*?\ssrclang\s*=\s*[\"']\s*([^\"']*?)\s*[\"'
 # comments go, CDATA becomes text: behind this a tag is a tag
 _MARKED = re.compile(rb"<!--.*?-->|<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _UNFINISHED = re.compile(rb"<!--|<!\[CDATA\[")
+_EMPTY = re.compile(rb"<body\b([^>]*)/>")
 _BEGIN = re.compile(rb"<body\b[^>]*>|(?=<tu[\s/>])")
 _END = re.compile(rb"</tu\s*>")
 # what stands between the units of files that were put one behind the other, or behind the last
@@ -55,7 +57,8 @@ class TmxSource(FileSource):
     The languages are the options of the path (`memory.tmx?langs=en,fr`), in any spelling; else the header's `srclang` and the
     first other one that comes with it; where no unit of the first block has it, the two languages of the first unit, in its
     order. They become the fields `src_lang` and `tgt_lang`. `tuid` becomes the id, properties, notes and attributes of the unit
-    become fields, those of its two sides with `src_` and `tgt_` before their names. A unit without both languages, or that is
+    become fields, those of its two sides with `src_` and `tgt_` before their names; further texts of one language are its
+    `variants`. A unit without both languages, or that is
     not well-formed, or larger than 16 MiB, is a message with a `problem`; reading goes on behind it.
 
     Raises:
@@ -122,6 +125,7 @@ class TmxSource(FileSource):
 
     def _begin(self) -> bool:
         """Pass over what stands before the first unit."""
+        self._held = _EMPTY.sub(rb"<body\1></body>", self._held)
         found = _BEGIN.search(self._held)
         if found is None and not self._finished and len(self._held) < _LARGEST_HEAD:
             return False
@@ -202,9 +206,9 @@ class TmxSource(FileSource):
             value = {id_field: identifier, **value}
         for (language, name), text in fields.items() if fields else ():
             if not language:
-                value.setdefault(name, text)
+                value[free_name(name, value)] = text
             elif language in chosen:
-                value.setdefault(("src_", "tgt_")[chosen.index(language)] + name, text)
+                value[free_name(("src_", "tgt_")[chosen.index(language)] + name, value)] = text
         self._ready.append(Message(orjson.dumps(value), self._unit, self._path))
         self._unit += 1
 

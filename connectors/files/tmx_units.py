@@ -83,7 +83,7 @@ class _Handlers:
             self._text.clear()
         elif tag == "tuv":
             if len(attributes) == 2 and attributes[0] == "xml:lang":
-                self._language = attributes[1]
+                self._language = attributes[1].strip()
             else:
                 self._begin_side(dict(zip(attributes[::2], attributes[1::2], strict=True)))
         elif tag == "tu":
@@ -107,7 +107,9 @@ class _Handlers:
 
     def end(self, tag: str) -> None:
         if tag == "seg":
-            self._sides.setdefault(self._language, "".join(self._text))
+            text = "".join(self._text)
+            if self._sides.setdefault(self._language, text) is not text:  # another translation
+                self._add_field("variants", text)
         elif tag == "tuv":
             pass
         elif tag == "tu":
@@ -118,9 +120,11 @@ class _Handlers:
             if not self._code:
                 self._hear(self.text)
         elif (tag == "prop" or tag == "note") and self._property:
-            key, text = (self._language, self._property), "".join(self._text)
-            fields = self._fields
-            fields[key] = f"{fields[key]}\n{text}" if key in fields else text
+            self._add_field(self._property, "".join(self._text))
+
+    def _add_field(self, name: str, text: str) -> None:
+        key, fields = (self._language, name), self._fields
+        fields[key] = f"{fields[key]}\n{text}" if key in fields else text
 
     def _begin_side(self, attributes: dict[str, str]) -> None:
         self._language = language = (attributes.get("xml:lang") or attributes.get("lang") or "").strip()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from connectors.files import ending, open_source
 from connectors.files.entries import entries
-from connectors.files.fields import sides
+from connectors.files.fields import sides, split_query
 from connectors.files.open import STANDARD
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.reading.chunk import Chunk
@@ -42,7 +42,7 @@ def lists_digest(settings: Settings) -> str:
         for path in paths:
             sha.update(f"{name}\0".encode())
             try:
-                with open(path.partition("?")[0], "rb") as file:
+                with open(split_query(path)[0], "rb") as file:
                     sha.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as error:
                 raise ConfigurationError(f"selection.{name}: cannot read {path}: {error.strerror}") from None

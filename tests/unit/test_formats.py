@@ -83,7 +83,7 @@ def test_malformed_lines_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_bytes(b"a\tb\nonly one\n\xff\tb\nc\td\r\n")
     first, short, wrong, last = read(path)
-    assert (short.value, short.problem) == (b"only one", "1 columns where at least 2 were expected")
+    assert (short.value, short.problem) == (b"only one", "one column where at least 2 were expected")
     assert wrong.value == b"\xff\tb"
     assert "UTF-8" in (wrong.problem or "")
     assert read_pair(first, RECORD).target == "b"
@@ -384,6 +384,54 @@ def test_dictionaries_of_zstd(tmp_path: Path) -> None:
     path.write_bytes(samples[0])
     with pytest.raises(ConfigurationError, match="only what zstd has packed"):
         read(f"?dictionary={tmp_path}/d")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "first"),
+    [
+        ("a.csv", 'sep=;\r\nsource;target\r\n"a;1";b\r\n', ("a;1", "b")),
+        ("a.csv", '"src", "tgt"\n"a, 1", "b"\n', ("a, 1", "b")),
+        ("a.csv", "en,fr\na,b\n", ("a", "b")),
+        ("a.csv", "id,English,French\n1,a,b\n", ("a", "b")),
+        ("a.tsv", "fr-FR\ten\na\tb\r\r\n", ("a", "b")),
+        ("a.tsv", "and\tet\na\tb\n", ("and", "et")),  # words, which are codes of languages too
+        ("a.tsv", "Hello\tBonjour\ten\tfr\n", ("Hello", "Bonjour")),
+        ("who?.tsv", "a\tb\n", ("a", "b")),
+    ],
+)
+def test_tables_as_people_write_them(tmp_path: Path, name: str, text: str, first: tuple[str, str]) -> None:
+    """Excel's first line, spaces before quotes, headers of languages, carriage returns too many, a question mark in a name."""
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    [message] = [message for message in read(path) if message.problem is None][:1]
+    record = orjson.loads(message.value or b"")
+    assert (record["src"], record["tgt"]) == first
+
+
+def test_a_memory_loses_nothing_silently(tmp_path: Path) -> None:
+    """Two translations of one text, properties that are called like sides, a body without units."""
+    path = tmp_path / "m.tmx"
+    unit = (
+        '<tu><prop type="src">P</prop><tuv xml:lang="en"><seg>a</seg></tuv><tuv xml:lang="fr"><seg>b</seg></tuv>'
+        '<tuv xml:lang="fr "><seg>c</seg></tuv><tuv xml:lang="fr"><seg>d</seg></tuv></tu>'
+    )
+    path.write_text(f'<tmx><header srclang="en"/><body>{unit}</body></tmx>')
+    [message] = read(path)
+    record = orjson.loads(message.value or b"")
+    assert (record["src"], record["tgt"], record["src_"], record["tgt_variants"]) == ("a", "b", "P", "c\nd")
+    path.write_text('<tmx><header srclang="en"/><body/></tmx>')
+    assert not read(path)
+
+
+def test_what_is_no_corpus_says_so(tmp_path: Path) -> None:
+    """A pointer of Git LFS, and a folder, as Spark writes: one line with what to do."""
+    for name in ("a.parquet", "a.jsonl.gz", "a.tmx"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+        with pytest.raises(DataError, match="git lfs pull"):
+            read(tmp_path / name)
+    (tmp_path / "b.parquet").mkdir()
+    with pytest.raises(DataError, match="is a folder: name the files in it"):
+        read(tmp_path / "b.parquet")
 
 
 LINES = b'{"src": "a", "tgt": "b"}\n' * 3
