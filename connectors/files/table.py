@@ -1,7 +1,7 @@
 """Rows of cells, in TSV and CSV: which columns are the two sides, and what the others are called.
 
 The sides are found in this order: options of the path (`pairs.tsv?src=3&tgt=4`, numbers from 1 or names;
-`?columns=url,-,src,tgt,score` names all columns, `-` drops one); a header that names them, or two languages (`id,en,fr`); two URLs
+`?columns=url,-,src,tgt,score` names all columns, `-` drops one); a header that names them, or two languages (`en,fr`); two URLs
 at the front (Bitextor: url1 url2 text1 text2 score ...); else the first two columns. Every other column stays a field of the
 record.
 """
