@@ -38,6 +38,35 @@ REFUSALS: Final[dict[str, str]] = {
 """Why a record holds no pair that could be decided."""
 
 
+PAGES: Final[dict[str, str]] = {
+    "paired": "Its translation was found, and pairs of sentences were made of both.",
+    "truncated": "The file ends in the middle of a record.",
+    "damaged": "Bytes that are no record; reading goes on at the next one.",
+    "too_large": "It is larger than `--max-page-bytes`, packed or unpacked.",
+    "not_http": "A record of something else than HTTP, such as DNS.",
+    "not_response": "A conversion, a revisit, or a resource that is no page.",
+    "no_date": "None of the file's first records has a date; later ones take that of the record before.",
+    "not_found": "The server answered with another status than 200.",
+    "no_url": "Its address is none that a page can have.",
+    "not_html": "It is an image, a script, a PDF, or whatever else is not HTML.",
+    "binary": "It says that it is HTML, but its bytes are no text.",
+    "forbidden": "It asks not to be indexed or archived (`noindex`, `noarchive`, `none`).",
+    "opted_out": "It reserves text and data mining (`noai`, `noimageai`, `tdm-reservation: 1`).",
+    "taken_down": "It is on the takedown list.",
+    "sitemaps": "A sitemap: read for the translations that it names.",
+    "too_deep": "More than 1,000 elements within one another, or a tag with more than 2,000 attributes.",
+    "no_text": "Nothing is left when menus and markup are taken away.",
+    "other_language": "It is in neither of the two languages.",
+    "language_mismatch": "Too little of its text is in the language that its address or markup claims.",
+    "duplicate": "It was fetched before and has not changed.",
+    "changed": "It was fetched before and has changed since: it waits for its translation to be fetched again.",
+    "expired": "Its translation did not come within `--wait-days`.",
+    "crowded_out": "More than `--max-waiting` pages waited, and it was the oldest.",
+    "failed": "An error that nobody foresaw, told on standard error; more than 1 % of them end the crawl.",
+}
+"""What becomes of a page that `craft-stream crawl` reads."""
+
+
 class Part(NamedTuple):
     """A part of a score.
 

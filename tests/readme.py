@@ -128,6 +128,7 @@ TABLES: Final[dict[Path, dict[str, Callable[[], str]]]] = {
     PATH: {"figures": _figures, "speed": _speed},
     REFERENCE / "command-line.md": {"commands": _commands},
     REFERENCE / "metrics.md": {"worker": lambda: _metrics(WORKER), "crawl": lambda: _metrics(CRAWL)},
+    REFERENCE / "crawl.md": {"pages": lambda: _table("name", meanings.PAGES)},
     REFERENCE / "settings.md": {"settings": markdown},
     REFERENCE / "reasons.md": {
         "reasons": lambda: _table("reason", meanings.REASONS),

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from craft_stream import meanings
 from craft_stream.events import (
     DAMAGE,
     DRIFTS,
@@ -186,18 +187,12 @@ WORKER: Final = (
 )  # fmt: skip
 
 # What becomes of a response: a page that is paired, or why it is not (docs/reference/connectors.md, "Bad input").
-CRAWL_OUTCOMES: Final = (
-    "paired", "truncated", "damaged", "too_large", "not_http", "not_found", "no_url", "not_html", "binary", "forbidden",
-    "taken_down", "too_deep", "no_text", "other_language", "language_mismatch", "duplicate", "changed", "expired",
-    "crowded_out", "failed",
-)  # fmt: skip
-
 CRAWL: Final = (
     Metric("craft_last_beat_timestamp_seconds", "When the process's loop last turned; the start, before the first."),
     Metric("craft_crawl_responses_total", "Responses read from WARC files."),
     Metric("craft_crawl_read_bytes_total", "Bytes of the pages in them, decompressed."),
     Metric("craft_crawl_pages_total", "Pages, by what became of them.",
-           labels=("outcome",), series=every(CRAWL_OUTCOMES)),
+           labels=("outcome",), series=every(meanings.PAGES)),
     Metric("craft_crawl_pairs_total", "Pairs of sentences published."),
     Metric("craft_crawl_waiting_pages", "Pages that wait for their translation."),
     Metric("craft_crawl_last_publish_timestamp_seconds", "When pairs were last published; the start, before the first."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 from toy import versions
@@ -16,6 +17,8 @@ from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_names_are_those_of_the_code() -> None:
     """Reasons, refusals, features and what `explain` gives: each has a sentence, and nothing else has."""
@@ -24,12 +27,15 @@ def test_names_are_those_of_the_code() -> None:
     assert list(meanings.FEATURES) == list(FEATURES)
     parameters = Parameters()
     said = Selector(parameters, load_encoder()).explain("one", "one", Ledger(parameters), versions()[0])
+    named = "".join(path.read_text("utf-8") for path in (ROOT / "connectors" / "crawl").glob("*.py"))
+    assert set(re.findall(r'(?:SkippedError\(|skipped\[)"(\w+)"', named)) <= set(meanings.PAGES)
+    assert all(f'"{name}"' in named for name in meanings.PAGES)
     assert set(meanings.PARTS) == set(said) - {"reason", "features", "contributions"}
 
 
 def test_sentences_are_sentences() -> None:
     """A reason begins with a capital and ends with a full stop; a feature is a phrase of one line."""
-    for text in (*meanings.REASONS.values(), *meanings.REFUSALS.values()):
+    for text in (*meanings.REASONS.values(), *meanings.REFUSALS.values(), *meanings.PAGES.values()):
         assert re.fullmatch(r"[A-Z].{10,130}\.", text), text
     for text in meanings.FEATURES.values():
         assert re.fullmatch(r"[a-z0-9].{10,130}[^.]", text), text
