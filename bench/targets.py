@@ -7,7 +7,7 @@ import numpy as np
 from bench.corpus import Corpus
 from craft_stream.text.batch import PairBatch
 
-KINDS = ("whole", "first", "copied", "misaligned", "crawled", "rest")
+KINDS = ("whole", "first", "copied", "misaligned", "crawled", "rest", "source", "target")
 # Of the stream, what `rest` leaves to select from.
 FIRST = 1 / 3
 
@@ -18,9 +18,10 @@ def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
     Args:
         corpus: with its targets.
         domain: whose.
-        how: `whole`; `first:N` (N pairs of it, drawn); `rest` (all clean pairs of the domain in the last two thirds of the
-            stream, which copies some of the first third); or with a share P of its pairs replaced by their sources
-            (`copied:P`), by targets of one another (`misaligned:P`), or by pairs of the stream (`crawled:P`).
+        how: `whole`; `source` or `target` (its texts of that side alone); `first:N` (N pairs of it, drawn); `rest` (all clean
+            pairs of the domain in the last two thirds of the stream, which copies some of the first third); or with a share P
+            of its pairs replaced by their sources (`copied:P`), by targets of one another (`misaligned:P`), or by pairs of the
+            stream (`crawled:P`).
     """
     kind, _, argument = how.partition(":")
     if kind == "rest":
@@ -28,6 +29,10 @@ def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
         return corpus.pairs.take(rows[rows >= int(FIRST * len(corpus.pairs))])
     texts = corpus.target(domain)
     sources, targets = list(texts.sources), list(texts.targets)
+    if kind == "source":
+        return PairBatch.pack(sources, [""] * len(sources))
+    if kind == "target":
+        return PairBatch.pack([""] * len(targets), targets)
     rng = np.random.default_rng(2)
     drawn = rng.permutation(len(sources)).tolist()
     if kind == "first":

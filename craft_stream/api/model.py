@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from craft_stream.api.pairs import FIELDS, Fields, ItemChunk, read_chunks, read_target
+from craft_stream.api.pairs import FIELDS, Fields, ItemChunk, read_chunks, read_described
 from craft_stream.concurrency import SerialExecutor
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, DataError
@@ -148,9 +148,11 @@ class Model:
 
 
 def learn(
-    target: Iterable[Any],
-    sample: Iterable[Any],
+    target: Iterable[Any] | None = None,
+    sample: Iterable[Any] = (),
     *,
+    target_source: Iterable[str] | None = None,
+    target_target: Iterable[str] | None = None,
     fields: Fields = FIELDS,
     target_fields: Fields | None = None,
     encoder: str | Embedder = "hashing",
@@ -163,6 +165,8 @@ def learn(
         target: pairs that describe the domain, in any form that `select` takes.
         sample: pairs of the stream, best a random part: what is usual there, and what a translation looks like, is learned
             from them. 50,000 are plenty; of more, `sample_rate` is learned from.
+        target_source: in place of `target`: texts of the domain in the language of the sources, as for `select`.
+        target_target: the same in the language of the translations.
         fields: names of the two sides in mappings and frames.
         target_fields: the same for the target; None: `fields`.
         encoder: a kind or an encoder, as for `select`.
@@ -170,8 +174,9 @@ def learn(
         **settings: of `LearningParameters`, by name: `seed`, `clusters`, ...
 
     Raises:
-        ConfigurationError: a setting is unknown or not allowed, or a frame lacks a column.
-        TargetError: the target holds no pair, or more than half of its pairs are copies of their sources.
+        ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or not just one target is given.
+        TargetError: the target holds no pair, more than half of its pairs are copies of their sources, or it is texts of one
+            side and the sample holds no pair.
 
     Examples:
         >>> import craft_stream as cs
@@ -186,7 +191,7 @@ def learn(
     check_names(settings, LearningParameters)
     embedder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     learner = Learner(Parameters.of(embedder.digest, **settings), embedder, SerialExecutor("helper"))
-    for names, batch in read_target(target, target_fields or fields):
+    for names, batch in read_described(target, target_source, target_target, target_fields or fields):
         learner.observe_target(names, batch)
     for chunk in read_chunks(sample, fields, signals_of(signals)):
         learner.observe(chunk.pairs.batch)

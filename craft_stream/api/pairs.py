@@ -18,6 +18,7 @@ from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.signals import Signals
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import Side
 from craft_stream.text.tokenized import TokenizedPairs
 
 T = TypeVar("T")
@@ -97,6 +98,52 @@ def read_target(data: Iterable[Any], fields: Fields) -> Iterator[tuple[list[str]
         yield [_name(item, *texts) for item, texts in zip(items, sides, strict=True)], batch
     if not pairs:
         raise TargetError("the target is empty: give pairs of the domain that you want")
+
+
+def read_described(
+    target: Iterable[Any] | None,
+    source_texts: Iterable[str] | None,
+    target_texts: Iterable[str] | None,
+    fields: Fields,
+) -> Iterator[tuple[list[str], PairBatch]]:
+    """A target, of pairs or of texts of one side, with the names of what it holds.
+
+    Raises:
+        ConfigurationError: not just one of the three is given, or as for `read_chunks`.
+        TargetError, TypeError: as for `read_target` and `read_texts`.
+    """
+    if sum(given is not None for given in (target, source_texts, target_texts)) != 1:
+        raise ConfigurationError(
+            "give one of target (pairs), target_source and target_target (texts of one side)"
+        )
+    if target is not None:
+        return read_target(target, fields)
+    return (
+        read_texts(source_texts, "source") if source_texts is not None else read_texts(target_texts, "target")
+    )
+
+
+def read_texts(data: Iterable[Any] | None, side: Side) -> Iterator[tuple[list[str], PairBatch]]:
+    """Texts of one side of a target with their names, which are the texts.
+
+    Raises:
+        TargetError: there is no text.
+        TypeError: the data is one text, a mapping, or nothing that can be iterated over.
+    """
+    if data is None or isinstance(data, Mapping | str | bytes):
+        raise TypeError(f"texts are an iterable of str, not one {type(data).__name__}")
+    count = refused = 0
+    items = iter(data)
+    while run := list(islice(items, EPOCH)):
+        texts = [text for text in run if isinstance(text, str) and text.strip() and len(text) <= _LONGEST]
+        refused += len(run) - len(texts)
+        count += len(texts)
+        none = [""] * len(texts)
+        yield texts, PairBatch.pack(texts, none) if side == "source" else PairBatch.pack(none, texts)
+    if refused:
+        warnings.warn(f"target: {refused:,} items are no texts", stacklevel=4)
+    if not count:
+        raise TargetError("the target is empty: give texts of the domain that you want")
 
 
 def read_excluded(data: Iterable[Any], fields: Fields) -> Blocklist:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.api.model import Model
-from craft_stream.api.pairs import FIELDS, Fields, Frame, ItemChunk, read_chunks, read_excluded, read_target
+from craft_stream.api.pairs import (
+    FIELDS,
+    Fields,
+    Frame,
+    ItemChunk,
+    read_chunks,
+    read_described,
+    read_excluded,
+)
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import Parameters
@@ -103,6 +111,8 @@ def select(
     target: Iterable[Any] | None = ...,
     rate: float = ...,
     *,
+    target_source: Iterable[str] | None = ...,
+    target_target: Iterable[str] | None = ...,
     model: Model | None = ...,
     fields: Fields = ...,
     target_fields: Fields | None = ...,
@@ -119,6 +129,8 @@ def select(
     target: Iterable[Any] | None = ...,
     rate: float = ...,
     *,
+    target_source: Iterable[str] | None = ...,
+    target_target: Iterable[str] | None = ...,
     model: Model | None = ...,
     fields: Fields = ...,
     target_fields: Fields | None = ...,
@@ -134,6 +146,8 @@ def select(
     target: Iterable[Any] | None = None,
     rate: float = 0.05,
     *,
+    target_source: Iterable[str] | None = None,
+    target_target: Iterable[str] | None = None,
     model: Model | None = None,
     fields: Fields = FIELDS,
     target_fields: Fields | None = None,
@@ -153,6 +167,9 @@ def select(
             Face dataset. Rows of frames are handed back as dicts.
         target: pairs that describe the domain, in any of these forms; read at once. An item that is no pair is warned of; of
             those with the same `id` (mappings), or the same texts, the last counts.
+        target_source: in place of `target`: texts of the domain in the language of the sources, without translations (any
+            iterable of str, so also a column of a frame).
+        target_target: the same in the language of the translations.
         rate: the budget; share of the stream to accept, 0 to 1.
         model: decide by this version instead of learning; needs no target.
         fields: names of the two sides in mappings and frames; `translation.en` is field `en` within `translation`.
@@ -169,8 +186,10 @@ def select(
         accepted, with the reason; no exception is raised for it.
 
     Raises:
-        ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, or there is neither target nor model.
-        TargetError: the target holds no pair, or more than half of its pairs are copies of their sources.
+        ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, there is neither target nor model, or
+            more than one target.
+        TargetError: the target holds no pair, more than half of its pairs are copies of their sources, or its sides are those
+            of the stream swapped.
         IntegrityError: the model is of another encoder, or weighs a signal that is not named.
         TypeError: the data cannot be iterated over.
 
@@ -186,8 +205,11 @@ def select(
         >>> len(decided), decided[500][1].reason, decided[501][1].reason
         (1000, 'accepted', 'not_text')
     """
-    if model is None and target is None:
-        raise ConfigurationError("nothing says what to select: give a target, or a model")
+    described = [given for given in (target, target_source, target_target) if given is not None]
+    if model is None and not described:
+        raise ConfigurationError(
+            "nothing says what to select: give a target, texts of one side (target_source, target_target), or a model"
+        )
     if model is not None:
         encoder = model.encoder
     elif isinstance(encoder, str):
@@ -201,8 +223,8 @@ def select(
     session: SelectionSession[ItemChunk[Any]] = SelectionSession.threaded(
         parameters, encoder, model.scoring if model else None, matches
     )
-    if target is not None:
-        for names, batch in read_target(target, target_fields or fields):
+    if described:
+        for names, batch in read_described(target, target_source, target_target, target_fields or fields):
             session.observe_target(names, batch)
     return Selection(read_chunks(stream, fields, signals_of(signals)), session, encoder)
 

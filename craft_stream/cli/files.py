@@ -8,9 +8,12 @@ from pathlib import Path
 from connectors.files import open_source, with_format
 from connectors.files.moses import pair_of
 from connectors.files.places import refuse_overwriting
+from connectors.files.texts import open_texts
+from craft_stream.cli.faults import Faults
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk, Run
+from craft_stream.reading.records import Refusal, examine_text
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings, Settings
 
@@ -46,6 +49,26 @@ def read_messages(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequ
             source.close()
     if run:
         yield run
+
+
+def read_texts(
+    paths: Iterable[str], field: str, fields: RecordSettings, faults: Faults
+) -> Iterator[list[tuple[str, str]]]:
+    """Ids and texts of files of which one side is wanted, some at a time; what holds none is counted."""
+    for path in paths:
+        source = open_texts(path, field, fields)
+        try:
+            while messages := source.read(EPOCH):
+                texts: list[tuple[str, str]] = []
+                for message in messages:
+                    found = examine_text(message, fields, field)
+                    if isinstance(found, Refusal):
+                        faults.count(message, found)
+                    else:
+                        texts.append(found)
+                yield texts
+        finally:
+            source.close()
 
 
 def named_paths(

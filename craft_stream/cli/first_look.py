@@ -17,7 +17,9 @@ from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import Settings
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.keys import pair_keys
+from craft_stream.text.ngrams import Side
 from craft_stream.text.profiles import profile
+from craft_stream.text.tokenized import TokenizedPairs
 
 LOOKED = 4_096  # records of the stream, and pairs of the target
 _FEW = 30  # pairs below which a target, or its languages, are a guess
@@ -46,22 +48,24 @@ class FirstLook:
 
     def __init__(self, settings: Settings, stream: Sequence[str], target: Sequence[str]) -> None:
         self._fields, self._stream = settings.record, stream
-        self._target: list[Chunk] = []
+        self._target: list[TokenizedPairs] = []
         self._keys: list[NDArray[np.uint64]] = []  # of all pairs of the target
         self._targets = 0  # pairs of the target
+        self._side: Side | None = None  # that the target is texts of
         self._told = False
         if settings.budget.rate == 0:
-            _tell("the budget is 0, so nothing can be accepted: give --budget-rate, 0.05 perhaps")
+            tell("the budget is 0, so nothing can be accepted: give --budget-rate, 0.05 perhaps")
         self._same = [path for path in stream if any(same_file(path, other) for other in target)]
         if self._same:
-            _tell(f"{self._same[0]} is the target and the stream: all of it is of its own domain")
+            tell(f"{self._same[0]} is the target and the stream: all of it is of its own domain")
 
-    def target(self, chunk: Chunk) -> None:
-        """Look at pairs of the target."""
+    def target(self, pairs: TokenizedPairs, side: Side | None = None) -> None:
+        """Look at pairs of the target, or texts of one side."""
         if self._targets < LOOKED:
-            self._target.append(chunk)
-        self._keys.append(_keys(chunk))
-        self._targets += len(chunk.pairs)
+            self._target.append(pairs)
+        self._keys.append(_keys(pairs))
+        self._targets += len(pairs)
+        self._side = side
 
     def over(self, stream: Iterable[Chunk]) -> Iterator[Chunk]:
         """The stream as it comes.
@@ -70,8 +74,9 @@ class FirstLook:
             DataError: none of its first 4,096 records has the two sides.
         """
         if 0 < self._targets < _FEW:
-            pairs = "one pair" if self._targets == 1 else f"{self._targets} pairs"
-            _tell(f"the target is {pairs}, which say next to nothing about a domain: a few hundred do")
+            kind = "text" if self._side else "pair"
+            pairs = f"one {kind}" if self._targets == 1 else f"{self._targets} {kind}s"
+            tell(f"the target is {pairs}, which say next to nothing about a domain: a few hundred do")
         head: list[Chunk] = []
         read = 0
         for chunk in stream:
@@ -89,7 +94,7 @@ class FirstLook:
         self._told = True
         read, pairs = (sum(map(count, head)) for count in (_records, _pairs))
         if not read:
-            _tell(f"the stream is empty: {', '.join(self._stream)} holds no record")
+            tell(f"the stream is empty: {', '.join(self._stream)} holds no record")
         elif not pairs:
             if not ended and all(_has_no_sides(chunk) for chunk in head):
                 faults = Faults()
@@ -100,21 +105,47 @@ class FirstLook:
             self._compare(head)
 
     def _compare(self, head: list[Chunk]) -> None:
-        known, seen = _texts(self._target), _texts(head)
+        known, seen = _texts(self._target), _texts(chunk.pairs for chunk in head)
         if len(seen[0]) >= _FEW and not self._same:
-            shared = int(np.isin(np.concatenate([*map(_keys, head)]), np.concatenate(self._keys)).sum())
+            shared = int(
+                np.isin(
+                    np.concatenate([_keys(chunk.pairs) for chunk in head]), np.concatenate(self._keys)
+                ).sum()
+            )
             if shared > _OWN * len(seen[0]):
-                _tell(
+                tell(
                     f"of the stream's first {len(seen[0]):,} pairs {shared:,} are the target's own, which are not selected "
                     "again (in_target): is it the same file? Give another stream, or --set selection.duplicates=false"
                 )
         if min(len(known[0]), len(seen[0])) < _FEW:
+            return
+        if self._side:
+            self._compare_texts(known[self._side == "target"], seen, self._side)
             return
         profiles = [[profile(TextBatch.pack(side)) for side in sides] for sides in (known, seen)]
         alike = np.array([[float(one @ other) for other in profiles[1]] for one in profiles[0]])
         if min(alike[0, 0], alike[1, 1]) >= _ALIKE and np.trace(alike) > alike[0, 1] + alike[1, 0]:
             return
         self._tell_languages(known, seen)
+
+    def _compare_texts(self, known: list[str], seen: tuple[list[str], list[str]], side: Side) -> None:
+        """Say what language texts of one side are in, where it is not that of the stream's side."""
+        own = int(side == "target")
+        texts = profile(TextBatch.pack(known))
+        alike = [float(texts @ profile(TextBatch.pack(other))) for other in seen]
+        if alike[own] >= _ALIKE and alike[own] > alike[1 - own]:
+            return
+        from craft_stream.language_identification import majority
+
+        wanted, found = majority(known), [majority(texts) for texts in seen]
+        if not wanted or not all(found) or wanted == found[own]:
+            return
+        what = f"the target's texts seem to be in {wanted}, the stream in {found[0]} and {found[1]}"
+        if wanted == found[1 - own]:
+            other = "source" if side == "target" else "target"
+            tell(f"{what}: give them by --target-{other}")
+        else:
+            tell(f"{what}: nothing can be selected by them. They begin with: {known[0][:60]}")
 
     def _tell_languages(self, known: tuple[list[str], list[str]], seen: tuple[list[str], list[str]]) -> None:
         """Say what languages the sides are in, where those of the stream are not those of the target."""
@@ -129,10 +160,10 @@ class FirstLook:
             f"the stream seems to be in {found[0]} and {found[1]}, the target in {wanted[0]} and {wanted[1]}"
         )
         if found == wanted[::-1]:
-            _tell(f"{what}: their sides are swapped. {self._how_to_swap(found)}")
+            tell(f"{what}: their sides are swapped. {self._how_to_swap(found)}")
         else:
             shown = " | ".join(side[0][:60] for side in seen)
-            _tell(
+            tell(
                 f"{what}: pairs of other languages cannot be selected by it. The stream begins with: {shown}"
             )
 
@@ -150,7 +181,8 @@ class FirstLook:
         return f"Type --input '{name}{options}'"
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Say something on standard error."""
     typer.echo(f"craft-stream: {text}", err=True)
 
 
@@ -158,8 +190,8 @@ def _records(chunk: Chunk) -> int:
     return len(chunk.messages)
 
 
-def _keys(chunk: Chunk) -> NDArray[np.uint64]:
-    return pair_keys(chunk.pairs, np.arange(len(chunk.pairs)))
+def _keys(pairs: TokenizedPairs) -> NDArray[np.uint64]:
+    return pair_keys(pairs, np.arange(len(pairs)))
 
 
 def _pairs(chunk: Chunk) -> int:
@@ -170,10 +202,10 @@ def _has_no_sides(chunk: Chunk) -> bool:
     return all(refusal.reason is DecodeReason.MISSING_SIDE for _, refusal in chunk.refused)
 
 
-def _texts(chunks: Iterable[Chunk]) -> tuple[list[str], list[str]]:
+def _texts(parts: Iterable[TokenizedPairs]) -> tuple[list[str], list[str]]:
     """Texts of both sides."""
     sides: tuple[list[str], list[str]] = ([], [])
-    for chunk in chunks:
-        sides[0].extend(chunk.pairs.batch.source.texts())
-        sides[1].extend(chunk.pairs.batch.target.texts())
+    for pairs in parts:
+        sides[0].extend(pairs.batch.source.texts())
+        sides[1].extend(pairs.batch.target.texts())
     return sides

@@ -18,7 +18,6 @@ import typer.core
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
-from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
 from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
@@ -29,8 +28,9 @@ from craft_stream.cli.progress import Progress
 from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.resumption import resumable, state_of, subject
 from craft_stream.cli.summary import Summary
+from craft_stream.cli.target_files import TargetFiles
 from craft_stream.concurrency import prefetch
-from craft_stream.errors import ConfigurationError, TargetError
+from craft_stream.errors import ConfigurationError
 from craft_stream.journal import Journal
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.ports.messages import size as message_bytes
@@ -94,6 +94,18 @@ def select(
     ] = None,
     target: Annotated[
         list[str] | None, typer.Option(metavar="FILE...", help="Pairs that describe the domain.")
+    ] = None,
+    target_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE...", help="In place of --target: texts of the domain, a line each, in the"
+        ),
+    ] = None,
+    target_target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE...", help="language of the sources, or of their translations, or of both."
+        ),
     ] = None,
     input_source: Annotated[
         list[str] | None,
@@ -185,8 +197,11 @@ def select(
     Exit codes: 0; 2 usage or configuration; 1 input that cannot be read, or too many records that hold no pair
     (errors.dead_letter_limit; the outputs are written all the same).
     """
-    if not target and not model:
-        raise ConfigurationError("nothing says what to select: give --target FILE, or --model FILE")
+    described = TargetFiles.named(target, target_source, target_target)
+    if not described.paths and not model:
+        raise ConfigurationError(
+            "nothing says what to select: give --target FILE, texts of one side by --target-source FILE, or --model FILE"
+        )
     settings = load_settings(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
@@ -195,20 +210,21 @@ def select(
     accepted, *more = named_paths("--output", one, source, side, output_format)
     if more:
         raise ConfigurationError("give --output, or --output-source and --output-target, not both")
-    read = [*stream, *(target or ()), str(model) if model else None]
+    read = [*stream, *described.paths, str(model) if model else None]
     pipe = next(filter(is_pipe, stream), None)
-    state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *(target or ())])))
+    state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *described.paths])))
     written = [accepted, rejected, decisions, save_model, report]
     protect_inputs([*written, state], read, settings, config)
     settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
-    look = FirstLook(settings, stream, target or ())
+    look = FirstLook(settings, stream, described.paths)
     keep_memory()
     pinned = load_model(model, settings.parameters().learning) if model else None
     at_most = budget_rate is not None and length is None
     about = subject(
         settings,
         stream,
-        target or (),
+        described.paths,
+        side=described.side,
         model=pinned.digest if pinned else None,
         lists=lists_digest(settings),
         one_pass=one_pass,
@@ -226,7 +242,7 @@ def select(
         else:
             engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)), journal)
         if model is None:
-            _read_target(engine, target or [], settings.record, look)
+            described.read(engine, settings.record, look)
         added = settings.record.score_fields if scores else ()
         page = ReportFile(report, stream, settings) if report else None
         outputs = Outputs(accepted, rejected, decisions, save_model, added, texts=texts, report=page)
@@ -346,31 +362,6 @@ def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given
         )
     budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
     return settings.model_copy(update={"budget": budget})
-
-
-def _read_target(
-    session: SelectionSession[Chunk] | Ranking[Chunk],
-    paths: list[str],
-    fields: RecordSettings,
-    look: FirstLook,
-) -> None:
-    """Give the pairs of files to the learner; what is no pair is named on standard error.
-
-    Raises:
-        TargetError: they hold no pair, or nothing can be learned from them.
-    """
-    pairs, faults = 0, Faults()
-    for chunk in read_chunks(paths, fields):
-        faults.add(chunk)
-        look.target(chunk)
-        session.observe_target(chunk.identifiers(), chunk.pairs.batch)
-        pairs += len(chunk.pairs)
-    for line in faults.lines():
-        typer.echo(f"craft-stream: target, {line}", err=True)
-    if not pairs:
-        raise TargetError(f"the target is empty: {', '.join(paths)} holds no pair")
-    for finding, count in session.check_target().items():
-        typer.echo(f"craft-stream: target, {count:,} of {pairs:,} pairs left out: {finding}", err=True)
 
 
 def _capped(decisions: Decisions, count: int | None, before: int) -> Decisions:

@@ -11,7 +11,7 @@ from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.discriminant import learn_discriminant
 from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
-from craft_stream.text.ngrams import NGrams
+from craft_stream.text.ngrams import NGrams, Side
 
 # Target pairs that the discriminant has its full weight from: with 500 it takes more than it gives.
 _FULL_DISCRIMINANT = 2000
@@ -26,13 +26,24 @@ class DomainLearner:
         learning: its parameters.
 
     Attributes:
-        counts: of n-grams.
+        counts: of n-grams, of both sides until `tell_from` says otherwise.
     """
 
     def __init__(self, learning: LearningParameters) -> None:
         self._learning = learning
         self._discriminant: NDArray[np.float32] | None = None  # as it is added to the weights
         self.counts = NGramCounts()
+
+    def tell_from(self, side: Side | None, stream: NGrams, each: float) -> None:
+        """Tell the domain from one side, from both by None, where it was told otherwise; what was counted is counted anew.
+
+        Args:
+            side: which.
+            stream: n-grams of an even sample of what was counted of the stream.
+            each: pairs that one of these stands for.
+        """
+        self.counts = NGramCounts(side)
+        self.counts.add_stream(stream, each)
 
     def model(self, target: NGrams, taught: NGrams, recent: NGrams) -> DomainModel:
         """What tells the domain.
@@ -45,7 +56,8 @@ class DomainLearner:
         self.counts.set_target(target)
         weights = self._weights(target, taught, recent)
         raw = domain_scores(recent, weights)
-        tail = float(np.quantile(self.counts.block_scores(target), TAIL_QUANTILE))
+        longer = len(recent.indices) / max(len(recent.of_side(self.counts.side).indices), 1)
+        tail = float(np.quantile(self.counts.block_scores(target, longer or 1.0), TAIL_QUANTILE))
         above = ((raw[:, 0] >= tail).sum() + 0.5) / (len(raw) + 1.0)
         return DomainModel(
             weights=weights,
@@ -67,7 +79,7 @@ class DomainLearner:
         weights = self.counts.weights(learning.balance)
         self._discriminant = None
         if learning.discriminant and len(taught):
-            discriminant = learn_discriminant(target, taught, learning.seed)
+            discriminant = learn_discriminant(target, taught.of_side(self.counts.side), learning.seed)
             spread = domain_scores(recent, np.stack([weights[:, 0], discriminant], axis=1)).std(0)
             strength = learning.discriminant * min(1, len(target) / _FULL_DISCRIMINANT)
             self._discriminant = strength * spread[0] / max(spread[1], 1e-6) * discriminant

@@ -14,7 +14,7 @@ A target that is mostly copies describes no languages, and one whose sides are s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import TargetError
 from craft_stream.learning.quality import QualityModel, fit_classifier
-from craft_stream.learning.reservoir import Sample
+from craft_stream.learning.reservoir import Sample, TargetPair
 from craft_stream.scoring.quality import log_probability
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.keys import pair_keys, text_keys
-from craft_stream.text.ngrams import NGrams
+from craft_stream.text.ngrams import NGrams, Side
 from craft_stream.text.profiles import profile
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -68,13 +68,15 @@ class Examination:
 
     Attributes:
         sample: all of it.
-        keys: uint64 [pairs], of its pairs.
+        keys: uint64 [pairs], of its pairs; none of texts of one side, whose translations are wanted.
         findings: uint8 [pairs], values of `Finding`.
+        stand_ins: pairs of the stream that teach translations in place of texts of one side.
     """
 
     sample: Sample
     keys: NDArray[np.uint64]
     findings: NDArray[np.uint8]
+    stand_ins: Sample = field(default_factory=lambda: Sample(()))
 
     @cached_property
     def fit(self) -> Sample:
@@ -88,9 +90,14 @@ class Examination:
         """Of the pairs to learn from, which teach the domain."""
         return TokenizedPairs.of(self.fit.batch).ngrams
 
+    @property
+    def translations(self) -> Sample:
+        """At most 4,096 pairs, which teach regressions and P(clean)."""
+        return self.stand_ins if self.sample.side else self.part
+
     @cached_property
-    def sample_of_translations(self) -> Sample:
-        """Of the pairs to learn from at most 4,096, which teach clusters, regressions and P(clean)."""
+    def part(self) -> Sample:
+        """Of the pairs to learn from at most 4,096, which teach clusters."""
         pairs = self.fit.pairs
         if len(pairs) <= _TRANSLATIONS:
             return self.fit
@@ -135,28 +142,62 @@ def examine(sample: Sample, known: tuple[QualityModel, TokenizedPairs] | None) -
         foreign = quality.scorer.foreign(pairs, fit)
         findings[fit[foreign]] = Finding.OTHER_LANGUAGE
         fit = fit[~foreign]
-        unlikely = _unlikely(quality, pairs, fit, corrupted)
-        if unlikely.sum() > _MISTAKEN * len(fit):
-            findings[fit[unlikely]] = Finding.NO_TRANSLATION
+        if not sample.side:
+            unlikely = _unlikely(quality, pairs, fit, corrupted)
+            if unlikely.sum() > _MISTAKEN * len(fit):
+                findings[fit[unlikely]] = Finding.NO_TRANSLATION
     if not (findings == Finding.FIT).any():
         raise TargetError(
             f"none of the target's {len(pairs):,} pairs can be learned from: all are copies or of other languages"
         )
-    return Examination(sample, keys, findings)
+    return Examination(sample, keys[:0] if sample.side else keys, findings)
 
 
-def refuse_swapped(target: PairBatch, stream: PairBatch) -> None:
+def stand_ins(stream: PairBatch, quality: QualityModel | None) -> Sample:
+    """Pairs of the stream to learn translations from where the target has none: those that are clean by what is known.
+
+    Args:
+        stream: an even sample, in the order of its keys.
+        quality: what tells translations by now; None: nothing does yet, and all but copies are taken.
+    """
+    pairs = TokenizedPairs.of(stream.slice(0, min(len(stream), 2 * _TRANSLATIONS)))
+    rows = np.unique(pair_keys(pairs, np.arange(len(pairs))), return_index=True)[1]
+    rows = np.sort(rows[text_keys(pairs.source)[rows] != text_keys(pairs.target)[rows]])
+    if quality is not None:
+        rows = rows[~quality.scorer.foreign(pairs, rows)]
+        rows = rows[quality.of_features(quality.features(pairs)[rows]) >= _LIKELIER]
+    batch = pairs.batch.take(rows[:_TRANSLATIONS])
+    order = np.argsort(batch.positions)  # pairs of one document stay together
+    found = zip(batch.positions.tolist(), batch.source.texts(), batch.target.texts(), strict=True)
+    made = [TargetPair(f"{position:020d}", source, target, 0.0) for position, source, target in found]
+    return Sample(tuple(made[row] for row in order.tolist()))
+
+
+def refuse_swapped(target: PairBatch, stream: PairBatch, side: Side | None) -> None:
     """Raise TargetError if the target's sides stand in the other order than the stream's.
 
     Each side's profile is then nearer to the stream's other side; in order it is nearer to its own, 1.24 times or more (English
     with French, Romanian, Danish, Chinese and Thai, any domain, 30 pairs or more).
+
+    Args:
+        target: its pairs.
+        stream: an even sample.
+        side: the one that the target is texts of; None: it is pairs.
     """
     if min(len(target), len(stream)) < _FEWEST_PROFILED:
         return
     stream = stream.slice(0, min(len(stream), _MOST_PROFILED))
     sides = [[profile(side) for side in (pairs.source, pairs.target)] for pairs in (target, stream)]
     alike = np.array([[float(one @ other) for other in sides[1]] for one in sides[0]])
-    if min(alike[0, 1] / max(alike[0, 0], 1e-9), alike[1, 0] / max(alike[1, 1], 1e-9)) > _SWAPPED:
+    swapped = alike[0, 1] / max(alike[0, 0], 1e-9), alike[1, 0] / max(alike[1, 1], 1e-9)
+    if side:
+        if swapped[side == "target"] > _SWAPPED:
+            other = "source" if side == "target" else "target"
+            raise TargetError(
+                f"the target's texts are not like the stream's {side}s but like its {other}s: give them as the {other} side "
+                f"(--target-{other} FILE; in Python target_{other}=)"
+            )
+    elif min(swapped) > _SWAPPED:
         raise TargetError(
             "the target's sides are swapped: its sources are like the stream's targets, its targets like the stream's sources; "
             "give them in the stream's order"

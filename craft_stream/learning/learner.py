@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from craft_stream.errors import TargetError
+from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.learning.calibration import calibrate
 from craft_stream.learning.domain import DomainLearner
 from craft_stream.learning.even_sample import EvenSample
-from craft_stream.learning.examination import Examination, examine, refuse_swapped
+from craft_stream.learning.examination import Examination, examine, refuse_swapped, stand_ins
 from craft_stream.learning.executor import IN_TURN, Executor, both
 from craft_stream.learning.quality import QualityModel
 from craft_stream.learning.reservoir import Reservoir
@@ -27,7 +27,7 @@ from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.trees import BoostedTrees
 from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import NGrams
+from craft_stream.text.ngrams import NGrams, Side
 from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that the first quality model waits for; until then every pair is learned from alike.
@@ -46,7 +46,7 @@ class Learner:
     """Keeps what the target and the stream teach.
 
     Args:
-        parameters: `learning` is used.
+        parameters: `learning` is used, and of `selection` the method.
         encoder: that turns texts into vectors.
         executor: does one of two jobs that touch nothing of one another; what is learned is the same in any.
         judgement: what people have judged of translations; None: what ships with the package.
@@ -68,6 +68,7 @@ class Learner:
         self.next_version = 0
         self._executor = executor
         self._learning = parameters.learning
+        self._compares_pairs = parameters.selection.method == "craft"
         self._expensive = encoder.expensive
         self._reservoir = Reservoir(self._learning.reservoir_size, self._learning.seed)
         self._translation = TranslationLearner(self._learning, encoder, judgement)
@@ -168,7 +169,7 @@ class Learner:
         # one does in 4, and the sums inside BLAS and k-means then have one order.
         with threadpool_limits(1):
             training, examined = self._training_set(), self._examine()
-            refuse_swapped(training.target.batch, self._sample.batch())
+            refuse_swapped(examined.part.batch, self._sample.batch(), examined.sample.side)
             quality, (domain, recent) = both(
                 self._executor,
                 partial(self._translation.quality_model, training, self._executor),
@@ -244,27 +245,50 @@ class Learner:
 
     def _examine(self) -> Examination:
         sample, before = self._reservoir.sample(), self._examination
+        if sample.side and self._compares_pairs:
+            raise ConfigurationError(
+                'method "craft" compares pairs with the translations of the target, which texts of one side have not: give '
+                "pairs, or leave selection.method as it is"
+            )
         if not len(sample):
             raise TargetError(
                 "the target is empty: publish pairs of the domain that you want (craft-stream target publish FILE), "
                 "or name a file that holds some"
             )
         due = self._learned >= self._next_examination
+        if sample.side and before is not None and not before.stand_ins:
+            due = True  # nothing of the stream was known
         if before is None or before.sample.version != sample.version or due:
             known = None
             if self._learned >= _FIRST_EXAMINER and self._quality and self._training:
                 known = self._quality, self._training.corrupted
-            self._examination = before = examine(sample, known)
+            if sample.side != self._domain.counts.side:
+                self._tell_from(sample.side)
+            before = examine(sample, known)
+            if sample.side:
+                believed = stand_ins(self._sample.batch(), known[0] if known else None)
+                before = replace(before, stand_ins=believed)
+            self._examination = before
             # As for quality models: four times as many pairs change what is found.
             self._next_examination = 4 * self._learned if known else _FIRST_EXAMINER
         return before
 
+    def _tell_from(self, side: Side | None) -> None:
+        pairs = self._sample.batch()
+        each = self._stood_for / max(len(pairs), 1)
+        self._domain.tell_from(side, TokenizedPairs.of(pairs).ngrams, each)
+
     def _training_set(self) -> TrainingSet:
-        sample, before = self._examine().sample_of_translations, self._training
-        if before is None or before.sample.version != sample.version:
-            if before is not None and not set(sample.pairs) & set(before.sample.pairs):
+        examined, before = self._examine(), self._training
+        sample, described = examined.translations, examined.part
+        if not sample:
+            raise TargetError(
+                "a target of texts of one side needs a stream to learn translations from, and this one holds no pair"
+            )
+        if before is None or (before.sample, before.described) != (sample, described):
+            if before is not None and not set(described.pairs) & set(before.described.pairs):
                 self._domain.counts.forget_selected()
-            self._training = TrainingSet.of(sample, self._learning.seed, self._expensive)
+            self._training = TrainingSet.of(sample, described, self._learning.seed, self._expensive)
         assert self._training is not None  # noqa: S101  # made above
         return self._training
 

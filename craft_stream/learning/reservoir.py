@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from craft_stream.errors import TargetError
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class TargetPair:
 
     Attributes:
         identifier: unique in the target.
-        source, target: its sides.
+        source, target: its sides; one is empty where the target is texts of the other alone.
         priority: smaller is kept longer.
     """
 
@@ -43,6 +45,20 @@ class Sample:
     def batch(self) -> PairBatch:
         """Their texts."""
         return PairBatch.pack([pair.source for pair in self.pairs], [pair.target for pair in self.pairs])
+
+    @cached_property
+    def side(self) -> Side | None:
+        """The one side that it is texts of; None: it is pairs.
+
+        Raises:
+            TargetError: some are pairs and some texts, or texts of different sides.
+        """
+        kinds = {_side(pair) for pair in self.pairs}
+        if len(kinds) > 1:
+            raise TargetError(
+                "a part of the target is texts of one side alone: give pairs, or texts of one side, not both"
+            )
+        return kinds.pop() if kinds else None
 
     @cached_property
     def version(self) -> str:
@@ -120,3 +136,9 @@ class Reservoir:
         ordered = self._ordered()
         self._horizon = ordered[2 * self.size].priority
         self._pairs = {pair.identifier: pair for pair in ordered[: 2 * self.size]}
+
+
+def _side(pair: TargetPair) -> Side | None:
+    if pair.source and pair.target:
+        return None
+    return "source" if pair.source else "target"

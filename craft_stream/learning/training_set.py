@@ -23,22 +23,24 @@ class TrainingSet:
     """Clean and corrupted pairs.
 
     Attributes:
-        sample: the target's sample in force.
-        target: its pairs, all of them.
+        sample: pairs that are translations: the target's, or those of the stream that stand in for texts of one side.
+        described: pairs of the target, or its texts, which make clusters.
+        target: the pairs of `sample`, all of them.
         clean: int64, rows of `target` that are shown as clean.
         corrupted: pairs that are no translations.
         parents: int64 [corrupted], the row of `target` that each was made from.
     """
 
     sample: Sample
+    described: Sample
     target: TokenizedPairs
     clean: NDArray[np.int64]
     corrupted: TokenizedPairs
     parents: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sample: Sample, seed: int, expensive: bool) -> TrainingSet:
-        """Choose and corrupt; the same set for the same sample and seed."""
+    def of(cls, sample: Sample, described: Sample, seed: int, expensive: bool) -> TrainingSet:
+        """Choose and corrupt; the same set for the same samples and seed."""
         rng = np.random.default_rng(seed)
         clean, spoilt = _EXPENSIVE_PAIRS if expensive else _PAIRS
         order = rng.permutation(len(sample))
@@ -48,6 +50,7 @@ class TrainingSet:
         corrupted = TokenizedPairs.of(PairBatch.pack(made.sources, made.targets))
         return cls(
             sample,
+            described,
             TokenizedPairs.of(sample.batch),
             chosen,
             corrupted,

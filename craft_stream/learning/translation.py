@@ -14,10 +14,11 @@ from craft_stream.learning.executor import Executor, both
 from craft_stream.learning.lexicon import learn_lexicon
 from craft_stream.learning.quality import QualityModel, fit_classifier
 from craft_stream.learning.regression import OnlineRegression
+from craft_stream.learning.reservoir import Sample
 from craft_stream.learning.sampling import sampled
 from craft_stream.learning.training_set import TrainingSet
 from craft_stream.parameters import LearningParameters
-from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.embedding import Embedder, nearest
 from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.prediction import WideRegression, predict
 from craft_stream.scoring.translation import TranslationModel, TranslationScorer
@@ -117,12 +118,15 @@ class TranslationLearner:
     def _translation_model(self, training: TrainingSet) -> tuple[TranslationModel, CorrectionFit]:
         target, count = training.target, len(training.target)
         x, y = self._embed(target)
+        forward, backward = (WideRegression.freeze(each.rows) for each in (self._forward, self._backward))
+        own = training.described is training.sample
+        described = x if own else self._described(training.described, backward)
         self._centroids.update(
-            {pair.identifier: row for pair, row in zip(training.sample.pairs, x, strict=True)}
+            {pair.identifier: row for pair, row in zip(training.described.pairs, described, strict=True)}
         )
         centroids = self._centroids.columns.copy()
         clusters = self._encoder.nearest(target.batch.source, target.source, self._weights[0], centroids)
-        forward = WideRegression.freeze(self._forward.rows)
+        members = clusters if own else nearest(described, centroids)
         # The intercept's ridge is a fifth of the slopes': the ratio at which both were measured.
         ridge, most = self._learning.correction_ridge, centroids.shape[1]
         predicted = predict(target.source, np.arange(count), forward)
@@ -136,16 +140,25 @@ class TranslationLearner:
             source_weights=self._weights[0],
             target_weights=self._weights[1],
             centroids=centroids,
-            shares=np.bincount(clusters, minlength=most) / count,
+            shares=np.bincount(members, minlength=most) / len(members),
             lexicon=self._lexicon.copy(),
             characters=self._characters.freeze(),
             forward=forward,
-            backward=WideRegression.freeze(self._backward.rows),
+            backward=backward,
             correction=fit.rounded,
             conditional=alone.rounded,
             judgement=self._judgement,
         )
         return model, fit
+
+    def _described(self, texts: Sample, backward: WideRegression) -> NDArray[np.float32]:
+        """Source embeddings of a target of one side, float32 [texts, D]: predicted where it is the other."""
+        pairs = TokenizedPairs.of(texts.batch)
+        if texts.side == "source":
+            rows = np.arange(len(pairs))
+            return self._encoder.embed(pairs.batch.source, pairs.source, rows, self._weights[0])
+        x = predict(pairs.target, np.arange(len(pairs)), backward)
+        return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6), np.float32)
 
     def _embed(self, pairs: TokenizedPairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = np.arange(len(pairs))

@@ -33,6 +33,7 @@ class Candidates:
             "cluster": Spool(np.int16),
         }
         self._ngrams, self._source, self._target = _Lists(np.uint32), _Lists(np.uint64), _Lists(np.uint64)
+        self._source_ngrams = Spool(np.int32)
         self._read()
 
     def __len__(self) -> int:
@@ -55,7 +56,9 @@ class Candidates:
         }
         for name, column in self._columns.items():
             column.append(values[name])
-        self._ngrams.append(pairs.ngrams.indices, pairs.ngrams.offsets, rows)
+        ngrams = pairs.ngrams
+        self._ngrams.append(ngrams.indices, ngrams.offsets, rows)
+        self._source_ngrams.append((ngrams.middles - ngrams.offsets[:-1])[rows])
         for words, tokens in ((self._source, pairs.source), (self._target, pairs.target)):
             words.append(tokens.words, tokens.offsets, rows)
 
@@ -70,11 +73,13 @@ class Candidates:
 
     def domain_scores(self, domain: DomainModel) -> NDArray[np.float32]:
         """Their domain scores by another model, float32 [n]."""
-        return domain.score(NGrams(*self._ngrams.all()))[0]
+        indices, offsets = self._ngrams.all()
+        return domain.score(NGrams(indices, offsets, offsets[:-1] + self._source_ngrams.values()))[0]
 
     def ngrams(self, rows: NDArray[np.int64]) -> NGrams:
         """N-grams of the candidates at `rows`."""
-        return NGrams(*self._ngrams.take(rows))
+        indices, offsets = self._ngrams.take(rows)
+        return NGrams(indices, offsets, offsets[:-1] + self._source_ngrams.values()[rows])
 
     def words(self, rows: NDArray[np.int64]) -> tuple[Words, Words]:
         """Words of both sides of the candidates at `rows`."""

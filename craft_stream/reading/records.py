@@ -19,6 +19,7 @@ from craft_stream.settings import RecordSettings
 
 # what Python's json writes for numbers that JSON has not
 _NO_NUMBER = re.compile("NaN|-?Infinity")
+TEXT = "text"  # what tools call the field of a text that has no other side
 _SHOWN = 200  # characters of names that a message quotes
 
 
@@ -77,6 +78,30 @@ def read_pair(message: Message, fields: RecordSettings) -> Pair:
 
 def examine(message: Message, fields: RecordSettings) -> Pair | Refusal:
     """The same, without an exception where it holds no pair."""
+    record = _parsed(message, fields)
+    if isinstance(record, Refusal):
+        return record
+    source, target = record.get(fields.source_field), record.get(fields.target_field)
+    if not _is_side(source):
+        return _no_side(record, fields.source_field)
+    if not _is_side(target):
+        return _no_side(record, fields.target_field)
+    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
+    return Pair(read_id(record, fields) or message.location, source, target, urls)
+
+
+def examine_text(message: Message, fields: RecordSettings, field: str) -> tuple[str, str] | Refusal:
+    """Id and text of a message of which one field is wanted; where it has not that one, of `text`."""
+    record = _parsed(message, fields)
+    if isinstance(record, Refusal):
+        return record
+    text = record.get(field if field in record else TEXT)
+    if not _is_side(text):
+        return _no_side(record, field if field in record or TEXT not in record else TEXT)
+    return read_id(record, fields) or message.location, text
+
+
+def _parsed(message: Message, fields: RecordSettings) -> dict[str, Any] | Refusal:
     value, problem = message.value, message.problem
     if problem is not None:
         return Refusal(DecodeReason.UNREADABLE, problem)
@@ -92,13 +117,7 @@ def examine(message: Message, fields: RecordSettings) -> Pair | Refusal:
         return _undecodable(value, error)
     if type(record) is not dict:
         return Refusal(DecodeReason.NOT_OBJECT, f"a JSON {_json_type(record)} where an object was expected")
-    source, target = record.get(fields.source_field), record.get(fields.target_field)
-    if not _is_side(source):
-        return _no_side(record, fields.source_field)
-    if not _is_side(target):
-        return _no_side(record, fields.target_field)
-    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
-    return Pair(read_id(record, fields) or message.location, source, target, urls)
+    return record
 
 
 def read_id(record: Mapping[str, Any], fields: RecordSettings) -> str:

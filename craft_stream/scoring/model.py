@@ -74,6 +74,11 @@ class Model:
         return codec.digest(self.arrays, {**self.header, "version": 0})
 
     @property
+    def of_texts(self) -> bool:
+        """The target was texts of one side: there is no key of a pair that it holds."""
+        return not len(self.target_keys)
+
+    @property
     def shares(self) -> NDArray[np.float64]:
         """Of the target in each cluster, float64 [K]."""
         return self.translation.shares

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import SelectionParameters
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.model import Model
@@ -97,6 +98,11 @@ class Cascade(CraftPlus):
 def method_of(selection: SelectionParameters, model: Model) -> Method:
     """The method that the parameters name, with a Model in force."""
     if selection.method == "craft":
+        if model.of_texts:
+            raise ConfigurationError(
+                f'model {model.version} was learned from texts of one side, and method "craft" compares pairs with the '
+                "translations of the target: leave selection.method as it is"
+            )
         return Craft(model)
     return Cascade(selection, model) if model.translation.cascade else CraftPlus(selection, model)
 

@@ -8,6 +8,7 @@ target needs (of the .73 of a domain that score highest, .55 in-domain instead o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numba
 import numpy as np
@@ -18,6 +19,7 @@ from craft_stream.text.tokens import Tokens
 
 NGRAM_BITS = 20
 CHARACTER_BITS = 18
+Side = Literal["source", "target"]
 # A text's characters are judged on its first 200 bytes: enough to tell garbled text, and bounded.
 CHARACTER_BYTES = 200
 
@@ -29,10 +31,12 @@ class NGrams:
     Attributes:
         indices: uint32 [n-grams], below 2^NGRAM_BITS; the sides never share an index but by collision.
         offsets: int64 [pairs + 1].
+        middles: int64 [pairs], where those of the target side begin.
     """
 
     indices: NDArray[np.uint32]
     offsets: NDArray[np.int64]
+    middles: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -40,7 +44,20 @@ class NGrams:
     def slice(self, start: int, stop: int) -> NGrams:
         """N-grams of pairs [start, stop)."""
         low, high = int(self.offsets[start]), int(self.offsets[stop])
-        return NGrams(self.indices[low:high], self.offsets[start : stop + 1] - low)
+        offsets, middles = self.offsets[start : stop + 1], self.middles[start:stop]
+        return NGrams(self.indices[low:high], offsets - low, middles - low)
+
+    def of_side(self, side: Side | None) -> NGrams:
+        """Those of one side alone; None: all."""
+        if side is None:
+            return self
+        starts, stops = self.offsets[:-1], self.offsets[1:]
+        starts, stops = (starts, self.middles) if side == "source" else (self.middles, stops)
+        lengths = stops - starts
+        offsets = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return NGrams(self.indices[places], offsets, offsets[1:] if side == "source" else offsets[:-1])
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -74,6 +91,7 @@ def _word_ngrams(
     target_offsets: NDArray[np.int64],
     indices: NDArray[np.uint32],
     offsets: NDArray[np.int64],
+    middles: NDArray[np.int64],
 ) -> int:
     shift = np.uint64(64 - NGRAM_BITS)
     longest = 0
@@ -98,6 +116,7 @@ def _word_ngrams(
                 np.uint32(mix(source_stems[p] + np.uint64(9)) >> shift), indices, k, places, stamps, stamp
             )
             previous = word
+        middles[i] = k
         previous = np.uint64(8)
         for p in range(target_offsets[i], target_offsets[i + 1]):
             word = target[p] * GOLDEN + np.uint64(0x51ED27)
@@ -114,7 +133,7 @@ def _word_ngrams(
 def word_ngrams(source: Tokens, target: Tokens) -> NGrams:
     """Distinct words, bigrams of words, and stems of both sides, in the order of their first place."""
     indices = np.empty(3 * (len(source.words) + len(target.words)), np.uint32)
-    offsets = np.zeros(len(source) + 1, np.int64)
+    offsets, middles = np.zeros(len(source) + 1, np.int64), np.zeros(len(source), np.int64)
     count = _word_ngrams(
         source.words,
         source.stems,
@@ -124,8 +143,9 @@ def word_ngrams(source: Tokens, target: Tokens) -> NGrams:
         target.offsets,
         indices,
         offsets,
+        middles,
     )
-    return NGrams(indices[:count], offsets)
+    return NGrams(indices[:count], offsets, middles)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

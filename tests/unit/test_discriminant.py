@@ -16,7 +16,8 @@ rows = st.lists(st.sets(st.integers(0, FEATURES - 1), min_size=1, max_size=6), m
 
 def ngrams(rows: list[set[int]]) -> NGrams:
     flat = np.array([index for row in rows for index in sorted(row)], np.uint32)
-    return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int64))
+    offsets = np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int64)
+    return NGrams(flat, offsets, offsets[1:])
 
 
 @given(rows, rows)

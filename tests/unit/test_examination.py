@@ -109,7 +109,7 @@ def test_misaligned_pairs_are_found_by_what_the_stream_teaches(spoilt: tuple[Lea
 def test_a_large_target_teaches_the_domain_whole_and_translations_by_a_sample() -> None:
     """All n-grams count, and the sample is of the smallest priorities, in the order of the identifiers."""
     found = examine(sample_of([(f"one {n}", f"un {n}") for n in range(5000)]), None)
-    taught = found.sample_of_translations
+    taught = found.translations
     assert (len(found.ngrams), len(found.fit), len(taught)) == (5000, 5000, 4096)
     others = set(found.fit.pairs) - set(taught.pairs)
     assert max(pair.priority for pair in taught.pairs) < min(pair.priority for pair in others)

@@ -66,7 +66,8 @@ def _one_thread() -> Iterator[None]:
 
 def ngrams(rows: list[list[int]]) -> NGrams:
     flat = np.array([index for row in rows for index in row], np.uint32)
-    return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int64))
+    offsets = np.r_[0, np.cumsum([len(row) for row in rows])].astype(np.int64)
+    return NGrams(flat, offsets, offsets[1:])
 
 
 def read(pairs: list[tuple[str, str]]) -> TokenizedPairs:
@@ -80,7 +81,7 @@ def sample(size: int = 60) -> TrainingSet:
         identifiers, batch.source.texts(), batch.target.texts(), strict=True
     ):
         reservoir.insert(name, source, translation)
-    return TrainingSet.of(reservoir.sample(), 0, expensive=False)
+    return TrainingSet.of(reservoir.sample(), reservoir.sample(), 0, expensive=False)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_the_training_set_knows_its_parents() -> None:
     for k in range(1600):
         reservoir.insert(str(k), *TOY.pair(random.Random(k), True))
     for expensive, clean, parents in ((False, 1500, 500), (True, 300, 180)):
-        found = TrainingSet.of(reservoir.sample(), 0, expensive)
+        found = TrainingSet.of(reservoir.sample(), reservoir.sample(), 0, expensive)
         assert len(found.clean) == clean == len(set(found.clean.tolist()))
         assert len(set(found.parents.tolist())) == parents
         assert set(found.parents.tolist()) <= set(found.clean.tolist())

@@ -84,7 +84,8 @@ def test_withdrawals_beyond_the_spares_are_told() -> None:
 
 def _ngrams(indices: list[list[int]]) -> NGrams:
     flat = np.array([i for row in indices for i in row], np.uint32)
-    return NGrams(flat, np.r_[0, np.cumsum([len(row) for row in indices])].astype(np.int64))
+    offsets = np.r_[0, np.cumsum([len(row) for row in indices])].astype(np.int64)
+    return NGrams(flat, offsets, offsets[1:])
 
 
 def test_block_scores_are_the_scores_without_the_block() -> None:
