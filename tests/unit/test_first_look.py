@@ -13,6 +13,9 @@ from craft_stream.cli.files import read_chunks
 from craft_stream.cli.first_look import FirstLook
 from craft_stream.errors import DataError
 from craft_stream.settings import Settings
+from craft_stream.text.batch import PairBatch
+from craft_stream.text.ngrams import Side
+from craft_stream.text.tokenized import TokenizedPairs
 
 WORDS = {
     "en": ("The", "old", "house near the river", "has been built", "of stone", "by my father", "and it is still there"),
@@ -39,7 +42,7 @@ def look(stream: list[str], target: list[str], **settings: str) -> int:
     chosen = Settings.load(None, [f"{name.replace('__', '.')}={value}" for name, value in settings.items()])
     first = FirstLook(chosen, stream, target)
     for chunk in read_chunks(target, chosen.record):
-        first.target(chunk)
+        first.target(chunk.pairs)
     return sum(len(chunk.messages) for chunk in first.over(read_chunks(stream, chosen.record)))
 
 
@@ -88,6 +91,28 @@ def test_other_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().err
     assert "in en and de, the target in en and fr" in told
     assert texts("de", 1, 2)[0][:30] in told
+
+
+@pytest.mark.parametrize(
+    ("language", "side", "said"),
+    [
+        ("en", "source", ""),
+        ("fr", "target", ""),
+        ("fr", "source", "seem to be in fr, the stream in en and fr: give them by --target-target"),
+        ("de", "target", "seem to be in de, the stream in en and fr: nothing can be selected by them"),
+    ],
+)
+def test_texts_of_one_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], language: str, side: Side, said: str
+) -> None:
+    """Texts of the other side's language, or of neither, are told when the stream begins; those of their own are not."""
+    stream = write(tmp_path / "s.jsonl", 200, 2)
+    one, none = texts(language, 100, 1), [""] * 100
+    first = FirstLook(Settings(), [stream], [])
+    first.target(TokenizedPairs.of(PairBatch.pack(*((one, none) if side == "source" else (none, one)))), side)
+    assert sum(len(chunk.messages) for chunk in first.over(read_chunks([stream], Settings().record))) == 200
+    told = capsys.readouterr().err
+    assert said in told if said else not told
 
 
 def test_fields_of_other_names(tmp_path: Path) -> None:
