@@ -23,6 +23,9 @@ RECONNECT_MS = (
 )
 METADATA_MS = 10_000  # topics that grow, or were made anew, are noticed within this; 5 minutes by default
 FETCH_BYTES = 8 << 20  # of one partition in one answer; 50 MB over all partitions is the client's own bound
+# A reader knows where it ends, so nothing is gained by waiting for more. Where it has read nothing but marks of transactions
+# the client asks once more and waits that out: half a second (its default) for each of 60 new ledgers.
+READER_WAIT_MS = 20
 REQUEST_BYTES = 65 << 20  # above the largest `record.max_bytes`, so that any record fits with its headers
 
 
@@ -159,7 +162,8 @@ def consumer(settings: KafkaSettings, **options: Any) -> Any:
 def reader(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
     """A consumer outside of the group that delivers Messages."""
     name = f"craft-stream-reader-{settings.group_id}"
-    return deliver_messages(consumer(settings, client_id=name, kafka_client=client))
+    made = consumer(settings, client_id=name, fetch_max_wait_ms=READER_WAIT_MS, kafka_client=client)
+    return deliver_messages(made)
 
 
 def member(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:

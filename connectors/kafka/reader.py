@@ -9,7 +9,7 @@ from typing import Any
 from kafka import TopicPartition
 from kafka import errors as client_errors
 
-from connectors.kafka.clients import SafeClient, explain, reader
+from connectors.kafka.clients import READER_WAIT_MS, SafeClient, explain, reader
 from craft_stream.errors import LogTruncatedError, UnavailableError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Position
@@ -67,7 +67,7 @@ class KafkaReader:
         last, moved = start, time.monotonic()
         try:
             while last < stop:
-                records = self._consumer.poll(timeout_ms=500, max_records=CHUNK).get(where, [])
+                records = self._consumer.poll(timeout_ms=READER_WAIT_MS, max_records=CHUNK).get(where, [])
                 kept = [message for message in records if message.offset < stop]
                 if kept:
                     yield kept

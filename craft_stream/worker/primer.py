@@ -43,12 +43,12 @@ class Primer:
         wanted = self._settings.learner.prime_pairs
         deadline = time.monotonic() + self._settings.learner.prime_seconds
         while self.pairs < wanted and not stop.is_set():
-            plan, sampled = self._plan(wanted - self.pairs)
+            plan, each = self._plan(wanted - self.pairs)
             for partition, start, end in plan:
                 if self.pairs >= wanted or stop.is_set():
                     return
-                self._feed(learner, partition, start, end, wanted)
-            if sampled or self.pairs >= wanted or time.monotonic() >= deadline:
+                self._feed(learner, partition, start, end, wanted, each)
+            if each > 1 or self.pairs >= wanted or time.monotonic() >= deadline:
                 return
             stop.wait(AGAIN_SECONDS)
 
@@ -59,8 +59,8 @@ class Primer:
             seen |= (positions >= start) & (positions < end)
         return seen
 
-    def _plan(self, wanted: int) -> tuple[list[tuple[int, int, int]], bool]:
-        """Stretches not yet read (partition, first offset, end), and whether they leave something out."""
+    def _plan(self, wanted: int) -> tuple[list[tuple[int, int, int]], float]:
+        """Stretches not yet read (partition, first offset, end), and what each of their records stands for; 1: all are read."""
         topic = self._settings.kafka.input_topic
         bounds = self._reader.bounds(topic, self._reader.partitions(topic))
         fresh = {}
@@ -70,7 +70,7 @@ class Primer:
                 fresh[partition] = (max(first, known), end)
         total = sum(end - first for first, end in fresh.values())
         if total <= wanted:
-            return [(partition, first, end) for partition, (first, end) in fresh.items()], False
+            return [(partition, first, end) for partition, (first, end) in fresh.items()], 1.0
         plan = []
         for place, (partition, (first, end)) in enumerate(fresh.items()):
             share = wanted * (end - first) / total
@@ -80,14 +80,14 @@ class Primer:
             steps = (np.arange(count) + (place + 0.5) / len(fresh)) / count
             starts = np.unique((first + steps * max(0, end - length - first)).astype(int))
             plan += [(partition, int(start), min(end, int(start) + length)) for start in starts]
-        return plan, True
+        return plan, max(1.0, total / sum(end - start for _, start, end in plan))
 
-    def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int) -> None:
+    def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int, each: float) -> None:
         topic = self._settings.kafka.input_topic
         at = start
         try:
             for messages in self._reader.read(topic, partition, start, end):
-                observe(learner, messages, self._settings)
+                _observe(learner, messages, self._settings, each)
                 self.pairs += len(messages)
                 at = messages[-1].offset + 1
                 if self.pairs >= wanted:
@@ -99,8 +99,8 @@ class Primer:
         self._ranges.setdefault(partition, []).append((start, at))
 
 
-def observe(learner: Learner, messages: Sequence[Message], settings: Settings) -> None:
+def _observe(learner: Learner, messages: Sequence[Message], settings: Settings, each: float) -> None:
     """Let the learner see what of these messages is a pair; what is none is the worker's business."""
     pairs = Chunk.read(messages, settings.record).pairs
     if len(pairs):
-        learner.observe(pairs.batch)
+        learner.observe(pairs.batch, round(each * len(pairs)) if each > 1 else None)

@@ -624,17 +624,33 @@ def test_a_long_log_is_sampled_in_few_stretches_from_end_to_end(partitions: int)
     for partition in range(partitions):
         broker.logs[topic, partition] = [message] * length
     primer = Primer(MemoryTransport(broker, configured.kafka).reader(), configured)
-    plan, sampled = primer._plan(wanted)
+    plan, each = primer._plan(wanted)
     if partitions == 1:
-        assert (plan, sampled) == ([(0, 0, length)], False)
+        assert (plan, each) == ([(0, 0, length)], 1.0)
         return
-    assert sampled
+    assert each * sum(end - start for _, start, end in plan) == pytest.approx(partitions * length)
     assert 0.9 * wanted <= sum(end - start for _, start, end in plan) <= wanted
     assert len(plan) <= max(16 * 2, partitions, wanted // LEAST)
     assert {partition for partition, _, _ in plan} == set(range(partitions))
     assert all(0 <= start < end <= length for _, start, end in plan)
     places = np.sort([start / length for _, start, _ in plan])
     assert np.diff(places, prepend=0, append=1).max() < 0.1
+
+
+@pytest.mark.parametrize(("records", "wanted"), [(6_000, 2_000), (400, 2_000)])
+def test_a_sample_of_the_log_stands_for_all_of_it(records: int, wanted: int) -> None:
+    """As over files: a Model's calibration counts for as many pairs as were sampled from, not for those that were read."""
+    configured = configuration(learner__prime_pairs=wanted, learner__prime_seconds=0.0)
+    kafka, rng = configured.kafka, random.Random(1)
+    broker = filled(configured, [])
+    for number in range(records):
+        source, target = TOY.pair(rng, False)
+        broker.append(kafka.input_topic, number % 2, json.dumps({"src": source, "tgt": target}).encode())
+    learner = Learner(configured.parameters(), load_encoder())
+    primer = Primer(MemoryTransport(broker, kafka).reader(), configured)
+    primer.prime(learner, threading.Event())
+    assert primer.pairs == learner.pairs_seen == min(records, wanted)
+    assert learner._stood_for == pytest.approx(records, abs=5)
 
 
 def test_what_has_primed_the_learner_is_not_learned_twice() -> None:
