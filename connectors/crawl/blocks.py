@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from connectors.crawl.permission import is_reservation
+
 MAX_DEPTH = 1_000  # the parser's time grows with the square of the depth: 1 ms at 1,000, 18 s at 100,000
 MAX_ATTRIBUTES = 2_000  # of a tag: with their square, too, 5 s at 50,000
 MAX_BLOCKS = 5_000
@@ -101,7 +103,7 @@ def extract(html: str) -> Document:
     ]
     robots = [meta.attributes.get("content") or "" for meta in tree.css("meta[name=robots i]")]
     reserved = any(
-        (meta.attributes.get("content") or "").strip() == "1"
+        is_reservation(meta.attributes.get("content") or "")
         for meta in tree.css("meta[name=tdm-reservation i]")
     )
     language = _language(tree)

@@ -1,4 +1,4 @@
-"""What FastWARC does not know, as WARC that it knows: ARC, which came before WARC, and header lines that end by line feeds."""
+"""What FastWARC does not know, as WARC that it knows: ARC, header lines of other writers, and other packings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from connectors.files.compression import first_bytes, unpacked
+from connectors.files.compression import ZSTD, first_bytes, unpacked
+from connectors.files.zstd import number_of
 from craft_stream.errors import DataError
 
 _HEAD = 1 << 12  # bytes that hold a first line, packed or not
@@ -19,23 +20,31 @@ _ARC_RECORD = re.compile(
     rb"([a-z][a-z0-9+.-]*:.*?) ([0-9a-f.:]+|-) (\d{8,17}) (?:.* )?(\d{1,18})\s*", re.IGNORECASE
 )
 
+_OTHER_LENGTH = re.compile(rb"(?!Content-Length:)(?i:content-length)[ \t]*:")
+
 Dialect = Callable[[io.BufferedReader], Iterator[bytes]]
 
 
-def dialect_of(path: Path, raw: BinaryIO) -> tuple[io.BufferedReader, Dialect | None]:
-    """A file from its beginning, and how it is written; None: its first line is not there yet."""
+def dialect_of(path: Path, raw: BinaryIO) -> tuple[io.BufferedReader, Dialect | None, bool]:
+    """A file from its beginning; its dialect, None where FastWARC reads it; whether enough is there to tell."""
     file, head = first_bytes(cast(io.BufferedReader, raw), _HEAD)
+    lines: list[bytes] = []
     try:
-        line = unpacked(str(path), io.BufferedReader(cast(io.RawIOBase, io.BytesIO(head)))).readline(
-            _LONGEST_LINE
-        )
-    except DataError:
-        line = b""
-    if not line.endswith(b"\n"):
-        return file, None
-    if _ARC_RECORD.fullmatch(line):
-        return file, arc
-    return file, line_feeds if line.startswith(b"WARC/") and not line.endswith(b"\r\n") else warc
+        inner = unpacked(str(path), io.BufferedReader(cast(io.RawIOBase, io.BytesIO(head))))
+        while (line := inner.readline(_LONGEST_LINE)).strip() and not _ARC_RECORD.fullmatch(line):
+            lines.append(line)
+        lines.append(line)
+    except DataError:  # the head ends within what is packed
+        pass
+    first, last = (lines[0], lines[-1]) if lines else (b"", b"")
+    if _ARC_RECORD.fullmatch(last) and len(lines) == 1:
+        return file, arc, True
+    if not first.startswith(b"WARC/"):
+        return file, None, first.endswith(b"\n")
+    if not first.endswith(b"\r\n") or any(_OTHER_LENGTH.match(line) for line in lines):
+        return file, header_lines, first.endswith(b"\n")
+    packed = not head.startswith((b"WARC/", b"\x1f\x8b", *ZSTD)) or number_of(head)
+    return file, as_it_is if packed else None, not last.strip()
 
 
 class Translated:
@@ -70,21 +79,21 @@ def _blocks(path: Path, raw: BinaryIO, dialect: Dialect) -> Iterator[bytes]:
         raise OSError(str(error)) from None
 
 
-def warc(file: io.BufferedReader) -> Iterator[bytes]:
-    """WARC as it is meant to be."""
+def as_it_is(file: io.BufferedReader) -> Iterator[bytes]:
+    """WARC as FastWARC knows it, once it is unpacked."""
     while block := file.read(_BLOCK):
         yield block
 
 
-def line_feeds(file: io.BufferedReader) -> Iterator[bytes]:
-    """WARC whose header lines end by line feeds alone, as that of ClueWeb."""
+def header_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    """WARC whose header lines end by line feeds alone, as that of ClueWeb, or spell the length `content-length`, as Rust's."""
     while line := file.readline(_LONGEST_LINE):
         if not line.startswith(b"WARC/"):
             yield line.rstrip(b"\r\n") + b"\r\n"
             continue
         length = 0
         while line.strip():
-            yield line.rstrip(b"\r\n") + b"\r\n"
+            yield _OTHER_LENGTH.sub(b"Content-Length:", line.rstrip(b"\r\n")) + b"\r\n"
             line = file.readline(_LONGEST_LINE)
             name, _, value = line.partition(b":")
             if name.strip().lower() == b"content-length" and value.strip().isdigit():

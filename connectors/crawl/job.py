@@ -155,7 +155,12 @@ class Crawl:
         if name in self._archives:
             return
         self._archives.add(name)
-        with zipfile.ZipFile(path) as archive:
+        try:
+            opened = zipfile.ZipFile(path)
+        except (OSError, ValueError, zipfile.BadZipFile):
+            self.counts["damaged"] += 1
+            return
+        with opened as archive:
             for member in archive.namelist():
                 if member.lower().endswith(SUFFIXES):
                     with archive.open(member) as stream:

@@ -20,7 +20,7 @@ _HTML = ("text/html", "application/xhtml+xml", "")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
-_PARAMETER = re.compile(r";\s*(\w+)\s*=\s*\"?([^\";,]*)")
+_PARAMETER = re.compile(r";\s*(\w+)\s*=\s*[\"']?([^\"';,]*)")
 _MOST_ALTERNATES = 50
 _HEAD = 4_096
 _LEAST_CLAIMED = (

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_FORBIDDEN = frozenset({"noindex", "noarchive", "none"})
+_FORBIDDEN = frozenset(
+    {"noindex", "noarchive", "nocache", "none"}
+)  # hyphens apart; the third is the second's old name
 _RESERVED = frozenset({"noai", "noimageai", "notrain", "nodatamining"})
+_NOT_RESERVED = frozenset({"", "0", "false", "no"})
 # directives that have a value behind a colon; any other name before a colon is that of a robot, which is not ours
 _VALUED = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
-_SEPARATOR = re.compile(r"[,\s]+")
+_SEPARATOR = re.compile(r"[,;|/\s]+")
 _VALUE = re.compile(r"\s*:\s*")
 
 
@@ -25,8 +28,13 @@ def directives(value: str) -> set[str]:
         elif colon:
             continue
         if ours:
-            found.add(word)
+            found.add(word.replace("-", ""))
     return found
+
+
+def is_reservation(value: str) -> bool:
+    """Whether a value of `tdm-reservation` reserves the rights of text and data mining: 1, or what is meant by it."""
+    return any(word.strip(" \t\"'").lower() not in _NOT_RESERVED for word in value.split(","))
 
 
 def is_forbidden(values: Iterable[str]) -> bool:

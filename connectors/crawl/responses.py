@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from fastwarc import WarcRecord
 
 from connectors.crawl.http import media_type, parse_http
+from connectors.crawl.permission import is_reservation
 
 _PAGES = ("response", "resource")
 _BESIDE = ("warcinfo", "request", "metadata")  # of which there is one for each response, or file
@@ -98,8 +99,8 @@ class ResponseReader:
         )
         if response is None:
             # resources with other addresses are the crawler's own notes
-            self.skipped["not_http" if kind == "response" else "not_response"] += _target(record).startswith(
-                "http"
+            self.skipped["not_http" if kind == "response" else "not_response"] += (
+                _target(record).lower().startswith(("http:", "https:", "file:"))
             )
         elif len(response.body) > self._max_bytes:
             self.skipped["too_large"] += 1
@@ -124,7 +125,7 @@ def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response 
         content_type=http.content_type,
         charset=http.charset,
         robots=tuple(http.values("x-robots-tag")),
-        reserved="1" in http.values("tdm-reservation"),
+        reserved=any(map(is_reservation, http.values("tdm-reservation"))),
         links=tuple(http.values("link")),
         digest=record.headers.get("WARC-Payload-Digest") or _digest(http.body),
         body=http.body,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,7 +13,11 @@ from connectors.crawl.responses import Response
 from connectors.crawl.urls import canonical, host
 from craft_stream.language_tags import agree
 
-_HEAD = 2_048
+# behind a byte order mark, the declaration, comments and style sheets, whatever the server calls it
+_URLSET = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*+(?>(?:<\?.{0,1000}?\?>|<!--.{0,100000}?-->|<!DOCTYPE[^>]{0,1000}>)\s*+)*+<(?:\w+:)?urlset\b",
+    re.DOTALL,
+)
 _MOST = 50  # links of one page
 _GZIP = b"\x1f\x8b"
 
@@ -42,14 +47,14 @@ def read_sitemap(response: Response, languages: tuple[str, str], limit: int) -> 
         limit: bytes, beyond which nothing is unpacked.
     """
     body = response.body
-    if response.status != 200 or not (body.startswith(_GZIP) or "xml" in response.content_type):
+    if response.status != 200:
         return None
     if body.startswith(_GZIP):
         try:
             body = zlib.decompressobj(31).decompress(body, limit)
         except zlib.error:
             return None
-    if b"<urlset" not in body[:_HEAD] and b":urlset" not in body[:_HEAD]:
+    if not _URLSET.match(body):
         return None
     found: dict[Told, None] = {}
     site = _site(canonical(response.url))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from connectors.crawl.urls import canonical
+from connectors.crawl.urls import address, canonical
 from connectors.files.entries import entries
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.hosts import listed_host
 
 
 class Takedown:
     """A list of hosts, URLs and beginnings of URLs, read again when its file changes.
 
     One rule a line: `example.org` covers the host and all below it, `https://example.org/page` one page,
-    `https://example.org/private/*` all that begins so.
+    `https://example.org/private/*` all that begins so; schemes make no difference, what stands behind ` #` is a remark.
 
     Args:
         path: the file; None covers nothing.
@@ -32,7 +33,8 @@ class Takedown:
         """Read the file again if it has changed.
 
         Raises:
-            ConfigurationError: it cannot be read. A list that is gone is no leave to use what it covered.
+            ConfigurationError: it cannot be read, or a rule of it can cover nothing. A list that is gone is no leave to use
+                what it covered.
         """
         if self._path is None:
             return
@@ -44,21 +46,36 @@ class Takedown:
         except (OSError, DataError) as error:
             raise ConfigurationError(f"cannot read the takedown list {self._path}: {error}") from None
         self._changed = changed
-        self._hosts = frozenset(rule.lower().rstrip(".") for rule in rules if "/" not in rule)
-        self._pages = frozenset(_page(rule) for rule in rules if "/" in rule and not rule.endswith("*"))
-        self._beginnings = tuple(_page(rule[:-1]) for rule in rules if "/" in rule and rule.endswith("*"))
+        hosts, pages, beginnings = set[str](), set[str](), list[str]()
+        for rule in rules:
+            bare = rule.partition(" #")[0].strip()
+            url = canonical(_with_scheme(bare.removesuffix("*")))
+            if host := listed_host(bare):
+                hosts.add(host)
+            elif not url or "/" not in bare or any(map(str.isspace, bare)):
+                raise ConfigurationError(
+                    f'the takedown list {self._path}: "{rule}" is no host, URL or URL*: it would cover nothing'
+                )
+            elif bare.endswith("*"):
+                beginnings.append(_page(url))
+            else:
+                pages.add(address(url))
+        self._hosts, self._pages, self._beginnings = frozenset(hosts), frozenset(pages), tuple(beginnings)
 
     def covers(self, url: str) -> bool:
-        """Whether a canonical URL must not be used; the scheme makes no difference."""
+        """Whether a canonical URL must not be used; how it is spelt makes no difference."""
         if self._path is None:
             return False
-        page = _page(url)
-        if page in self._pages or page.startswith(self._beginnings or ("\n",)):
+        if address(url) in self._pages or _page(url).startswith(self._beginnings or ("\n",)):
             return True
-        name = urlsplit(url).hostname or ""
-        labels = name.split(".")
+        labels = (urlsplit(url).hostname or "").split(".")
         return any(".".join(labels[k:]) in self._hosts for k in range(len(labels)))
 
 
+def _with_scheme(url: str) -> str:
+    _, mark, rest = url.partition("://")
+    return url if mark and not url.startswith("*") else f"http://{rest or url.removeprefix('//')}"
+
+
 def _page(url: str) -> str:
-    return (canonical(url) or url).partition("://")[2]
+    return url.partition("://")[2]

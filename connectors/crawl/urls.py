@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
+from craft_stream.hosts import ascii_host
 from craft_stream.language_tags import NAMES
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -41,7 +42,8 @@ _COUNTRIES = (
 def canonical(url: str, base: str | None = None) -> str:
     """The one spelling of a URL; empty for what is no HTTP URL.
 
-    Scheme and host in lower case, no fragment, no default port, no user, no tracking parameters, escapes uniform.
+    Scheme in lower case, the host as DNS knows it, no fragment, no default port, no user, no tracking parameters, escapes
+    uniform.
 
     Args:
         url: as it was found.
@@ -49,11 +51,13 @@ def canonical(url: str, base: str | None = None) -> str:
     """
     try:
         parts = urlsplit(urljoin(base, url.strip()) if base else url.strip())
-        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").rstrip("."), parts.port
+        scheme, host, port = parts.scheme.lower(), ascii_host(parts.hostname or ""), parts.port
     except ValueError:
         return ""
     if scheme not in _DEFAULT_PORTS or not host:
         return ""
+    if ":" in host:
+        host = f"[{host}]"
     if port and port != _DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
     path = quote(
@@ -69,10 +73,10 @@ def host(url: str) -> str:
 
 
 def address(url: str) -> str:
-    """What spellings of one page's URL have in common: without scheme, `www.`, slash at the end and case."""
+    """What spellings of one page's URL have in common: without scheme, `www.`, name of an index, slash at the end and case."""
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.netloc.removeprefix('www.')}{parts.path.rstrip('/')}{query}".lower()
+    return f"{parts.netloc.removeprefix('www.')}{_INDEX.sub('', parts.path).rstrip('/')}{query}".lower()
 
 
 @lru_cache(maxsize=1 << 10)

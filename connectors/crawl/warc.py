@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from zipfile import BadZipFile
 
 from fastwarc import ArchiveIterator
 
-from connectors.crawl.dialects import Dialect, Translated, dialect_of, warc
+from connectors.crawl.dialects import Dialect, Translated, dialect_of
 from connectors.crawl.responses import Response, ResponseReader, has_length
 from craft_stream.errors import DataError
 
 _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 _NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/\d\.\d+\r?\n(?=[\w-]+:)")
 _SCAN = 1 << 20
+# of FastWARC, and of a member of an archive
+_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
 _OVERLAP = 64  # no pattern above is longer
 
 
@@ -54,7 +58,8 @@ class WarcFile:
         self._tail_counted = False
         self._suspect = False  # the last attempt failed: damage, or a record that is still being written
         self._counted = False
-        self._dialect: Dialect | None = None  # None: not known yet
+        self._dialect: Dialect | None = None
+        self._known = False  # the dialect
 
     def responses(self, *, final: bool = True) -> Iterator[Response]:
         """Responses from `position` on, as far as the file holds whole records.
@@ -77,12 +82,12 @@ class WarcFile:
             start, done = 0, 0  # another file under the same name
         if start == size:
             return False
-        if self._dialect is None:
+        if not self._known:
             with self.path.open("rb") as head:
-                self._dialect = dialect_of(self.path, head)[1]
+                _, self._dialect, self._known = dialect_of(self.path, head)
         stream.seek(start)
         # what is translated has no places to go on from
-        translation = None if self._dialect in (None, warc) else self._dialect
+        translation = self._dialect
         source = _Forward(Translated(self.path, stream, translation)) if translation else stream
         ordinal, last = 0, start
         try:
@@ -181,9 +186,11 @@ class WarcStream:
             DataError: it holds no WARC.
         """
         del final
-        file, dialect = dialect_of(self.path, self._stream)
-        source = _Forward(file if dialect in (None, warc) else Translated(self.path, file, dialect))
+        begun = False
         try:
+            file, dialect, _ = dialect_of(self.path, self._stream)
+            begun = bool(file.peek(1))
+            source = _Forward(Translated(self.path, file, dialect) if dialect else file)
             for record in ArchiveIterator(source, parse_http=False, strict_mode=False):
                 response, whole = self._records.read(record)
                 if not whole:
@@ -191,9 +198,9 @@ class WarcStream:
                     return
                 if response is not None:
                     yield response
-        except (OSError, ValueError):
+        except _DAMAGE:
             self.skipped["damaged"] += 1
-        if not self.kinds and source.begun:
+        if not self.kinds and begun:
             raise DataError(f"{self.path}: what comes through the pipe is no WARC")
 
 
@@ -202,11 +209,6 @@ class _Forward:
 
     def __init__(self, stream: BinaryIO | Translated) -> None:
         self._stream, self._place = stream, 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether there was anything to read."""
-        return self._place > 0
 
     def read(self, size: int = -1) -> bytes:
         read = getattr(self._stream, "read1", self._stream.read)

@@ -25,7 +25,7 @@ _BLOCK = 1 << 17
 # zstd packs zeros 32,000 : 1, so that this many bytes become 64 MiB at most
 _ZSTD_BLOCK = 1 << 11
 _SKIPPABLE = tuple(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60))
-_ZSTD = (MAGIC, *_SKIPPABLE)
+ZSTD = (MAGIC, *_SKIPPABLE)
 _ERRORS = (
     EOFError, OSError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
     zstandard.ZstdError,
@@ -87,7 +87,7 @@ def unpacked(
     inner: io.RawIOBase
     if head.startswith(b"\x1f\x8b\x08"):
         inner = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
-    elif head.startswith(_ZSTD):
+    elif head.startswith(ZSTD):
         inner = _Frames(raw, ZstdFrames(path, packing.dictionary))
     elif head.startswith(b"\xfd7zXZ\0"):
         inner = _Frames(raw, _xz_stream)

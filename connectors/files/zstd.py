@@ -67,7 +67,7 @@ class ZstdFrames:
         Raises:
             DataError: its dictionary is not there.
         """
-        number = _number(head)
+        number = number_of(head)
         dictionary = self._dictionary(number) if number or self._given else None
         if dictionary is None:
             packer = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
@@ -91,7 +91,7 @@ class ZstdFrames:
         return self._known[number]
 
 
-def _number(head: bytes) -> int:
+def number_of(head: bytes) -> int:
     """The number of the dictionary that a frame names; 0 for none."""
     if not head.startswith(MAGIC):  # a skippable one
         return 0

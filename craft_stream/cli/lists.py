@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -17,6 +16,7 @@ from connectors.files.entries import entries
 from connectors.files.fields import sides, split_query
 from connectors.files.open import STANDARD
 from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.hosts import listed_host
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import read_id
 from craft_stream.selection.blocklist import Blocklist
@@ -24,8 +24,6 @@ from craft_stream.settings import RecordSettings, Settings
 
 _RUN = 4096
 _HOST_FIELD = "host"
-# A host as lists spell it: alone, with all beneath it (`*.example.org`), or as the address of its site.
-_HOST = re.compile(r"(?:https?://|\*\.)?([\w-]+(?:\.[\w-]+)+\.?)(?::\d+)?/?", re.IGNORECASE)
 
 
 def lists_digest(settings: Settings) -> str:
@@ -150,15 +148,14 @@ def _add_takedown(
             # A line may be an id, the URL of a page, a text, or a host: what it is not, no record will have.
             identifiers.append(entry)
             texts.append(entry)
-            if found := _HOST.fullmatch(entry):
-                hosts.append(found[1])
+            if (found := listed_host(entry)) and ("." in found or ":" in found):
+                hosts.append(found)
             continue
         identifier, host, own = read_id(entry, fields), entry.get(_HOST_FIELD), _texts(entry, fields)
         if identifier:
             identifiers.append(identifier)
         if type(host) is str and host:
-            spelt = _HOST.fullmatch(host)
-            hosts.append(spelt[1] if spelt else host)
+            hosts.append(listed_host(host) or host)
         texts += own
         if not own and not identifier and not host:
             raise DataError(f"{path}: a record has no {fields.id_field}, {_HOST_FIELD} or text")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError
+from craft_stream.hosts import ascii_host
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.hashing import FNV_OFFSET, GOLDEN, fnv, mix
 from craft_stream.text.plain import hidden, plain
@@ -131,8 +132,8 @@ def identifier_hashes(identifiers: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def host_hashes(hosts: Sequence[str]) -> NDArray[np.uint64]:
-    """Hashes of host names, uint64 [n], never 0; case and a dot at the end make no difference."""
-    return _hashes_of([host.lower().rstrip(".") for host in hosts], _HOST)
+    """Hashes of host names, uint64 [n], never 0; what `hosts.ascii_host` takes for one is one."""
+    return _hashes_of([ascii_host(host) for host in hosts], _HOST)
 
 
 def _hashes_of(texts: Sequence[str], kind: np.uint64) -> NDArray[np.uint64]:
@@ -148,7 +149,7 @@ def hosts_of(url: str) -> list[str]:
         name = urlsplit(url).hostname or ""
     except ValueError:  # such as an unfinished IPv6 address
         return []
-    labels = name.rstrip(".").split(".")
+    labels = ascii_host(name).split(".")
     first = max(len(labels) - _MOST_LABELS, 0)
     return [".".join(labels[k:]) for k in range(first, len(labels)) if name]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import sqlite3
 import sys
 import zipfile
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +31,8 @@ from connectors.crawl.publish import FilePublisher
 from connectors.crawl.responses import Response
 from connectors.crawl.sitemaps import Told
 from connectors.crawl.store import Store
-from connectors.crawl.urls import address, neutral, site_key
+from connectors.crawl.takedown import Takedown
+from connectors.crawl.urls import address, canonical, neutral, site_key
 from connectors.crawl.warc import WarcFile, WarcStream
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 from craft_stream.language_identification import is_surely, shares, two_languages
@@ -248,6 +252,47 @@ def test_a_pipe(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
         list(WarcStream(io.BufferedReader(Pipe(b"what is this\n" * 20))).responses())
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "s.org", "S.ORG.", "*.s.org", ".s.org", "http://s.org", "https://www.s.org/", "www.s.org:443", "*://s.org/*",
+        "||s.org^", "s.org # asked for on 3 March",
+        "s.org\u200b", "\uff53.org", "org", "//www.s.org", "www.s.org/a*", "HTTP://WWW.s.org/about/#top",
+        "s.org/about",
+    ],
+)  # fmt: skip
+def test_takedown_rules_in_every_spelling(tmp_path: Path, rule: str) -> None:
+    """Hosts as lists, browsers' filters and addresses write them; pages with and without scheme: one page, none beside it."""
+    path = tmp_path / "rules"
+    path.write_text(f"{rule}\n")
+    takedown = Takedown(path)
+    assert takedown.covers("https://www.s.org/about")
+    assert not takedown.covers("https://www.other.net/about")
+
+
+def test_takedown_of_names_in_other_scripts(tmp_path: Path) -> None:
+    """A name in its own letters, composed or not, is what DNS calls it, in rules and in addresses; IPv6."""
+    path = tmp_path / "rules"
+    for rule in ("bücher.example", "BU\u0308CHER.example", "xn--bcher-kva.example"):
+        path.write_text(rule)
+        takedown = Takedown(path)
+        assert takedown.covers(canonical("http://www.bücher.example/x"))
+        assert takedown.covers(canonical("http://xn--bcher-kva.example/"))
+    path.write_text("[2001:db8::1]")
+    assert Takedown(path).covers(canonical("http://[2001:DB8::1]:8080/x"))
+
+
+@pytest.mark.parametrize(
+    "rule", ["0.0.0.0 s.org", "s.org,", "'s.org'", "mailto:me@s.org", "s.org/a page", "*"]
+)
+def test_takedown_rules_that_can_cover_nothing(tmp_path: Path, rule: str) -> None:
+    """They are refused by name: who wrote them wanted something taken down."""
+    path = tmp_path / "rules"
+    path.write_text(f"good.org\n{rule}\n")
+    with pytest.raises(ConfigurationError, match="would cover nothing"):
+        Takedown(path)
+
+
 def arc(url: str, block: bytes, kind: str = "text/html", between: str = "") -> bytes:
     """One record of ARC; `between`: the fields that version 2 has before the length."""
     return f"{url} 93.184.216.34 20040613022511 {kind} {between}{len(block)}\n".encode() + block + b"\n"
@@ -283,6 +328,58 @@ def test_arc(tmp_path: Path, name: str) -> None:
     assert (len(pairs), counts["paired"]) == (3, 2)
     assert pairs[0]["crawled"] == "2004-06-13T02:25:11Z"
     assert pairs[0]["src_url"] == "http://www.s.org/en/old%20page"
+
+
+def renamed(record: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A record with other letters in the names of its header's fields."""
+    head, blank, block = record.partition(b"\r\n\r\n")
+    version, *lines = head.split(b"\r\n")
+    parts = [line.partition(b":") for line in lines]
+    return (
+        b"\r\n".join([version, *(change(name) + colon + value for name, colon, value in parts)])
+        + blank
+        + block
+    )
+
+
+def with_dictionary(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(dict_data=DICTIONARY).compress(data)
+
+
+PAGES = [warc(f"http://s/{code}/a", html(code)) for code in LANGUAGES]
+DICTIONARY = zstandard.train_dictionary(1024, [PAGES[number % 2] + bytes([number]) for number in range(250)])
+
+
+@pytest.mark.parametrize("change", [bytes.lower, bytes.upper, bytes])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, with_dictionary])
+@pytest.mark.parametrize("pipe", [False, True])
+def test_headers_and_packings_of_other_writers(
+    tmp_path: Path, change: Callable[[bytes], bytes], pack: Callable[[bytes], bytes], pipe: bool
+) -> None:
+    """Names of fields in small or large letters, which are equal; bzip2, xz, and zstd with a dictionary that lies beside it."""
+    data = b"".join(pack(renamed(page, change)) for page in PAGES)
+    (tmp_path / "dictionary").write_bytes(DICTIONARY.as_bytes())
+    if pipe:
+        pairs, counts = crawled_inputs(
+            tmp_path, [WarcStream(io.BufferedReader(Pipe(data)), path=tmp_path / "-")]
+        )
+    else:
+        pairs, counts = crawled(tmp_path, data)
+    assert (len(pairs), counts["paired"]) == (3, 2)
+    assert counts.get("damaged", 0) == 0
+
+
+def test_what_is_no_archive(tmp_path: Path) -> None:
+    """A WACZ that is no zip archive, or whose member is damaged, costs itself; pages without an address are counted."""
+    (tmp_path / "a.wacz").write_bytes(b"PK\x03\x04 or so")
+    with zipfile.ZipFile(tmp_path / "b.wacz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.warc", b"".join(PAGES))
+    data = (tmp_path / "b.wacz").read_bytes()
+    (tmp_path / "b.wacz").write_bytes(data[:300] + bytes(20) + data[320:])
+    page = warc("file:///en/a.html", "", kind="resource", content="text/html", block=html("en").encode())
+    (tmp_path / "c.warc").write_bytes(page + b"".join(PAGES))
+    pairs, counts = crawled_inputs(tmp_path, [tmp_path])
+    assert (len(pairs), counts["damaged"], counts["not_response"]) == (3, 2, 1)
 
 
 def test_damaged_arc(tmp_path: Path) -> None:
@@ -368,6 +465,7 @@ def test_a_template_that_names_another_language(tmp_path: Path) -> None:
         ("noarchive", True, False), ("otherbot: noindex, nofollow", False, False), ("*: noindex", True, False),
         ("unavailable_after: 25 Jun 2030 15:00:00 PST", False, False), ("noai, noimageai", False, True),
         ("all, noai", False, True), ("nosnippet noindex", True, False), ("noindexing", False, False),
+        ("noindex;nofollow", True, False), ("follow / no-index", True, False), ("nocache", True, False), ("no-ai", False, True),
     ],
 )  # fmt: skip
 def test_robots_are_read_as_they_are_meant(value: str, forbidden: bool, reserved: bool) -> None:
@@ -382,9 +480,11 @@ def test_opt_outs_are_counted(tmp_path: Path) -> None:
         warc("http://s/en/a", html("en"), headers="tdm-reservation: 1\r\n"),
         warc("http://s/en/b", html("en"), headers="X-Robots-Tag: noai\r\n"),
         warc("http://s/en/c", html("en", '<meta name="robots" content="noimageai">')),
+        warc("http://s/en/e", html("en", '<meta name="TDM-Reservation" content="true">')),
+        warc("http://s/en/f", html("en"), headers='TDM-Reservation: "1"\r\n'),
         *(warc(f"http://s/{code}/d", html(code), headers="tdm-reservation: 0\r\n") for code in LANGUAGES),
     )
-    assert (len(pairs), counts["opted_out"]) == (3, 3)
+    assert (len(pairs), counts["opted_out"]) == (3, 5)
 
 
 @pytest.mark.parametrize(
@@ -459,6 +559,11 @@ def sitemap(*entries: tuple[str, dict[str, str]]) -> str:
     [
         ((("http://s/about", {"en": "http://s/about", "fr-FR": "http://s/propos"}),), "text/xml", bytes),
         ((("http://s/about", {"fr": "/propos", "x-default": "/"}),), "application/xml", bytes),
+        (
+            (("http://s/about", {"fr": "/propos"}),),
+            "text/html",
+            lambda data: b"\n<!-- --><!-- x -->" * 99 + data[21:],
+        ),
         ((("https://www.s/propos/", {"en_US": "https://s/About"}),), "application/x-gzip", gzip.compress),
     ],
 )

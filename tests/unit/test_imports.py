@@ -28,6 +28,7 @@ TABLE = {
     "journal": "codec errors",
     "ports": "",
     "kernel_cache": " | numba",
+    "hosts": "",
     "language_tags": " | langcodes",
     "language_identification": "errors language_tags | py3langid",
     "text": " | numba numpy",
@@ -35,7 +36,7 @@ TABLE = {
     "signals": "errors settings text.columns | numpy",
     "reading": "errors ports settings signals text | numba numpy orjson",
     "scoring": "codec errors parameters schema text | numba numpy",
-    "selection": "codec errors parameters schema scoring text | numba numpy",
+    "selection": "codec errors hosts parameters schema scoring text | numba numpy",
     "selection.monitor": "selection.decisions | numpy river",
     "writing": "events ports reading selection.decisions | numpy orjson",
     "report": "meanings reading.chunk selection.decisions selection.divergence settings | jinja2 markupsafe numpy orjson",
@@ -65,7 +66,7 @@ TABLE = {
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
     "connectors.kafka": "errors ports settings | kafka numba numpy orjson",
     "connectors.crawl": (
-        "connectors.files connectors.kafka errors language_identification language_tags settings"
+        "connectors.files connectors.kafka errors hosts language_identification language_tags settings"
         " | fastwarc galechurch icu4py numpy orjson selectolax zstandard"
     ),
 }
