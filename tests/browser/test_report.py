@@ -1,30 +1,22 @@
-"""The report in a real browser: what moves, what unfolds, at both widths, in both schemes; what axe-core and the console say.
-
-Needs Debian's chromium (or another one that CRAFT_TEST_CHROMIUM names) and the extra `browser`; `make browser` installs both.
-CRAFT_TEST_PICTURES names a folder for screenshots.
-"""
+"""The report in a real browser: what moves, what unfolds, what axe-core and the console say."""
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from craft_stream.cli import main
+from tests.browser.conftest import Open, picture, reads_well
 from tests.unit.toy import Toy, stream
 
 HOSTILE = (
     "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>\u202ereversed "
     + "x" * 100_000
 )
-WIDTHS = (1280, 390)
 
 
 @pytest.fixture(scope="module")
@@ -60,37 +52,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a head; as root, as in CI, it has no sandbox."""
-    path = os.environ.get("CRAFT_TEST_CHROMIUM") or shutil.which("chromium")
-    assert path, "install Debian's package chromium, or name one by CRAFT_TEST_CHROMIUM"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        yield started
-        started.close()
-
-
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")], ids=str)
-def page(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The report, open; nothing may be said on the console, and nothing asked for."""
-    width, scheme = request.param
-    said: list[str] = []
-    opened = browser.new_page(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
-    )
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on(
-        "request",
-        lambda asked: said.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None,
-    )
-    opened.goto(report.as_uri())
-    yield opened
-    opened.close()
-    assert said == []
+@pytest.fixture
+def page(opened: Open, report: Path) -> Page:
+    """The report, open."""
+    return opened(report.as_uri())
 
 
 def number(page: Page, name: str) -> float:
@@ -99,15 +64,13 @@ def number(page: Page, name: str) -> float:
 
 def test_it_is_read_at_every_width_by_everyone(page: Page) -> None:
     """Nothing runs over the side, axe-core finds nothing, hostile text has done nothing; drawn within a second or so."""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.title() == "Selected from stream.jsonl"
     assert page.locator("main img, main iframe").count() == 0
     assert "<script>" in (page.locator("#examples").text_content() or "")
     assert page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd") < 5_000
     for folded in page.locator("details").all()[:70:10]:
         folded.evaluate("node => { node.open = true }")
-    found = Axe().run(page, options={"resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    reads_well(page)
 
 
 def test_the_threshold_moves(page: Page) -> None:
@@ -145,6 +108,4 @@ def test_a_cluster_is_opened_from_the_map(page: Page) -> None:
 
 def test_pictures(page: Page) -> None:
     """The head of the page as a picture, where a folder for it is named."""
-    if folder := os.environ.get("CRAFT_TEST_PICTURES"):
-        width, dark = page.evaluate("[innerWidth, matchMedia('(prefers-color-scheme: dark)').matches]")
-        page.screenshot(path=f"{folder}/report-{width}-{'dark' if dark else 'light'}.png")
+    picture(page, "report")
