@@ -14,7 +14,7 @@ install:  ## Make .venv with everything that development needs, and the commit h
 test:  ## Unit and contract tests: seconds, no broker
 	$(PYTHON) -m pytest
 
-browser:  ## The report in headless Chromium (installed by apt where it is missing: root, Debian)
+browser:  ## Report and page in headless Chromium (installed by apt where it is missing: root, Debian)
 	command -v chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }
 	$(PYTHON) -m pip install --quiet --editable '.[browser]'
 	$(PYTHON) -m pytest tests/browser

@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -54,7 +54,7 @@ class ReportFile:
         """Take in pairs that were decided."""
         self._gathered.add(rows)
 
-    def write(self, facts: dict[str, Any], model: Model | None) -> None:
+    def write(self, facts: Mapping[str, Any], model: Model | None) -> None:
         """Write the page.
 
         Args:
@@ -71,7 +71,7 @@ class ReportFile:
         about = About(
             title=_title(self._stream),
             command=shlex.join(["craft-stream", *sys.argv[1:]]),
-            facts={name: _fact(value) for name, value in (versions | facts).items() if value is not None},
+            facts={name: _fact(value) for name, value in {**versions, **facts}.items() if value is not None},
             settings=toml(settings),
             rate=settings.budget.rate,
             quality_floor=settings.selection.quality_floor,

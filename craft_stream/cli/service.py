@@ -58,7 +58,9 @@ def serve(
     recorder, observe = Recorder(), settings.observe
     page = Page(recorder, toml(settings), observe.page == "everyone", troubles, questions)
     server = Server(recorder, observe.host, observe.port, page)
-    print(f"metrics, health and a page for people on http://{observe.host}:{server.port}", file=sys.stderr)
+    print(
+        f"metrics and health, and a page for people, on http://{observe.host}:{server.port}", file=sys.stderr
+    )
     code = 0
     try:
         work(recorder)
