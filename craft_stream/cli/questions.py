@@ -45,6 +45,8 @@ class WorkerQuestions:
         Raises:
             DataError: it is not found, or not within a minute; or another one is being looked for.
         """
+        if "\0" in (identifier or "") + (place or ""):  # no argument of a process can hold it
+            raise DataError("a name with the character NUL cannot be looked for")
         wanted = f"--offset={place}" if place else f"--id={identifier}"
         main = [sys.executable, "-c", "from craft_stream.cli import main; main()"]
         command = ["sh", "-c", _MODEST, "sh", *main, "explain", wanted, "--json", *self._options]

@@ -86,11 +86,19 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        try:
+            self._get()
+        except _RequestError as error:
+            self._answer(400, "text/plain; charset=utf-8", f"{error}\n".encode())
+
+    do_HEAD = do_GET  # noqa: N815 (the base class's name)
+
+    def _get(self) -> None:
         recorder = self.server.recorder
         path, _, query = self.path.partition("?")
         match path:
             case "/" if self.server.page is not None:
-                self._page(self.server.page, dict(parse_qsl(query, max_num_fields=8)))
+                self._page(self.server.page, _asked(query))
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 recorder.refresh()
@@ -107,8 +115,6 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._answer(404, "text/plain; charset=utf-8", b"/metrics, /livez, /readyz or /state\n")
 
-    do_HEAD = do_GET  # noqa: N815 (the base class's name)
-
     def _probe(self, problem: str | None) -> None:
         self._answer(503 if problem else 200, "text/plain; charset=utf-8", f"{problem or 'ok'}\n".encode())
 
@@ -124,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _here(self) -> bool:
         """Whether who asks is at this machine, and named it so that nobody else can have meant another."""
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or "localhost"
+        name = _host_name(self.headers.get("Host", "")) or "localhost"
         return _loopback(self.client_address[0]) and (name == "localhost" or _is_address(name))
 
     def _refuse(self, why: str) -> None:
@@ -147,6 +153,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
         """Probes every few seconds would drown the worker's own log."""
+
+
+class _RequestError(ValueError):
+    """Nothing that a browser sends."""
+
+
+def _asked(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, max_num_fields=8))
+    except ValueError:
+        raise _RequestError("too many questions at once") from None
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        raise _RequestError("the Host is no name and no address") from None
 
 
 def _is_address(name: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from test_report import HOSTILE, Elements
 from test_runtime_worker import PARTITIONS, VALUES, configuration, filled, learned
 
+from craft_stream.cli.questions import WorkerQuestions
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
 from craft_stream.observe.http import Server
@@ -192,6 +193,23 @@ def test_who_may_see_it(watched: tuple[Recorder, Any, Any], served: Server) -> N
     none = Server(watched[0], "127.0.0.1", 0)
     assert get(none, "/")[0] == 404
     none.close()
+
+
+def test_what_no_browser_sends_is_refused_in_a_line(
+    served: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Too many fields, a Host that is none: 400, and nothing of it in the worker's log."""
+    for path, host in (("/?" + "a=1&" * 9, "localhost"), ("/", "[::1"), ("/?id=%FF%00", "[x]")):
+        status, _, text = get(served, path, Host=host)
+        assert (status, text.count("\n")) == (400, 1)
+    assert get(served, "/?id=%00&offset=%0A&source=%ED%A0%80")[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_name_that_no_process_can_be_given() -> None:
+    """NUL in an id is a problem in words."""
+    with pytest.raises(DataError, match="NUL"):
+        WorkerQuestions(None, None).find("a\0b", None)
 
 
 def test_it_is_drawn_before_anything_happened() -> None:
