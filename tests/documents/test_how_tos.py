@@ -15,7 +15,7 @@ TUTORIAL = "docs/tutorial/files.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a stream, a target, and both as TMX files."""
+    """A folder with a stream, a target, both as TMX files, and texts of the domain."""
     folder = tmp_path_factory.mktemp("how-tos")
     run(TUTORIAL, folder)
     for name in ("stream", "target"):
@@ -24,6 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (folder / "stream.jsonl").read_bytes().splitlines()
     half = len(lines) // 2
     targets = (folder / "target.jsonl").read_bytes().splitlines()
+    (folder / "documents.txt").write_text(
+        "\n".join(" ".join(orjson.loads(line)["src"].split()) for line in targets), "utf-8"
+    )
     for name, part in (
         ("corpora/one.tmx", lines[:half]),
         ("corpora/two.tmx", lines[half:]),
