@@ -188,11 +188,45 @@ def telling(contributions: Mapping[str, float]) -> list[str]:
     return [name for name in order if abs(contributions[name]) >= _LEAST][:_TELLING]
 
 
+DECISION: Final[dict[str, str]] = {
+    "decision_id": "Where the record stood: `file/0/number`, or `topic/partition/offset`.",
+    "id": "The record's own id (`record.id_field`), else the same as `decision_id`.",
+    "outcome": "`accepted` or `rejected`.",
+    "reason": "Why: one of the reasons.",
+    "score": "What was compared with the threshold; without quality where that was not asked for.",
+    "threshold": "The score that was needed; it follows from the budget.",
+    "cluster": "The topic of the target; null where the pair has no vector.",
+    "domain": PARTS["domain"].meaning,
+    "quality": f"{PARTS['quality'].meaning} Null where the pair was not asked for it.",
+    "dual": PARTS["dual"].meaning,
+    "context": PARTS["context"].meaning,
+    "model_version": PARTS["model_version"].meaning,
+    "settings_version": "The version of the group's settings that it was made under; 0 for files.",
+    "parameters": "Fingerprint of the settings that decisions follow from.",
+    "release": "The release of craft_stream that made it.",
+    "format": "Of this object: 2; the first had neither this nor `settings_version` and `release`.",
+}
+"""Fields of a decision, in the order in which they are written."""
+
 SUMMARY: Final[dict[str, str]] = {
+    "read": "records read",
+    "accepted": "pairs that were selected",
+    "rejected": "pairs that were not",
+    "rejected_by_reason": "the same by reason",
     "embedded": "pairs whose meaning vectors were computed; with a neural encoder the expensive part",
+    "signals_unknown": "records that lack a signal, by its name; only where there are some",
+    "undecidable": "records that hold no pair: no decision is possible, each has a reason and is kept by --rejected",
+    "undecidable_by_reason": "the same by reason",
     "kl": "how far the mix of topics accepted is from the target's (KL divergence); 0 is the same mix",
+    "like_target": "pairs of a sample of the stream that are as near to the domain as the nearest fifth of the target",
     "domain_share": "share of the stream that looks like the target",
     "unspendable": "pairs of the budget for which the stream held nothing that passes",
-    "undecidable": "records that hold no pair: no decision is possible, each has a reason and is kept by --rejected",
+    "target": "pairs of the target that were learned from, and those left out, by what was found of them",
+    "rate": "the budget, as a share of the stream",
+    "model_version": "version of the model that decided last",
+    "model_digest": "its fingerprint",
+    "parameters": "fingerprint of the settings that decisions follow from",
+    "seconds": "time by the clock",
+    "pairs_per_second": "records read in a second of it",
 }
-"""Figures of a summary."""
+"""Figures of a summary, in the order in which `--json` prints them."""

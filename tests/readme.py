@@ -135,6 +135,7 @@ TABLES: Final[dict[Path, dict[str, Callable[[], str]]]] = {
         "refusals": lambda: _table("reason", meanings.REFUSALS),
         "parts": _parts,
         "features": lambda: _table("feature", meanings.FEATURES),
+        "decision": lambda: _table("field", meanings.DECISION),
         "summary": lambda: _table("figure", meanings.SUMMARY),
     },
 }

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from toy import versions
 
 from craft_stream import meanings
+from craft_stream.cli.summary import Summary
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.reading.records import DecodeReason
+from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import FEATURES, log_probability
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 
 ROOT = Path(__file__).parents[2]
+
+
+class Engine(NamedTuple):
+    """What a summary asks of what decided."""
+
+    ledger: Ledger
+    model: Model | None
 
 
 def test_names_are_those_of_the_code() -> None:
@@ -30,6 +40,10 @@ def test_names_are_those_of_the_code() -> None:
     named = "".join(path.read_text("utf-8") for path in (ROOT / "connectors" / "crawl").glob("*.py"))
     assert set(re.findall(r'(?:SkippedError\(|skipped\[)"(\w+)"', named)) <= set(meanings.PAGES)
     assert all(f'"{name}"' in named for name in meanings.PAGES)
+    summary = Summary()
+    summary.unknown["bicleaner"] = 1
+    summary.finish(Engine(Ledger(Parameters()), versions()[0]), 1.0)
+    assert list(meanings.SUMMARY) == list(summary.values())
     assert set(meanings.PARTS) == set(said) - {"reason", "features", "contributions"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from craft_stream import __version__
+from craft_stream import __version__, meanings
 from craft_stream.events import Stage
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
@@ -80,6 +80,7 @@ def test_a_file_whose_name_is_no_utf_8_has_decisions() -> None:
     """A decision names it as far as JSON can."""
     message = Message(b'{"src": "a", "tgt": "b"}', 3, "caf\udce9.jsonl")
     line = orjson.loads(decision_lines(Chunk.read([message], RecordSettings()), decided(), np.array([0]))[0])
+    assert list(line) == list(meanings.DECISION)
     assert line["decision_id"] == line["id"] == "caf\ufffd.jsonl/0/3"
 
 
