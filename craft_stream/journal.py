@@ -153,11 +153,11 @@ class FileJournal:
         start = self._file.tell()
         size = int.from_bytes(self._file.read(_LENGTH), "little")
         data = self._file.read(size)
-        try:
-            return Block(*codec.decode(MAGIC, data))
-        except IntegrityError:
-            self._file.seek(start)
-            return None
+        with contextlib.suppress(IntegrityError):
+            if len(data) == size:  # a damaged length before the last block would find it whole, but none that follows
+                return Block(*codec.decode(MAGIC, data))
+        self._file.seek(start)
+        return None
 
     def _write(self, header: Mapping[str, Any], arrays: codec.Arrays) -> None:
         data = codec.encode(MAGIC, header, arrays, 1)

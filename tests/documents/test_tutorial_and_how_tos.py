@@ -1,8 +1,10 @@
-"""The how-tos: their commands work, on the data of the tutorial."""
+"""The tutorial on files and the how-tos: their commands work, the how-tos' on the data of the tutorial."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pytest
@@ -13,11 +15,30 @@ from tests.blocks import run
 TUTORIAL = "docs/tutorial/files.md"
 
 
+class Followed(NamedTuple):
+    """A tutorial that was followed.
+
+    Attributes:
+        folder: in which.
+        shown: what its commands printed.
+    """
+
+    folder: Path
+    shown: str
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    """The tutorial on files, in an empty folder."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    return Followed(folder, run(TUTORIAL, folder))
+
+
+@pytest.fixture(scope="module")
+def folder(tutorial: Followed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a stream, a target, both as TMX files, and texts of the domain."""
     folder = tmp_path_factory.mktemp("how-tos")
-    run(TUTORIAL, folder)
+    shutil.copytree(tutorial.folder, folder, dirs_exist_ok=True)
     for name in ("stream", "target"):
         (folder / f"{name}.jsonl").write_bytes((folder / "demo" / f"{name}.jsonl").read_bytes())
     (folder / "corpora").mkdir()
@@ -35,6 +56,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with open_sink(str(folder / name)) as sink:
             sink.write([orjson.dumps(orjson.loads(x) | {"src_lang": "en", "tgt_lang": "fr"}) for x in part])
     return folder
+
+
+def test_the_tutorial_on_files(tutorial: Followed) -> None:
+    """Its commands run one after the other in an empty folder; what they leave is as the text says."""
+    stream, selected, best, rejected, decisions = (
+        (tutorial.folder / name).read_bytes().splitlines()
+        for name in ("demo/stream.jsonl", "selected.jsonl", "best.tsv", "rejected.tsv", "decisions.jsonl")
+    )
+    assert abs(len(selected) - 0.05 * len(stream)) <= 1
+    assert set(selected) <= set(stream)
+    assert len(best) == 100
+    assert len(rejected) == len(stream) - len(selected)
+    assert len(decisions) == len(stream)
+    assert all(orjson.loads(line)["reason"] for line in decisions)
+    for words in ("the budget was 5%", "nearness to the domain", "misaligned", "Nearest pairs of the target"):
+        assert words in tutorial.shown
 
 
 def test_a_folder_of_tmx(folder: Path) -> None:
