@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+
+# Before numpy is there: threads of BLAS and OpenMP that wait for toy data spin, up to a tenth of all CPU time.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import hypothesis
 import pytest
@@ -13,6 +17,11 @@ hypothesis.settings.register_profile(
     "craft", deadline=None, max_examples=int(os.environ.get("CRAFT_TEST_EXAMPLES", "40"))
 )
 hypothesis.settings.load_profile("craft")
+
+
+def pytest_collection_finish() -> None:
+    """What libraries brought stays: whether it is garbage need not be asked again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
