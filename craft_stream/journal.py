@@ -154,9 +154,7 @@ class FileJournal:
         size = int.from_bytes(self._file.read(_LENGTH), "little")
         data = self._file.read(size)
         with contextlib.suppress(IntegrityError):
-            if (
-                len(data) == size
-            ):  # a damaged length before the last block would find it whole, but none that follows
+            if len(data) == size:  # with a damaged length the last block would count, but none behind it
                 return Block(*codec.decode(MAGIC, data))
         self._file.seek(start)
         return None
