@@ -24,12 +24,17 @@ def _hint(value: bytes | None) -> str:
 
 
 class Faults:
-    """Why records are no pairs, counted by kind: what is said of them, numbers apart."""
+    """Why records are no pairs, counted by kind: what is said of them, numbers apart.
+
+    Attributes:
+        total: how many there are.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._examples: dict[str, tuple[str, list[str]]] = {}
         self._others = 0
+        self.total = 0
 
     def add(self, chunk: Chunk) -> None:
         """Count what a chunk refuses."""
@@ -38,6 +43,7 @@ class Faults:
 
     def count(self, message: Message, refusal: Refusal) -> None:
         """Count one record."""
+        self.total += 1
         kind = _NUMBER.sub("0", refusal.text)
         if kind not in self._examples:
             if len(self._examples) >= _MOST_KINDS:

@@ -79,15 +79,22 @@ def read_pair(message: Message, fields: RecordSettings) -> Pair:
 def examine(message: Message, fields: RecordSettings) -> Pair | Refusal:
     """The same, without an exception where it holds no pair."""
     record = _parsed(message, fields)
+    return record if isinstance(record, Refusal) else _pair(record, message, fields)
+
+
+def examine_described(message: Message, fields: RecordSettings) -> Pair | Refusal:
+    """The same of the target, which may be texts of one side: where a record has not the field of the other, that is empty."""
+    record = _parsed(message, fields)
     if isinstance(record, Refusal):
         return record
-    source, target = record.get(fields.source_field), record.get(fields.target_field)
-    if not _is_side(source):
-        return _no_side(record, fields.source_field)
-    if not _is_side(target):
-        return _no_side(record, fields.target_field)
-    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
-    return Pair(read_id(record, fields) or message.location, source, target, urls)
+    found = [name for name in (fields.source_field, fields.target_field) if name in record]
+    if len(found) != 1:
+        return _pair(record, message, fields)
+    text = record[found[0]]
+    if not _is_side(text):
+        return _no_side(record, found[0])
+    name = read_id(record, fields) or message.location
+    return Pair(name, text, "") if found[0] == fields.source_field else Pair(name, "", text)
 
 
 def examine_text(message: Message, fields: RecordSettings, field: str) -> tuple[str, str] | Refusal:
@@ -99,6 +106,16 @@ def examine_text(message: Message, fields: RecordSettings, field: str) -> tuple[
     if not _is_side(text):
         return _no_side(record, field if field in record or TEXT not in record else TEXT)
     return read_id(record, fields) or message.location, text
+
+
+def _pair(record: dict[str, Any], message: Message, fields: RecordSettings) -> Pair | Refusal:
+    source, target = record.get(fields.source_field), record.get(fields.target_field)
+    if not _is_side(source):
+        return _no_side(record, fields.source_field)
+    if not _is_side(target):
+        return _no_side(record, fields.target_field)
+    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
+    return Pair(read_id(record, fields) or message.location, source, target, urls)
 
 
 def _parsed(message: Message, fields: RecordSettings) -> dict[str, Any] | Refusal:

@@ -1,4 +1,4 @@
-"""The target topic: pairs that describe the domain; key = id, value = the pair, a tombstone withdraws it."""
+"""The target topic: pairs that describe the domain, or texts of one side; key = id, a tombstone withdraws it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from craft_stream.errors import ConfigurationError, RecordError
+from craft_stream.errors import ConfigurationError
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
-from craft_stream.reading.records import Pair, read_pair
+from craft_stream.reading.records import Pair, Refusal, examine_described
 from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch
 
@@ -31,7 +31,7 @@ class TargetFollower:
     """Feeds the target topic to a learner: to its end at first, then what is new.
 
     Attributes:
-        bad: records that are no pairs, passed over.
+        bad: records that are no pairs, nor texts of one side, passed over.
         replaced: the topic is shorter than it was, so it was made anew, and must be read again.
     """
 
@@ -94,13 +94,12 @@ class TargetFollower:
                 pairs = []
                 observer.withdraw_target([identifier])
                 continue
-            try:
-                pair = read_pair(message, self._fields)
-            except RecordError as error:
+            found = examine_described(message, self._fields)
+            if isinstance(found, Refusal):
                 self.bad += 1
-                log.warning("%s: %s", message.location, error)
+                log.warning("%s: %s", message.location, found.text)
                 continue
-            pairs.append(pair._replace(id=identifier or pair.id))
+            pairs.append(found._replace(id=identifier or found.id))
         _upsert(pairs, observer)
 
 

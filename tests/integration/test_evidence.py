@@ -164,6 +164,11 @@ def test_targets_are_published_and_withdrawn(bootstrap: str, tmp_path: Path) -> 
     values = [message.value for message in run.read(run.settings.kafka.target_topic)]
     assert len(values) == 20
     assert values[10:] == [None] * 10
+    texts = tmp_path / "domain.txt"
+    texts.write_text("a house\n\ntwo houses\n")
+    assert "published 2 texts" in run.command("target", "publish", str(texts), "--side", "target").stdout
+    found = [json.loads(message.value or b"") for message in run.read(run.settings.kafka.target_topic)[20:]]
+    assert sorted((record["tgt"], len(record)) for record in found) == [("a house", 2), ("two houses", 2)]
     path.write_text("broken\n")
     failed = run.command("target", "publish", str(path))
     assert failed.returncode == 1

@@ -23,10 +23,13 @@ from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
+from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import Side, word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
+from craft_stream.topics.target import TargetFollower
+from tests.unit.test_runtime_worker import configuration
 
 __all__ = ["run"]  # a fixture
 
@@ -143,6 +146,38 @@ def test_what_is_refused() -> None:
         pytest.raises(TargetError, match="target is empty"),
     ):
         cs.learn(sample=crawl, target_source=["", None])  # type: ignore[list-item]
+
+
+def test_texts_on_the_target_topic() -> None:
+    """A record without the field of one side is a text of the other; one whose field is empty is still no pair."""
+    configured = configuration()
+    kafka = configured.kafka
+    broker = MemoryBroker({kafka.target_topic: 1})
+    for number, record in enumerate(
+        (
+            {"src": "a house"},
+            {"src": "a house", "tgt": ""},
+            {"src": " "},
+            {"text": "a house"},
+            {"src": "two houses"},
+        )
+    ):
+        broker.append(kafka.target_topic, 0, orjson.dumps(record), b"t%d" % number)
+    learner = Learner(configured.parameters(), load_encoder())
+    follower = TargetFollower(MemoryTransport(broker, kafka).reader(), kafka.target_topic, configured.record)
+    follower.refresh(learner)
+    sample = learner._reservoir.sample()
+    assert [(pair.identifier, pair.source, pair.target) for pair in sample.pairs] == [
+        ("t0", "a house", ""), ("t4", "two houses", ""),
+    ]  # fmt: skip
+    assert (sample.side, follower.bad) == ("source", 3)
+    broker.append(kafka.target_topic, 0, orjson.dumps({"src": "one", "tgt": "un"}), b"p")
+    follower.refresh(learner)
+    with pytest.raises(TargetError, match="a part of the target is texts"):
+        learner.check_target()
+    broker.append(kafka.target_topic, 0, None, b"p")
+    follower.refresh(learner)
+    assert learner.check_target() == {}
 
 
 def test_texts_of_files(tmp_path: Path) -> None:
