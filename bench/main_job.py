@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,14 @@ class Judge:
         }
 
 
-def select(corpus: Path, domain: str, rate: float, folder: Path, *arguments: str) -> float:
-    """Run `craft-stream select`; seconds."""
+def select(
+    corpus: Path, domain: str, rate: float, folder: Path, *arguments: str, stream: Path | None = None
+) -> float:
+    """Run `craft-stream select` over the corpus's stream or another; seconds."""
     began = time.perf_counter()
     command = [*COMMAND, "select", "--target", str(corpus / "target" / f"{domain}.jsonl.zst")]
-    command += ["--input", str(corpus / "stream.jsonl.zst"), "--output", str(folder / "accepted.jsonl")]
+    command += ["--input", str(stream or corpus / "stream.jsonl.zst")]
+    command += ["--output", str(folder / "accepted.jsonl")]
     subprocess.run(
         [*command, "--budget-rate", str(rate), *arguments], cwd=ROOT, check=True, capture_output=True
     )
@@ -80,17 +83,21 @@ def select(corpus: Path, domain: str, rate: float, folder: Path, *arguments: str
 def through_kafka(
     bootstrap: str,
     folder: Path,
-    records: list[bytes],
+    partitions: Sequence[list[bytes]],
     target: list[bytes],
     rate: float,
     *arguments: str,
     sample: float,
 ) -> tuple[Deployment, float]:
-    """Run `craft-stream run` until every record is committed; the deployment and the seconds, start-up included."""
+    """Run `craft-stream run` until every record is committed; the deployment and the seconds, start-up included.
+
+    `partitions` are records by partition.
+    """
     overrides = {**DEFAULTS, "budget.rate": rate, "decisions.rejected_sample": sample}
-    run = Deployment(bootstrap, folder, overrides=overrides)
+    run = Deployment(bootstrap, folder, len(partitions), overrides)
     run.publish_target(map(json.loads, target))
-    run.feed(records)
+    for partition, records in enumerate(partitions):
+        run.feed(records, partition=partition)
     began = time.perf_counter()
     with run.worker(*arguments) as worker:
         run.wait_done([worker], seconds=SECONDS)
@@ -127,12 +134,12 @@ def main() -> None:
         )
         with cluster() as broker:
             run, seconds = through_kafka(
-                broker.bootstrap, folder, records, target, rate, "--model", str(model), sample=1.0
+                broker.bootstrap, folder, [records], target, rate, "--model", str(model), sample=1.0
             )
             by_run = digest(run.decisions().values())
             accepted = [message.value or b"" for message in run.read(run.settings.kafka.accepted_topic)]
             report("Kafka, pinned", accepted, seconds, digest=by_run, equal=by_run == by_file)
-            run, seconds = through_kafka(broker.bootstrap, folder, records, target, rate, sample=0.01)
+            run, seconds = through_kafka(broker.bootstrap, folder, [records], target, rate, sample=0.01)
             accepted = [message.value or b"" for message in run.read(run.settings.kafka.accepted_topic)]
             report("Kafka, live", accepted, seconds)
     sys.exit(by_run != by_file)
