@@ -46,7 +46,7 @@ def crawl(
         Path, typer.Option(metavar="FILE", help="What has been done and which pages wait; SQLite.")
     ] = Path("craft-crawl.sqlite"),
     name: Annotated[
-        str, typer.Option(metavar="TEXT", help="Of this crawl on its topic; one process for each.")
+        str, typer.Option(metavar="TEXT", help="Name of this crawl on its topic; one process for each.")
     ] = "crawl",
     takedown: Annotated[
         Path | None,

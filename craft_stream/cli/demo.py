@@ -32,7 +32,9 @@ def demo(
         Path | None,
         typer.Option(metavar="FOLDER", help="Leave stream, target and outputs there; other files stay."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the split, the noise and the engine.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Seed of the split, the noise and the engine.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Select sentences about a bug tracker from a stream of software messages, a third of it spoilt.

@@ -46,21 +46,23 @@ def explain(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The source sentence.")] = None,
     target_side: Annotated[str | None, typer.Argument(metavar="TARGET", help="Its translation.")] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")
+        Path | None, typer.Option(metavar="FILE", help="The model that `select --save-model` kept.")
     ] = None,
     identifier: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Explain what `run` decided on this record.")
     ] = None,
     offset: Annotated[
         str | None,
-        typer.Option(metavar="TOPIC/PARTITION/OFFSET", help="The same for the record at this place."),
+        typer.Option(
+            metavar="TOPIC/PARTITION/OFFSET", help="Explain what `run` decided on the record at this place."
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE...", help="The pairs that describe the domain, to show the nearest."),
     ] = None,
     target_topic: Annotated[
-        bool, typer.Option("--target-topic", help="Take them from kafka.target_topic.")
+        bool, typer.Option("--target-topic", help="Take the target from kafka.target_topic.")
     ] = False,
     nearest_pairs: Annotated[
         int,

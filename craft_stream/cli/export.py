@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 def export(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the shards and their manifest.")],
     topic: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="To export; unset: kafka.accepted_topic.")
+        str | None, typer.Option(metavar="TEXT", help="Topic to export; kafka.accepted_topic unless given.")
     ] = None,
     layout: Annotated[
         str,
@@ -35,7 +35,7 @@ def export(
             metavar="TEXT", help="Fields of a TSV line, by commas; unset: the source and the target."
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the order inside a shard.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the order inside a shard.")] = 0,
     whole_shards: Annotated[
         bool, typer.Option("--whole-shards", help="Leave what does not fill a shard for the next run.")
     ] = False,

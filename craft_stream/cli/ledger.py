@@ -86,7 +86,9 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
 
 @app.command(epilog="Example: craft-stream ledger show 3")
 def show(
-    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0, help="Of the input topic.")],
+    partition: Annotated[
+        int, typer.Argument(metavar="PARTITION", min=0, help="Partition of the input topic.")
+    ],
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:

@@ -47,10 +47,11 @@ def report(
     ] = 1_000_000,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="That scored them, to compare clusters with the target."),
+        typer.Option(metavar="FILE", help="The model that scored them, to compare topics with the target."),
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where names do not tell it: tsv, parquet, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, parquet, ..."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,

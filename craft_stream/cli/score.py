@@ -33,16 +33,17 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: craft-stream score crawl.jsonl --model model.bin --output scored.jsonl")
 def score(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE", help="Pairs; `-` is standard input.")],
-    model: Annotated[Path, typer.Option(metavar="FILE", help="A version kept by `select --save-model`.")],
+    model: Annotated[Path, typer.Option(metavar="FILE", help="The model that `select --save-model` kept.")],
     output: Annotated[
         str,
         typer.Option(metavar="FILE", help="The same records, with score, domain, quality, cluster, reason."),
     ],
     input_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where names do not tell it: tsv, tmx, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, tmx, ..."),
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of --output, where its name does not tell it.")
+        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
     ] = None,
     jobs: Annotated[
         int | None,
@@ -54,9 +55,10 @@ def score(
 ) -> None:
     """Score every pair of files, so that rows can be compared, sorted and taken from (`craft-stream take`).
 
-    The score is what `select --model` compares: domain, what page and host tell, and weighted quality. `reason` is what speaks
-    against a pair whatever its score, or `accepted` where nothing does; duplicates are told when pairs are taken. What page
-    and host tell needs a second reading, so that a pipe is scored without it. Records that hold no pair are left out and told.
+    The score is what `select --model` compares: nearness to the domain, what page and site tell, and weighted quality. `reason`
+    says what is wrong with a pair whatever its score, or `accepted` where nothing is; duplicates are found when pairs are
+    taken. A pipe is scored without page and site, which need a second reading. Records that hold no
+    pair are left out and counted.
     """
     settings = load_settings(config, overrides)
     stream = named_paths("FILE", inputs, None, None, input_format)

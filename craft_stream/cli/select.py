@@ -98,22 +98,25 @@ def select(
     target_source: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE...", help="In place of --target: texts of the domain, a line each, in the"
+            metavar="FILE...", help="Texts of the domain in the language of the sources, instead of --target."
         ),
     ] = None,
     target_target: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE...", help="language of the sources, or of their translations, or of both."
+            metavar="FILE...",
+            help="Texts of the domain in the language of the translations, instead of --target.",
         ),
     ] = None,
     input_source: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE...", help="The same as two plain files: the lines of the source, and"),
+        typer.Option(
+            metavar="FILE...", help="The sources, a line each, with --input-target; instead of --input."
+        ),
     ] = None,
     input_target: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE...", help="those of the translation; instead of --input."),
+        typer.Option(metavar="FILE...", help="Their translations, a line each."),
     ] = None,
     input_format: Annotated[
         str | None,
@@ -121,10 +124,12 @@ def select(
     ] = None,
     output_source: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Accepted pairs as two plain files: the lines of the source, and"),
+        typer.Option(
+            metavar="FILE", help="Accepted sources, a line each, with --output-target; instead of --output."
+        ),
     ] = None,
     output_target: Annotated[
-        str | None, typer.Option(metavar="FILE", help="those of the translation; instead of --output.")
+        str | None, typer.Option(metavar="FILE", help="Their translations, a line each.")
     ] = None,
     output_format: Annotated[
         str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
@@ -132,20 +137,21 @@ def select(
     rejected: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="All other records: reason, tab, place, tab, the record as it came."
+            metavar="FILE", help="All other records, a line each: reason, place, and the record as it came."
         ),
     ] = None,
     decisions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Every decision, one JSON object a line.")
     ] = None,
     texts: Annotated[
-        bool, typer.Option("--texts", help="Of --decisions: with both sides and their URLs.")
+        bool, typer.Option("--texts", help="Write both sides and their URLs into --decisions.")
     ] = False,
     scores: Annotated[
-        bool, typer.Option("--scores", help="Accepted records get the fields of record.score_fields.")
+        bool,
+        typer.Option("--scores", help="Add score, domain, quality, cluster and reason to accepted records."),
     ] = False,
     report: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A page that shows what was selected, for a browser.")
+        str | None, typer.Option(metavar="FILE", help="A page for a browser that shows what was selected.")
     ] = None,
     budget_rate: Annotated[
         float | None,
@@ -166,7 +172,7 @@ def select(
     ] = None,
     save_model: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Keep the model that decided, for --model and `explain`."),
+        typer.Option(metavar="FILE", help="Keep the model that decided, for --model, `explain` and `score`."),
     ] = None,
     one_pass: Annotated[
         bool, typer.Option("--one-pass", help="Decide each pair as it comes, as on a topic and from a pipe.")

@@ -24,7 +24,7 @@ def simulate(
         float, typer.Option(metavar="NUMBER", min=0, help="Pages a second; 0: as fast as it goes.")
     ] = 20.0,
     port: Annotated[
-        int, typer.Option(metavar="NUMBER", min=0, max=65_535, help="Of the site; 0 takes a free one.")
+        int, typer.Option(metavar="NUMBER", min=0, max=65_535, help="Port of the site; 0 takes a free one.")
     ] = 0,
     serve_only: Annotated[
         bool, typer.Option("--serve-only", help="Serve the site and fetch nothing.")

@@ -40,25 +40,29 @@ def take(
         list[str], typer.Argument(metavar="FILE", help="What `score` or `select --scores` wrote.")
     ],
     output: Annotated[str, typer.Option(metavar="FILE", help="What was taken, unchanged and in order.")],
-    top: Annotated[int | None, typer.Option(metavar="NUMBER", min=1, help="So many pairs, the best.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(metavar="NUMBER", help="All that have this score, or more.")
+    top: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Take this many pairs, the best.")
     ] = None,
-    by: Annotated[str, typer.Option(metavar="FIELD", help="That holds the score.")] = "score",
+    threshold: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Take all pairs that have this score or more.")
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="FIELD", help="Field that holds the score.")] = "score",
     model: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Keep clusters within bounds of the target's shares, as `select` does."
-        ),
+        typer.Option(metavar="FILE", help="Keep topics near the target's shares, as `select` does."),
     ] = None,
     rejected: Annotated[
-        str | None, typer.Option(metavar="FILE", help="All others: reason, tab, place, tab, the record.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="All other records, a line each: reason, place, and the record as it came."
+        ),
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where names do not tell it: tsv, parquet, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, parquet, ..."),
     ] = None,
     output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of --output, where its name does not tell it.")
+        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
@@ -66,9 +70,9 @@ def take(
 ) -> None:
     """Take the best of scored files: by number, by a threshold, or by both.
 
-    A pair is taken once (`selection.duplicates`, `selection.near_duplicate`), and not where its `reason` says that something
-    speaks against it; files without that field are taken from by their scores alone. With --model the result is what
-    `select --model` accepts of the same stream, but for pairs that it never asks for their quality (selection.gate).
+    No pair is taken twice, and none whose `reason` says that something is wrong with it; files without that field are taken
+    from by their scores alone. With --model the result is what `select --model` accepts of the same stream, but for pairs
+    that are too far from the domain for it to ask for their quality (`selection.gate`).
     """
     if top is None and threshold is None:
         raise ConfigurationError("give --top N, or --threshold SCORE, or both")

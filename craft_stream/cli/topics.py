@@ -22,7 +22,7 @@ def create(
             metavar="NUMBER",
             min=1,
             max=10_000,
-            help="Of the input topic, if it is to be made, and what belongs to it.",
+            help="Partitions of the input topic, if it is to be made, and of what belongs to it.",
         ),
     ] = 6,
     replication_factor: Annotated[
