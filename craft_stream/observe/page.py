@@ -94,6 +94,8 @@ class Page:
             lag=int(sum(value for key, value in figures.items() if key[0] == "craft_lag_records")),
             partitions=[
                 {
+                    "seen": None,
+                    "accepted": None,
                     **partition,
                     "lag": figures.get(("craft_lag_records", str(partition["partition"]))),
                     "behind": _ago(figures.get(("craft_lag_seconds", str(partition["partition"])), 0.0)),

@@ -43,13 +43,14 @@ class Recent:
             self._seconds[-1] = second, self._seconds[-1][1] + len(decisions)
         else:
             self._seconds.append((second, len(decisions)))
-        versions = np.stack([decisions.model_version, decisions.settings_version])
-        cuts = [0, *(np.flatnonzero((versions[:, 1:] != versions[:, :-1]).any(axis=0)) + 1), len(decisions)]
-        for start, stop in pairwise(cuts):
-            model, settings = versions[:, start].tolist()
-            counts = self._versions.pop((model, settings), np.zeros(len(Reason), np.int64))
-            counts += np.bincount(decisions.reason[start:stop], minlength=len(Reason))
-            self._versions[model, settings] = counts
+        models, settings = decisions.model_version, decisions.settings_version
+        changed = np.flatnonzero((models[1:] != models[:-1]) | (settings[1:] != settings[:-1])) + 1
+        for start, stop in pairwise([0, *changed.tolist(), len(decisions)]):
+            version = int(models[start]), int(settings[start])
+            counts = self._versions.pop(version, np.zeros(len(Reason), np.int64))
+            self._versions[version] = counts + np.bincount(
+                decisions.reason[start:stop], minlength=len(Reason)
+            )
         while len(self._versions) > _VERSIONS:
             del self._versions[next(iter(self._versions))]
 

@@ -17,6 +17,7 @@ from test_runtime_worker import PARTITIONS, VALUES, configuration, filled, learn
 from craft_stream.cli.questions import WorkerQuestions
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
+from craft_stream.events import PartitionState, Stage
 from craft_stream.observe.http import Server
 from craft_stream.observe.page import Page, Trouble
 from craft_stream.observe.recent import PAIRS, Recent
@@ -182,7 +183,12 @@ def test_questions_are_answered_on_the_page(watched: tuple[Recorder, Any, Any]) 
 
 def test_who_may_see_it(watched: tuple[Recorder, Any, Any], served: Server) -> None:
     """This machine, by `localhost` or in numbers; no name that somebody else gave it, and questions from no other site."""
-    for host, status in (("localhost", 200), ("127.0.0.1:80", 200), ("[::1]:80", 200), ("evil.example", 403)):
+    for host, status in (
+        ("localhost", 200),
+        ("127.0.0.1:80", 200),
+        ("[::1]:80", 200),
+        ("evil.example", 403),
+    ):
         assert get(served, "/", Host=host)[0] == status
         assert get(served, "/metrics", Host=host)[0] == 200
     assert get(served, "/?id=x", Sec_Fetch_Site="cross-site")[0] == 403
@@ -217,6 +223,49 @@ def test_it_is_drawn_before_anything_happened() -> None:
     html = page(Recorder()).render({}).decode()
     assert "Not ready: the worker has not joined its group" in html
     assert "Why this pair" not in html
+
+
+def test_it_is_drawn_at_every_moment_of_a_life() -> None:
+    """After each event, whatever is not known yet, and with a header that lacks what older releases did not write."""
+    recorder, none = Recorder(), Decisions.none()
+    events: list[tuple[str, tuple[Any, ...]]] = [
+        ("started", ("craft", "crawl.pairs", "abcd", 0.05)),
+        ("partition_state", (0, PartitionState.ASSIGNED)),
+        ("partition_state", (0, PartitionState.RESTORING)),
+        ("restoring", (0, 0.5)),
+        ("joined", (frozenset({0}),)),
+        ("waiting", ("no version of the model yet",)),
+        ("settings", (2, "abcd", 0.05, [f"budget.rate: {HOSTILE}"])),
+        ("model", ({"version": 1}, 10)),
+        (
+            "model",
+            (
+                {
+                    "version": 2,
+                    "target_version": "a",
+                    "target_left_out": {"copy": 3},
+                    "published_at_ms": 10**12,
+                },
+                10,
+            ),
+        ),
+        ("learner", (True, 7)),
+        ("partition_state", (0, PartitionState.ACTIVE)),
+        ("decided", (0, none, 0)),
+        ("dead_letters", (0, Stage.DECODE, "not_json", 2)),
+        ("decided", (0, decisions(1, [Reason.COPY]), 0)),
+        ("lag", (0, 5, 70_000.0)),
+        ("error", (HOSTILE,)),
+        ("stopped", ()),
+    ]
+    shown = page(recorder)
+    for name, arguments in events:
+        getattr(recorder, name)(*arguments)
+        html = shown.render({}).decode()
+        assert "<script>alert" not in html, name
+    assert "2 not_json" in html
+    assert "copy" in html
+    assert "19 h" in html
 
 
 def decisions(model: int, reasons: list[Reason]) -> Decisions:
