@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import glob
 import gzip
 import io
@@ -152,6 +153,8 @@ class OutputFile(WholeOrNothing):
     def _open(self, path: str) -> IO[bytes]:
         if path == STANDARD:
             return sys.stdout.buffer
+        if path.endswith(os.sep):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         self._path = os.path.realpath(path)
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self._path).st_mode):

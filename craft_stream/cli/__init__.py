@@ -66,7 +66,7 @@ COMMANDS = {name: text for section in SECTIONS.values() for name, text in sectio
 
 TRACE = "CRAFT_TRACE"  # in the environment: errors that nobody foresaw are raised as they are
 INTERNAL = 70
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EROFS, errno.EIO)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EROFS, errno.EIO, errno.EBADF)
 
 
 class LazyGroup(typer.core.TyperGroup):
@@ -124,6 +124,19 @@ def _terminate(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _replace_closed() -> None:
+    """Put something in the place of standard streams that are closed, as a daemon's are.
+
+    Lines for standard error go nowhere; of the others, reading and writing fail as on any closed file.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_WRONLY), closefd=False)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def _print_everything() -> None:
     """Let standard output take any character: in the locale C, which has ASCII only, as UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -157,6 +170,7 @@ def main() -> None:
     logging.getLogger("kafka").propagate = False
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     signal.signal(signal.SIGTERM, _terminate)
+    _replace_closed()
     _print_everything()
     try:
         try:

@@ -419,6 +419,18 @@ def test_standard_output_is_full(command: tuple[str, ...]) -> None:
     assert done.stderr == "craft-stream: cannot write: No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [(">&-", 1, "craft-stream: cannot write: Bad file descriptor\n"), ("2>&-", 0, ""), ("<&-", 0, "")],
+)
+def test_standard_streams_are_closed(closed: str, code: int, said: str) -> None:
+    """As a daemon's may be: what was to be read or written there is one line; standard error is not missed."""
+    program = "from craft_stream.cli import main; main()"
+    shell = f'exec "$0" -c "{program}" config show {closed}'
+    done = subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 @pytest.mark.parametrize("locale", ["C", "ISO-8859-1"])
 def test_locales_without_unicode(tmp_path: Path, locale: str) -> None:
     """What is no character of the locale is printed all the same, and JSON stays JSON."""
