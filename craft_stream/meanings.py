@@ -87,8 +87,8 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "context": Part(
         "page and site",
-        "What the other pairs of its page and its site tell of the domain, or its neighbours where no page is named; as far as "
-        "such pairs have told it until now.",
+        "What the other pairs of its page and its site say of the domain, or its neighbours where no address is given; above 0 "
+        "speaks for it, 0 says nothing.",
     ),
     "dual": Part(
         "help for its topic",
@@ -113,7 +113,7 @@ PARTS: Final[dict[str, Part]] = {
     "threshold": Part("needed to be accepted", "The score must reach this; it follows from the budget."),
     "margin": Part(
         "to spare",
-        "What is left at the requirement that the pair meets least; below 0 it is rejected.",
+        "By how much it meets the requirement that it meets least; below 0 it is rejected.",
     ),
     "cluster": Part(
         "topic", "Number of the group of target pairs that it is nearest to; -1 where none was asked for."
