@@ -51,6 +51,14 @@ def test_tables_made_from_the_code(document: Path) -> None:
     assert readme.with_tables(document) == document.read_text("utf-8")
 
 
+def test_the_first_page_is_short_and_shows_the_report() -> None:
+    """Fewer than 150 lines, a picture of the report among them, and no table of settings."""
+    text = readme.PATH.read_text("utf-8")
+    assert text.count("\n") < 150
+    assert "](docs/pictures/report.png)" in text
+    assert "| setting |" not in text
+
+
 def test_commands_exist() -> None:
     """Every `craft-stream NAME` in the README is a command."""
     named = set(re.findall(r"craft-stream ([a-z]+)", readme.PATH.read_text("utf-8")))
