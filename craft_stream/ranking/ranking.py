@@ -344,19 +344,17 @@ class Ranking(Generic[C]):
         if len(unasked := np.flatnonzero(np.isnan(found.quality))):
             found.set_quality(unasked)
         context = np.zeros(n, np.float32) if columns is None else columns.context[at]
-        decisions = Decisions(
-            positions=at,
+        decisions = Decisions.of(
+            at,
             reason=found.reason,
             score=found.scores + context,
-            threshold=np.full(n, -np.inf, np.float32),
+            threshold=-np.inf,
             cluster=found.cluster,
             domain=found.domain.domain,
             quality=found.quality,
-            dual=np.zeros(n, np.float32),
             context=context,
-            model_version=np.full(n, model.version, np.int64),
-            settings_version=np.zeros(n, np.int64),
-            parameters=np.full(n, self._digest, np.uint64),
+            model_version=model.version,
+            parameters=self._digest,
         )
         return chunk, decisions
 
@@ -385,19 +383,17 @@ class Ranking(Generic[C]):
         for run in self._again(stream):
             chunk = run.read()
             at, n = chunk.pairs.batch.positions, len(chunk.pairs)
-            decisions = Decisions(
-                positions=at,
+            decisions = Decisions.of(
+                at,
                 reason=columns.reason[at],
                 score=columns.score[at],
-                threshold=np.full(n, self._threshold, np.float32),
+                threshold=self._threshold,
                 cluster=columns.cluster[at],
                 domain=columns.domain[at],
                 quality=columns.quality[at],
-                dual=np.zeros(n, np.float32),
                 context=columns.context[at],
-                model_version=np.full(n, version, np.int64),
-                settings_version=np.zeros(n, np.int64),
-                parameters=np.full(n, self._digest, np.uint64),
+                model_version=version,
+                parameters=self._digest,
             )
             if n:
                 self.ledger.record(decisions, columns.gate[at], like_target)

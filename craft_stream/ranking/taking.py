@@ -122,21 +122,14 @@ class Taking(Generic[C]):
     ) -> Iterator[tuple[C, Decisions]]:
         for run in stream():
             chunk = run.read()
-            said, at, n = self._scores(chunk), chunk.pairs.batch.positions, len(chunk.pairs)
-            yield (
-                chunk,
-                Decisions(
-                    positions=at,
-                    reason=np.where(said.reason == Reason.ACCEPTED, taken[at], said.reason),
-                    score=said.score,
-                    threshold=np.full(n, self.threshold, np.float32),
-                    cluster=said.cluster,
-                    domain=said.domain,
-                    quality=said.quality,
-                    dual=np.zeros(n, np.float32),
-                    context=np.zeros(n, np.float32),
-                    model_version=np.zeros(n, np.int64),
-                    settings_version=np.zeros(n, np.int64),
-                    parameters=np.zeros(n, np.uint64),
-                ),
+            said, at = self._scores(chunk), chunk.pairs.batch.positions
+            decisions = Decisions.of(
+                at,
+                reason=np.where(said.reason == Reason.ACCEPTED, taken[at], said.reason),
+                score=said.score,
+                threshold=self.threshold,
+                cluster=said.cluster,
+                domain=said.domain,
+                quality=said.quality,
             )
+            yield chunk, decisions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,14 +87,28 @@ class Decisions:
         return Decisions(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
     @classmethod
+    def of(cls, positions: NDArray[np.int64], **values: NDArray[Any] | float) -> Decisions:
+        """Decisions on the pairs at `positions`: a number is that of every pair, and what is not named is 0."""
+        columns: dict[str, Any] = dict.fromkeys(_KINDS, 0) | values
+        for name, value in columns.items():
+            if not isinstance(value, np.ndarray):
+                columns[name] = np.full(len(positions), value, _KINDS[name])
+        return cls(positions, **columns)
+
+    @classmethod
     def none(cls) -> Decisions:
         """No decisions."""
-        single, short = np.zeros(0, np.float32), np.zeros(0, np.int16)
-        byte, whole, digest = np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.uint64)
-        return cls(whole, byte, single, single, short, single, single, single, single, whole, whole, digest)
+        return cls.of(np.zeros(0, np.int64))
 
     @classmethod
     def concatenate(cls, parts: list[Decisions]) -> Decisions:
         """Decisions on consecutive batches as one."""
         fields = cls.__slots__
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+
+
+_KINDS = {
+    "reason": np.uint8, "score": np.float32, "threshold": np.float32, "cluster": np.int16, "domain": np.float32,
+    "quality": np.float32, "dual": np.float32, "context": np.float32, "model_version": np.int64,
+    "settings_version": np.int64, "parameters": np.uint64,
+}  # fmt: skip

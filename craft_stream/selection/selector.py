@@ -95,20 +95,19 @@ class Selector:
         self, pairs: TokenizedPairs, ledger: Ledger, model: Model, blocked: NDArray[np.bool_]
     ) -> Decisions:
         found = judge(pairs, blocked, self._scorer(model), ledger, ledger.seen_pairs.admit)
-        n, positions = len(pairs), pairs.batch.positions
-        decisions = Decisions(
-            positions=positions,
+        decisions = Decisions.of(
+            pairs.batch.positions,
             reason=found.reason,
             score=found.scores,
-            threshold=np.full(n, ledger.threshold, np.float32),
+            threshold=ledger.threshold,
             cluster=found.cluster,
             domain=found.domain.domain,
             quality=found.quality,
             dual=ledger.dual(found.cluster),
             context=found.context,
-            model_version=np.full(n, model.version, np.int64),
-            settings_version=np.full(n, ledger.settings_version, np.int64),
-            parameters=np.full(n, self._digest(ledger.parameters), np.uint64),
+            model_version=model.version,
+            settings_version=ledger.settings_version,
+            parameters=self._digest(ledger.parameters),
         )
         like_target = int((found.domain.ratio >= model.domain.tail).sum())
         ledger.record(decisions, found.gate_scores - found.context, like_target, pairs.batch.contexts)

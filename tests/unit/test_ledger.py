@@ -50,11 +50,9 @@ def without_calibration(model: Model, pairs: int = 0) -> Model:
 def decisions(reasons: list[Reason], clusters: list[int] | None = None, first: int = 0) -> Decisions:
     n = len(reasons)
     single = np.arange(n, dtype=np.float32)
-    return Decisions(
-        positions=np.arange(first, first + n), reason=np.array(reasons, np.uint8), score=single, threshold=single,
-        cluster=np.array(clusters or [0] * n, np.int16), domain=single, quality=single, dual=single,
-        context=np.zeros(n, np.float32),
-        model_version=np.ones(n, np.int64), settings_version=np.zeros(n, np.int64), parameters=np.zeros(n, np.uint64),
+    return Decisions.of(
+        np.arange(first, first + n), reason=np.array(reasons, np.uint8), score=single, threshold=single,
+        cluster=np.array(clusters or [0] * n, np.int16), domain=single, quality=single, dual=single, model_version=1,
     )  # fmt: skip
 
 

@@ -11,22 +11,7 @@ from craft_stream.selection.monitor import DriftMonitor
 def decisions(rng: np.random.Generator, size: int, domain: float, accepted: float) -> Decisions:
     reason = np.where(rng.random(size) < accepted, Reason.ACCEPTED, Reason.OFF_DOMAIN).astype(np.uint8)
     single = rng.normal(domain, 1, size).astype(np.float32)
-    nothing = np.full(size, np.nan, np.float32)
-    whole = np.arange(size)
-    return Decisions(
-        whole,
-        reason,
-        single,
-        single,
-        whole.astype(np.int16),
-        single,
-        nothing,
-        single,
-        single,
-        whole,
-        whole,
-        whole.astype(np.uint64),
-    )
+    return Decisions.of(np.arange(size), reason=reason, score=single, domain=single, quality=np.nan)
 
 
 def test_a_steady_stream_does_not_drift() -> None:
@@ -53,22 +38,7 @@ def chunk(size: int, accepted: int, clean: int, gated: int, domain: float) -> De
     quality = np.full(size, np.nan, np.float32)
     quality[:gated] = np.log(0.5)
     quality[:clean] = np.log(0.51)
-    single = np.full(size, domain, np.float32)
-    whole = np.arange(size)
-    return Decisions(
-        whole,
-        reason,
-        single,
-        single,
-        whole.astype(np.int16),
-        single,
-        quality,
-        single,
-        single,
-        whole,
-        whole,
-        whole.astype(np.uint64),
-    )
+    return Decisions.of(np.arange(size), reason=reason, score=domain, domain=domain, quality=quality)
 
 
 def test_signals_are_means_over_a_thousand_pairs() -> None:

@@ -40,12 +40,8 @@ class Clock:
 
 
 def decisions(*reasons: Reason) -> Decisions:
-    n = len(reasons)
-    zeros = np.zeros(n, np.float32)
-    return Decisions(
-        np.arange(n), np.array(reasons, np.uint8), zeros, zeros + 1.5, zeros.astype(np.int16),
-        zeros, zeros, zeros, zeros, np.ones(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint64),
-    )  # fmt: skip
+    positions, reason = np.arange(len(reasons)), np.array(reasons, np.uint8)
+    return Decisions.of(positions, reason=reason, threshold=1.5, model_version=1)
 
 
 def value(recorder: Recorder, name: str, **labels: str) -> float | None:

@@ -143,8 +143,8 @@ def test_a_field_that_is_there_already_is_kept() -> None:
     values = [b'{"src":"a","tgt":"b","score":1,"score_":2}', b'{"src":"a","tgt":"b"} ']
     chunk = Chunk.read([Message(value, k) for k, value in enumerate(values)], RecordSettings(), 0)
     single = np.array([1.5, np.inf], np.float32)
-    decisions = Decisions(
-        positions=np.arange(2),
+    decisions = Decisions.of(
+        np.arange(2),
         reason=np.array([Reason.ACCEPTED, Reason.COPY], np.uint8),
         score=single,
         threshold=single,
@@ -153,9 +153,7 @@ def test_a_field_that_is_there_already_is_kept() -> None:
         quality=single,
         dual=single,
         context=single,
-        model_version=np.ones(2, np.int64),
-        settings_version=np.zeros(2, np.int64),
-        parameters=np.zeros(2, np.uint64),
+        model_version=1,
     )
     first, second = scored_records(chunk, decisions, np.arange(2), ("score", "cluster", "reason"))
     assert orjson.loads(first) == {

@@ -33,8 +33,8 @@ def chunk_of(values: list[bytes | None], first: int = 0, **more: object) -> Chun
 def decided() -> Decisions:
     """A pair that is accepted and one that is not."""
     one = np.ones(2, np.float32)
-    return Decisions(
-        positions=np.array([5, 6]),
+    return Decisions.of(
+        np.array([5, 6]),
         reason=np.array([Reason.ACCEPTED, Reason.OFF_DOMAIN], np.uint8),
         score=np.array([2.1, -0.3], np.float32),
         threshold=np.array([1.5, -np.inf], np.float32),
@@ -43,9 +43,9 @@ def decided() -> Decisions:
         quality=np.array([-0.1, np.nan], np.float32),
         dual=one,
         context=one,
-        model_version=np.array([4, 4]),
-        settings_version=np.array([2, 2]),
-        parameters=np.array([0xAB, 0xAB], np.uint64),
+        model_version=4,
+        settings_version=2,
+        parameters=0xAB,
     )
 
 
