@@ -6,21 +6,21 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.concurrency import SerialExecutor, mapped
-from craft_stream.errors import DataError
 from craft_stream.journal import NO_JOURNAL, Block, Journal
-from craft_stream.learning.even_sample import EvenSample, Unread
+from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
 from craft_stream.ranking.candidates import Candidates
 from craft_stream.ranking.columns import NO_PAIR, Columns, Judged, Scored, spread
 from craft_stream.ranking.contexts import places_of
 from craft_stream.ranking.portions import Portions
+from craft_stream.ranking.rereading import Rereading, Run
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.scorer import Scorer
@@ -41,13 +41,6 @@ _MORE_CANDIDATES = 8192
 S = TypeVar("S")
 R = TypeVar("R", Scored, Judged)
 C = TypeVar("C", bound=Chunk)
-C_co = TypeVar("C_co", bound=Chunk, covariant=True)
-
-
-class Run(Unread, Protocol[C_co]):
-    """Consecutive records of a stream, not read yet."""
-
-    def read(self) -> C_co: ...  # noqa: D102  # all of them
 
 
 # Called on the way with what is done, how many records of it, and of how many (None: not known yet).
@@ -98,7 +91,6 @@ class Ranking(Generic[C]):
         self._digest = int(parameters.digest, 16)
         self._options: Options[C] = options or Options()
         self._jobs = 1 if encoder.expensive else self._options.jobs  # such an encoder has threads of its own
-        self._records: int | None = None  # of the stream, once it has been read
         self._threshold = np.inf
         self._learner = Learner(parameters, encoder, SerialExecutor("helper")) if model is None else None
 
@@ -128,10 +120,11 @@ class Ranking(Generic[C]):
             TargetError: no version is pinned and the target is empty, or nothing can be learned from it.
             DataError: the stream is not as long as it was when it was read before.
         """
-        self._prepare(stream, watch)
-        columns = self._score(stream, watch)
-        self._select(columns, stream, watch)
-        yield from self._decisions(columns, stream, watch)
+        again = Rereading(stream)
+        self._prepare(again, watch)
+        columns = self._score(again, watch)
+        self._select(columns, again, watch)
+        yield from self._decisions(columns, again, watch)
 
     def score(
         self, stream: Callable[[], Iterable[Run[C]]], watch: Watch = lambda *_: None
@@ -150,14 +143,15 @@ class Ranking(Generic[C]):
         Raises:
             TargetError, DataError: as in `decide`.
         """
-        self._prepare(stream, watch)
+        again = Rereading(stream)
+        self._prepare(again, watch)
         told = self.ledger.selection.page_weight or self.ledger.selection.host_weight
-        columns = self._score(stream, watch) if told else None
-        for chunk, found in mapped(partial(self._judged_whole, columns), self._again(stream), self._jobs):
-            watch("scored", chunk.end, self._records)
+        columns = self._score(again, watch) if told else None
+        for chunk, found in mapped(partial(self._judged_whole, columns), again.runs(), self._jobs):
+            watch("scored", chunk.end, again.records)
             yield chunk, found
 
-    def _prepare(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
+    def _prepare(self, stream: Rereading[C], watch: Watch) -> None:
         """Put a version in force: the pinned one, or one that is learned."""
         if self._learner is not None:
             self._learner.check_target()
@@ -165,24 +159,23 @@ class Ranking(Generic[C]):
         assert self.model is not None  # noqa: S101  # pinned, or just learned
         self._bind(self.model)
 
-    def _learn(self, learner: Learner, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Model:
+    def _learn(self, learner: Learner, stream: Rereading[C], watch: Watch) -> Model:
         batch = self._sample(stream, watch)
         for start in range(0, len(batch), _MINIBATCH):
             learner.observe(batch.slice(start, min(start + _MINIBATCH, len(batch))))
         return learner.publish()
 
-    def _sample(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> PairBatch:
+    def _sample(self, stream: Rereading[C], watch: Watch) -> PairBatch:
         journal = self._options.journal
         if (block := journal.recall("sample", 0)) is not None:
-            self._records = block.header["records"]
+            stream.records = block.header["records"]
             return PairBatch.of(block.arrays, block.header["signals"])
         sample = EvenSample(max(self._parameters.learning.prime_pairs, EPOCH))
-        for run in stream():
+        for run in stream.runs():
             sample.read(run)
-            self._records = run.start + len(run)
-            watch("sampled", self._records, None)
+            watch("sampled", run.start + len(run), None)
         batch = sample.batch()
-        header = {"records": self._records, "signals": batch.columns.names}
+        header = {"records": stream.records, "signals": batch.columns.names}
         journal.record("sample", 0, batch.arrays, header)
         return batch
 
@@ -193,13 +186,12 @@ class Ranking(Generic[C]):
         self.ledger.gate = self.ledger.threshold = -np.inf
         self._scorer = Scorer(model, self._encoder)
 
-    def _score(self, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> Columns:
+    def _score(self, stream: Rereading[C], watch: Watch) -> Columns:
         columns = Columns()
-        runs = ((run, run.start) for run in self._again(stream))
+        runs = ((run, run.start) for run in stream.runs())
         for scored in self._remembered("scores", runs, self._scored):
             columns.add(scored)
-            watch("scored", columns.records, self._records)
-        self._records = columns.records
+            watch("scored", columns.records, stream.records)
         columns.seal(self.ledger.selection.page_weight, self.ledger.selection.host_weight)
         return columns
 
@@ -244,7 +236,7 @@ class Ranking(Generic[C]):
             np.array([(found.domain.ratio >= tail).sum()]),
         )
 
-    def _select(self, columns: Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch) -> None:
+    def _select(self, columns: Columns, stream: Rereading[C], watch: Watch) -> None:
         """Judge candidates and take the best of them, more and more until the budget is met or none is left."""
         model, selection = self.ledger.model, self.ledger.selection
         assert model is not None  # noqa: S101  # bound
@@ -279,11 +271,11 @@ class Ranking(Generic[C]):
         best: NDArray[np.int64],
         ledger: Ledger,
         candidates: Candidates,
-        stream: Callable[[], Iterable[Run[C]]],
+        stream: Rereading[C],
         watch: Watch,
     ) -> None:
         done = 0
-        runs = ((wanted, int(wanted[1][0])) for wanted in self._runs(best, stream))
+        runs = ((wanted, int(wanted[1][0])) for wanted in stream.runs_at(best))
         for found in self._remembered("judgements", runs, partial(self._judged, ledger)):
             at = found.pairs.batch.positions
             done += len(at)
@@ -299,29 +291,6 @@ class Ranking(Generic[C]):
             )
             watch("judged", done, len(best))
         candidates.seal()
-
-    def _runs(
-        self, best: NDArray[np.int64], stream: Callable[[], Iterable[Run[C]]]
-    ) -> Iterator[tuple[Run[C], NDArray[np.int64]]]:
-        for run in self._again(stream):
-            low, high = np.searchsorted(best, [run.start, run.start + len(run)])
-            if low < high:
-                yield run, best[low:high]
-
-    def _again(self, stream: Callable[[], Iterable[Run[C]]]) -> Iterator[Run[C]]:
-        """The stream once more, as long as it was."""
-        end = 0
-        for run in stream():
-            end = run.start + len(run)
-            if self._records is not None and end > self._records:
-                break
-            yield run
-        if self._records is not None and end != self._records:
-            more = "more" if end > self._records else f"{end:,}"
-            raise DataError(
-                f"the stream had {self._records:,} records when it was first read and has {more} "
-                "now: select from a file that nobody writes to, or decide it as it comes (--one-pass)"
-            )
 
     def _judged(
         self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]], block: Block | None
@@ -376,11 +345,11 @@ class Ranking(Generic[C]):
         return candidates.domain_scores(self.model.domain)
 
     def _decisions(
-        self, columns: Columns, stream: Callable[[], Iterable[Run[C]]], watch: Watch
+        self, columns: Columns, stream: Rereading[C], watch: Watch
     ) -> Iterator[tuple[C, Decisions]]:
         version = 0 if self.ledger.model is None else self.ledger.model.version
         like_target = columns.like_target
-        for run in self._again(stream):
+        for run in stream.runs():
             chunk = run.read()
             at, n = chunk.pairs.batch.positions, len(chunk.pairs)
             decisions = Decisions.of(

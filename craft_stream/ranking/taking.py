@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from craft_stream.parameters import SelectionParameters
 from craft_stream.ranking.candidates import Candidates
 from craft_stream.ranking.portions import Portions
-from craft_stream.ranking.ranking import Run
+from craft_stream.ranking.rereading import Rereading, Run
 from craft_stream.ranking.spool import Spool
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.session import Chunk
@@ -74,15 +74,19 @@ class Taking(Generic[C]):
             stream: begins to read the stream; called three times, and more often where many are duplicates.
             count: pairs to take; None: all that reach `lowest`.
             lowest: score that a pair must reach.
+
+        Raises:
+            DataError: the stream is not as long as it was when it was read before.
         """
-        score = self._able(stream, lowest)
+        again = Rereading(stream)
+        score = self._able(again, lowest)
         able = np.flatnonzero(np.isfinite(score))
         budget = len(able) if count is None else min(count, len(able))
         candidates, portions = Candidates(), Portions(self._selection, self._shares, budget)
         asked, known = 2 * budget + _MORE, 0
         order = able[np.argsort(-score[able], kind="stable")]
         while portions.missing > 0 and known < len(order):
-            self._add(candidates, np.sort(order[known : known + asked]), stream)
+            self._add(candidates, np.sort(order[known : known + asked]), again)
             known += asked
             portions.take(candidates, None)
         portions.fill(candidates)
@@ -90,12 +94,12 @@ class Taking(Generic[C]):
         self.missing = 0 if count is None else count - budget + portions.missing
         reason = np.full(len(score), Reason.OVER_BUDGET, np.uint8)
         reason[candidates.positions] = portions.reasons
-        yield from self._decisions(stream, reason)
+        yield from self._decisions(again, reason)
 
-    def _able(self, stream: Callable[[], Iterable[Run[C]]], lowest: float) -> NDArray[np.float32]:
+    def _able(self, stream: Rereading[C], lowest: float) -> NDArray[np.float32]:
         """Scores by position of what can be taken, minus infinity of the rest."""
         spool = Spool(np.float32)
-        for run in stream():
+        for run in stream.runs():
             chunk = run.read()
             said, score = self._scores(chunk), np.full(len(run), -np.inf, np.float32)
             able = (said.reason == Reason.ACCEPTED) & (said.score >= lowest)
@@ -103,24 +107,17 @@ class Taking(Generic[C]):
             spool.append(score)
         return spool.values()
 
-    def _add(
-        self, candidates: Candidates, positions: NDArray[np.int64], stream: Callable[[], Iterable[Run[C]]]
-    ) -> None:
-        for run in stream():
-            low, high = np.searchsorted(positions, [run.start, run.start + len(run)])
-            if low == high:
-                continue
+    def _add(self, candidates: Candidates, positions: NDArray[np.int64], stream: Rereading[C]) -> None:
+        for run, wanted in stream.runs_at(positions):
             chunk = run.read()
             said = self._scores(chunk)
-            rows = np.flatnonzero(np.isin(chunk.pairs.batch.positions, positions[low:high]))
+            rows = np.flatnonzero(np.isin(chunk.pairs.batch.positions, wanted))
             cluster = said.cluster[rows] if self._bounded else np.zeros(len(rows), np.int16)
             candidates.add(chunk.pairs, rows, said.score[rows], said.domain[rows], cluster)
         candidates.seal()
 
-    def _decisions(
-        self, stream: Callable[[], Iterable[Run[C]]], taken: NDArray[np.uint8]
-    ) -> Iterator[tuple[C, Decisions]]:
-        for run in stream():
+    def _decisions(self, stream: Rereading[C], taken: NDArray[np.uint8]) -> Iterator[tuple[C, Decisions]]:
+        for run in stream.runs():
             chunk = run.read()
             said, at = self._scores(chunk), chunk.pairs.batch.positions
             decisions = Decisions.of(
