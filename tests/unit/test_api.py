@@ -375,13 +375,17 @@ def test_examples_of_documents_run(document: str) -> None:
 def test_the_package_is_lazy_and_complete() -> None:
     """`import craft_stream` takes less than .05 s of CPU and loads nothing; every public name is then there, and documented."""
     code = "import craft_stream, sys; print(len(sys.modules)); assert 'numpy' not in sys.modules"
-    spent = []
-    for line in ("pass", code):
+
+    def spent(line: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", line], check=True, cwd=ROOT, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert spent[1] - spent[0] < 0.05
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    least = [
+        min(spent(line) for _ in range(3)) for line in ("pass", code)
+    ]  # a busy machine takes more now and then
+    assert least[1] - least[0] < 0.05
     for name in cs.__all__:
         found = getattr(cs, name)
         assert ">>>" in found.__doc__ or issubclass(found, cs.CraftError), name

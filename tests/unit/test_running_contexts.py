@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.selection import histogram
-from craft_stream.selection.contexts import _MEAN, _SLOPES, NUMBERS, TABLE, RunningContexts
+from craft_stream.selection.contexts import _MEAN, _PAGES, _SLOPES, NUMBERS, TABLE, RunningContexts, _count
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.session import PairChunk, SelectionSession
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.contexts import Contexts
+from craft_stream.text.hashing import mix
 from craft_stream.text.tokenized import TokenizedPairs
 from tests.unit import toy
 from tests.unit.toy import Toy, target
@@ -117,6 +118,64 @@ def test_means_are_those_of_the_definition() -> None:
                 total, number = total * (1 - 1 / reach) + value, number * (1 - 1 / reach) + 1
             expected += slope * (total - number * 0.25) / (number + 4)
         assert told[i] == pytest.approx(expected, abs=1e-6)
+
+
+def test_slopes_are_those_of_the_definition() -> None:
+    """Least squares of x - m on c over what is kept, drawn to the slope before by 50 squares, between 0 and 1."""
+    rng = np.random.default_rng(5)
+    x = (np.repeat(rng.normal(0, 1, 25), 40) / 2 + rng.normal(0, 1, 1000)).astype(np.float32)
+    keys = (np.arange(1000) // 40 + 1).astype(np.uint64) << np.uint64(20)
+    own = contexts()
+    own._numbers[_SLOPES.stop] = 0.5  # the slope of pages in the version before
+    told = [0.0] * len(x)
+    clipped = np.clip(x.astype(np.float64), -1.5, 6)
+    for i in range(len(x)):
+        total = number = 0.0
+        for value in clipped[i // 40 * 40 : i]:
+            total, number = total * (1 - 1 / 16) + value, number * (1 - 1 / 16) + 1
+        told[i] = total / (number + 4)
+    record(own, Contexts(keys, np.zeros(1000, np.uint64)), x)
+    own.begin_epoch(0.25)
+    mean = clipped.mean()
+    squares, products = 0.25 * np.var(told) * 1000, 0.25 * np.sum((clipped - mean) * told)
+    assert own._numbers[_MEAN] == pytest.approx(mean)
+    assert own.slopes[0] == pytest.approx((products + 50 * 0.5) / (squares + 50))
+    own._numbers[_SLOPES.stop] = 1e6
+    own.begin_epoch(1.0)
+    assert own.slopes[0] == 1.0
+
+
+def test_a_place_is_of_one_context() -> None:
+    """Two pages that meet at one place end each other; others do not."""
+    keys = np.arange(1, 5000, dtype=np.uint64) << np.uint64(20)
+    at = np.array([int(mix(key)) % _PAGES for key in keys])
+    same = keys[np.flatnonzero(at == at[0])[1]]
+    other = keys[np.flatnonzero(at != at[0])[0]]
+    for between, left in ((same, 0.0), (other, 6 / 5)):
+        own = contexts((1.0, 0.0))
+        own._numbers[_SLOPES] = (1.0, 0.0)
+        where = Contexts(np.array([keys[0], between, keys[0]], np.uint64), np.zeros(3, np.uint64))
+        assert own.added(where, np.array([9.0, 9.0, 9.0], np.float32))[2] == pytest.approx(left)
+
+
+@pytest.mark.parametrize("recorded", [1, 64, 4096])
+def test_a_distribution_is_that_of_what_was_added(recorded: int) -> None:
+    """By quarters of a score, beside 64 pairs to which nothing was; a row remembers 1,024, and no other row knows of it."""
+    own, width, score = contexts(), 0.25, np.float32(1.25)
+    _count(own._gate, np.full(recorded, score), np.full(recorded, 2.9 * width, np.float32))
+    own.begin_epoch(1.0)
+    share = min(recorded, 1024) / (min(recorded, 1024) + 64)
+    counts = np.zeros(histogram.BINS)
+    at = int((score - histogram.LOWEST) / histogram.WIDTH)
+    counts[at] = 10
+    found = own.at_the_gate(counts)
+    assert found[at + 3 * 8] == pytest.approx(10 * share, rel=1e-3)
+    assert found[at] == pytest.approx(10 * (1 - share), rel=1e-3)
+    assert found.sum() == pytest.approx(10)
+    assert own.behind_it(counts).tolist() == counts.tolist()
+    scores = np.array([1.25, 1.25 + 0.5, 0.99, 1.0, 3.25], np.float32)  # a row is .5 wide
+    assert own.passing(scores, 1.75) == pytest.approx([share, 1, 0, share, 1], rel=1e-3)
+    assert own.passing(scores, 2.01) == pytest.approx([0, 0, 0, 0, 1], abs=1e-9)
 
 
 def test_thresholds_know_of_contexts() -> None:

@@ -242,6 +242,19 @@ def test_a_target_that_comes_late_is_waited_for(crawl: PairBatch) -> None:
     assert late.versions == 1
 
 
+def test_an_epoch_is_a_minibatch(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the stream is cut, the pairs of an epoch are learned from together: while priming, after it, and at the end."""
+    one, sizes = session(), []
+    assert one._learner is not None
+    monkeypatch.setattr(one._learner, "observe", lambda batch: sizes.append(len(batch)))
+    monkeypatch.setattr(SelectionSession, "publish", lambda one: None)
+    monkeypatch.setattr(
+        SelectionSession, "_decisions", lambda one, chunk: Decisions.of(chunk.pairs.batch.positions)
+    )
+    list(one.decide(chunks(crawl, range(0, SIZE, 300))))
+    assert [size for size in sizes if size] == [*[EPOCH] * (SIZE // EPOCH), SIZE % EPOCH]
+
+
 def test_priming_counts_every_pair(crawl: PairBatch) -> None:
     """An epoch and one pair are not primed by an epoch."""
     one: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH + 1), load_encoder())
@@ -274,8 +287,8 @@ def test_priming_ends_when_it_takes_too_much_memory(crawl: PairBatch) -> None:
     assert [len(list(small.push(part))) for part in parts] == [0, 2]
 
 
-def test_a_lesson_that_fails_is_heard_of(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a lesson raises in its thread is raised by the session, at the next version or the end."""
+def test_a_minibatch_that_fails_is_heard_of(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What learning raises in its thread is raised by the session, at the next version or the end."""
     one = SelectionSession.threaded(Parameters.of(prime_pairs=EPOCH), load_encoder())
     one.observe_target(*target(Toy()))
 
