@@ -69,7 +69,7 @@ class PairChunk:
     @property
     def size(self) -> int:
         """Bytes of the texts."""
-        return len(self.pairs.batch.source.buffer) + len(self.pairs.batch.target.buffer)
+        return self.pairs.batch.size
 
 
 class SelectionSession(Generic[C]):

@@ -58,7 +58,7 @@ class ItemChunk(Generic[T]):
     @property
     def size(self) -> int:
         """Bytes of the texts."""
-        return len(self.pairs.batch.source.buffer) + len(self.pairs.batch.target.buffer)
+        return self.pairs.batch.size
 
 
 def read_chunks(data: Iterable[T], fields: Fields, signals: Signals | None = None) -> Iterator[ItemChunk[T]]:

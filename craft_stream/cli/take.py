@@ -19,6 +19,7 @@ from craft_stream.cli.kernels import announce_compiling
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.summary import Summary
+from craft_stream.cli.written import number
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ranking.taking import Scores, Taking
 from craft_stream.reading.chunk import Chunk
@@ -158,14 +159,7 @@ class ScoreFields:
 
 
 def _numbers(values: Iterable[Any]) -> NDArray[np.float32]:
-    return np.array([_number(value) for value in values], np.float32)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
+    return np.array([number(value) for value in values], np.float32)
 
 
 def _reason(label: Any) -> int:

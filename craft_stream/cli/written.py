@@ -40,10 +40,10 @@ def written_rows(messages: Sequence[Message], start: int, fields: RecordSettings
         refused=refused,
         positions=np.array([start + place for place, _ in found], np.int64),
         reason=np.array([_reason(record) for record in records], np.uint8),
-        score=np.array([_number(record.get("score")) for record in records], np.float32),
-        threshold=np.array([_number(record.get("threshold")) for record in records], np.float32),
-        domain=np.array([_number(record.get("domain")) for record in records], np.float32),
-        quality=np.array([_number(record.get("quality")) for record in records], np.float32),
+        score=np.array([number(record.get("score")) for record in records], np.float32),
+        threshold=np.array([number(record.get("threshold")) for record in records], np.float32),
+        domain=np.array([number(record.get("domain")) for record in records], np.float32),
+        quality=np.array([number(record.get("quality")) for record in records], np.float32),
         cluster=np.array([_cluster(record.get("cluster")) for record in records], np.int16),
         words=np.array(
             [
@@ -76,7 +76,8 @@ def _reason(record: dict[str, Any]) -> int:
     return Reason.OVER_BUDGET if found == Reason.ACCEPTED and "outcome" not in record else found
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A number, or what can be read as one; NaN where there is none."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -84,7 +85,7 @@ def _number(value: Any) -> float:
 
 
 def _cluster(value: Any) -> int:
-    found = _number(value)
+    found = number(value)
     return int(found) if 0 <= found < 1 << 15 else -1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, TypeVar, get_type_hints
 
@@ -87,10 +87,6 @@ class Model:
     def clusters(self) -> int:
         """K."""
         return len(self.shares)
-
-    def renumbered(self, version: int) -> Model:
-        """The same Model under another version number."""
-        return replace(self, version=version)
 
     def encode(self) -> bytes:
         """As bytes, compressed and checksummed."""

@@ -152,6 +152,11 @@ class PairBatch:
         return cls(source, target, arrays["positions"], columns)
 
     @property
+    def size(self) -> int:
+        """Bytes of the texts."""
+        return len(self.source.buffer) + len(self.target.buffer)
+
+    @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that is learned from, by name: not the names of the signals, nor page and host."""
         return {

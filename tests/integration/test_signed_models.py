@@ -6,7 +6,7 @@ import json
 import re
 import time
 import urllib.request
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def test_only_what_the_learner_signed_decides(bootstrap: str, tmp_path: Path) ->
         store = ModelStore(reader, topic, Signatures(topic, KEY.encode()))
         store.refresh()
         newest = store.manifests[store.newest]
-        model_writer.publish(output, topic, store.load(newest.version).renumbered(newest.version + 50))
+        model_writer.publish(output, topic, replace(store.load(newest.version), version=newest.version + 50))
         output.begin()
         value = json.dumps({**asdict(newest), "version": newest.version + 51}).encode()
         output.send(topic, 0, value, f"version/{newest.version + 51}".encode())

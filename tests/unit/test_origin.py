@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -289,13 +290,13 @@ def test_a_model_topic_made_anew_is_followed() -> None:
     made = MemoryTransport(MemoryBroker({"m": 2}), Settings().kafka)
     first, second = versions()
     for number in (1, 2, 3):
-        model_writer.publish(made.output("learner"), "m", first.renumbered(number))
+        model_writer.publish(made.output("learner"), "m", replace(first, version=number))
     store = ModelStore(made.reader(), "m")
     store.refresh()
     assert store.load(3).digest == first.digest
     for partition in (0, 1):
         made.broker.log("m", partition).clear()
-    model_writer.publish(made.output("learner"), "m", second.renumbered(1))
+    model_writer.publish(made.output("learner"), "m", replace(second, version=1))
     store.refresh()
     assert list(store.manifests) == [1]
     assert store.load(1).digest == second.digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from test_runtime_worker import configuration, filled, model
@@ -71,7 +72,7 @@ def test_brokers_away_are_not_held_against_a_version(model: Model, monkeypatch: 
     transport = MemoryTransport(broker, configured.kafka)
     output = transport.output("learner")
     publish(output, topic, model)
-    second = model.renumbered(model.version + 1)
+    second = replace(model, version=model.version + 1)
     publish(output, topic, second)
     store = ModelStore(transport.reader(), topic)
     follower = ModelFollower(store, Observer())

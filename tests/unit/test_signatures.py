@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,10 @@ def test_only_signed_versions_are_followed(caplog: pytest.LogCaptureFixture) -> 
     first, second = versions()
     made = transport()
     output = made.output("learner")
-    model_writer.publish(output, "m", first.renumbered(1), SIGNED)
-    model_writer.publish(output, "m", second.renumbered(2), Signatures("m", b"another key of 24 bytes"))
-    model_writer.publish(output, "m", second.renumbered(3))
-    model_writer.publish(output, "m", second.renumbered(4), Signatures("other topic", KEY.encode()))
+    model_writer.publish(output, "m", replace(first, version=1), SIGNED)
+    model_writer.publish(output, "m", replace(second, version=2), Signatures("m", b"another key of 24 bytes"))
+    model_writer.publish(output, "m", replace(second, version=3))
+    model_writer.publish(output, "m", replace(second, version=4), Signatures("other topic", KEY.encode()))
     told = Told()
     follower = ModelFollower(store(made), told)
     with caplog.at_level(logging.WARNING):
@@ -72,7 +73,7 @@ def test_only_signed_versions_are_followed(caplog: pytest.LogCaptureFixture) -> 
 def test_a_changed_manifest_is_not_signed_any_more() -> None:
     """Whatever field is another one: the bytes that it names, its number, its place."""
     made = transport()
-    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1), SIGNED)
+    model_writer.publish(made.output("learner"), "m", replace(versions()[0], version=1), SIGNED)
     sound = json.loads(made.broker.log("m", MANIFESTS)[0].value or b"")
     SIGNED.verify(sound)
     for name in Manifest.__dataclass_fields__:
@@ -83,7 +84,7 @@ def test_a_changed_manifest_is_not_signed_any_more() -> None:
 def test_versions_of_before_are_signed_later() -> None:
     """A group that comes to sign signs what is there; the same bytes then decide."""
     made = transport()
-    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1))
+    model_writer.publish(made.output("learner"), "m", replace(versions()[0], version=1))
     assert store(made).newest == 0
     model_writer.sign(made.output("admin"), "m", store(made, None).manifests.values(), SIGNED)
     assert store(made).load(1).digest == versions()[0].digest
@@ -108,7 +109,7 @@ def test_only_signed_pins_count() -> None:
     made = transport()
     output = made.output("admin")
     for version in (1, 2):
-        model_writer.publish(output, "m", versions()[0].renumbered(version), SIGNED)
+        model_writer.publish(output, "m", replace(versions()[0], version=version), SIGNED)
     model_writer.pin(output, "m", 1)
     assert store(made).newest == 2
     model_writer.pin(output, "m", 1, SIGNED)
@@ -120,7 +121,7 @@ def test_only_signed_pins_count() -> None:
 def test_without_a_key_manifests_are_those_of_the_first_release() -> None:
     """A field that it does not know would make 0.1.0 refuse the version."""
     made = transport()
-    model_writer.publish(made.output("learner"), "m", versions()[0].renumbered(1))
+    model_writer.publish(made.output("learner"), "m", replace(versions()[0], version=1))
     assert "signature" not in json.loads(made.broker.log("m", MANIFESTS)[0].value or b"")
 
 
