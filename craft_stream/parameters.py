@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from craft_stream.errors import ConfigurationError
 
 Method = Literal["craft-plus", "craft"]
-Identifier = Literal["none", "eldc"]
+Identifier = Literal["none", "py3langid", "eldc"]
 MOST_CLUSTERS = 1024
 
 P = TypeVar("P", "LearningParameters", "SelectionParameters")
@@ -39,7 +39,8 @@ class LearningParameters:
         sample_rate: share of the stream that is learned from, after `full_until` pairs.
         full_until: pairs that are all learned from, at the start.
         embedded_rate: with an expensive encoder, share of the stream whose embeddings are learned from.
-        identifier: what tells the languages of both sides, so that pairs of others are rejected: "none", or "eldc" (an extra).
+        identifier: what tells the languages of both sides, so that pairs of others are rejected: "none", "py3langid", or "eldc"
+            (an extra).
         languages: source and target, as in "en-fr"; empty: those of the target.
         prime_pairs: pairs of the stream that are learned from before the first decision.
         prime_seconds: how long to wait for them on a topic that holds fewer.
@@ -97,10 +98,13 @@ class LearningParameters:
         _check(1 <= self.reservoir_size <= 1 << 20, "learner.reservoir_size must be between 1 and 1048576")
         _check(1 <= self.clusters <= MOST_CLUSTERS, f"learner.clusters must be between 1 and {MOST_CLUSTERS}")
         _check(0 < self.sample_rate <= 1, "learner.sample_rate must be above 0 and at most 1")
-        _check(self.identifier in ("none", "eldc"), 'learner.identifier must be "none" or "eldc"')
+        _check(
+            self.identifier in get_args(Identifier),
+            f"learner.identifier must be one of {get_args(Identifier)}",
+        )
         _check(
             not self.languages or self.identifier != "none",
-            'learner.languages needs learner.identifier = "eldc"',
+            'learner.languages needs a learner.identifier, "py3langid" or "eldc"',
         )
         _check(0 < self.embedded_rate <= 1, "learner.embedded_rate must be above 0 and at most 1")
         _check(self.prime_pairs >= 0, "learner.prime_pairs must not be negative")

@@ -25,7 +25,7 @@ from craft_stream.scoring.prediction import (
 )
 from craft_stream.scoring.surface import Characters, surface_features
 from craft_stream.scoring.trees import BoostedTrees
-from craft_stream.text.languages import LIMIT, named_identifier
+from craft_stream.text.languages import named_identifier
 from craft_stream.text.tokenized import TokenizedPairs
 
 # What the trees look at: features that need no embedding, and so are the same with every encoder.
@@ -108,10 +108,10 @@ class TranslationScorer:
         if self._identifier is None:
             return np.zeros(len(rows), np.bool_)
         source, target = self.translation.languages.split("-")
-        batch = pairs.batch
-        found = self._identifier.strangeness(batch.target, rows, target) > LIMIT
+        batch, limit = pairs.batch, self._identifier.limit
+        found = self._identifier.strangeness(batch.target, rows, target) > limit
         rest = np.flatnonzero(~found)
-        found[rest] = self._identifier.strangeness(batch.source, rows[rest], source) > LIMIT
+        found[rest] = self._identifier.strangeness(batch.source, rows[rest], source) > limit
         return found
 
     def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ TABLE = {
     "language_identification": "errors language_tags | py3langid",
     "text": " | numba numpy",
     "text.languages": "errors language_tags text | eldc numpy",
+    "text.language_model": " | numba numpy py3langid",
     "signals": "errors settings text.columns | numpy",
     "reading": "errors ports settings signals text | numba numpy orjson",
     "scoring": "codec errors parameters schema text | numba numpy",

@@ -20,7 +20,7 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text import languages
 from craft_stream.text.batch import PairBatch, TextBatch
-from craft_stream.text.languages import LIMIT, UNKNOWN, Identifier, load_identifier, named_identifier
+from craft_stream.text.languages import UNKNOWN, Eldc, load_identifier, named_identifier
 from craft_stream.text.tokenized import TokenizedPairs
 
 ENGLISH = ["the house", "a garden", "our street", "every window", "this table", "the old door"]
@@ -116,27 +116,27 @@ def test_short_texts_weigh_less() -> None:
     texts = TextBatch.pack(
         ["Haus", "das Haus und der Garten", "das Haus und der Garten sind groß und schön " * 4]
     )
-    found = Identifier().strangeness(texts, np.arange(3), "fr")
+    found = Eldc().strangeness(texts, np.arange(3), "fr")
     assert found[0] < found[1] < found[2]
-    assert found[2] > LIMIT
+    assert found[2] > Eldc().limit
     empty = TextBatch.pack(["", "12 345", "?!", "\x00", "\ud800", "ab" * 100_000])
-    assert (Identifier().strangeness(empty, np.arange(4), "fr") == 0).all()
-    assert np.isfinite(Identifier().strangeness(empty, np.arange(6), "fr")).all()
+    assert (Eldc().strangeness(empty, np.arange(4), "fr") == 0).all()
+    assert np.isfinite(Eldc().strangeness(empty, np.arange(6), "fr")).all()
 
 
 def test_a_side_of_many_languages_is_not_checked() -> None:
     """Without a majority a side is of no language, and nothing is foreign to it."""
     mixed = TextBatch.pack([*ENGLISH, *FRENCH, *GERMAN])
-    assert Identifier().majority(mixed) == UNKNOWN
-    assert Identifier().majority(TextBatch.pack([])) == UNKNOWN
-    assert (Identifier().strangeness(mixed, np.arange(18), UNKNOWN) == 0).all()
+    assert Eldc().majority(mixed) == UNKNOWN
+    assert Eldc().majority(TextBatch.pack([])) == UNKNOWN
+    assert (Eldc().strangeness(mixed, np.arange(18), UNKNOWN) == 0).all()
 
 
 @pytest.fixture
 def forgotten() -> Iterator[None]:
-    languages._eldc.cache_clear()
+    languages._identifier.cache_clear()
     yield
-    languages._eldc.cache_clear()
+    languages._identifier.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")
