@@ -80,6 +80,15 @@ def crawl() -> PairBatch:
     return stream(Toy(), SIZE, seed=5).batch
 
 
+@pytest.fixture(scope="module")
+def primed(crawl: PairBatch) -> Model:
+    """A version that the head of the stream makes."""
+    learner = session()
+    list(learner.decide(chunks(crawl.slice(0, PRIME))))
+    assert learner.model is not None
+    return learner.model
+
+
 def session(**options: Any) -> SelectionSession[Any]:
     made: SelectionSession[Any] = SelectionSession(
         Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder(), **options
@@ -195,16 +204,14 @@ def test_without_a_target_nothing_is_decided(crawl: PairBatch) -> None:
             list(empty.decide(pairs))
 
 
-def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatch) -> None:
+def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatch, primed: Model) -> None:
     """There is no priming, a target is of no effect, and the version stays."""
-    learner = session()
-    list(learner.decide(chunks(crawl.slice(0, PRIME))))
-    pinned = session(model=learner.model)
+    pinned = session(model=primed)
     first, *rest = chunks(crawl)
     assert len(list(pinned.push(first))) == 1
     decisions = decided(pinned, rest)
     assert set(decisions.model_version) == {1}
-    assert pinned.model is learner.model
+    assert pinned.model is primed
     assert pinned.versions == 0
 
 
@@ -316,11 +323,9 @@ def test_priming_that_takes_too_much_memory_ends_with_an_epoch(crawl: PairBatch)
     assert [len(list(small.push(part))) for part in parts] == [0, 0, 3]
 
 
-def test_an_epoch_that_is_entered_before_its_first_pair_is_the_same(crawl: PairBatch) -> None:
+def test_an_epoch_that_is_entered_before_its_first_pair_is_the_same(crawl: PairBatch, primed: Model) -> None:
     """`enter_epoch` changes no decision and nothing in the ledger that the first pair would not."""
-    learner = session()
-    list(learner.decide(chunks(crawl.slice(0, PRIME))))
-    plain, asked = session(model=learner.model), session(model=learner.model)
+    plain, asked = session(model=primed), session(model=primed)
     for number, part in enumerate(chunks(crawl)):
         list(plain.push(part))
         list(asked.push(part))
