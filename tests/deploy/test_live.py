@@ -24,6 +24,7 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from kafka import KafkaProducer
 
 from tests import broker
 from tests.integration.deployment import COMMAND, Deployment, pairs, target_pairs
@@ -288,3 +289,33 @@ def test_an_alert_reaches_the_webhook_and_resolves(stack: Stack) -> None:
     wait("the alert", lambda: stack.receiver.status("CraftDeadLetters") == "firing", 60)
     stack.deployment.feed(pairs(60_000, seed=11), 30_000)
     wait("its end", lambda: stack.receiver.status("CraftDeadLetters") == "resolved", 120)
+
+
+def test_an_idle_crawl_in_transactions_alarms_nobody(stack: Stack) -> None:
+    """Behind its last record stand a transaction's mark and one that was aborted: CraftStalled, made faster, stays silent."""
+    (rule,) = [
+        rule
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "CraftStalled"
+    ]
+    stalled, quiet = rule["expr"].replace("> 300", "> 4"), "time() - craft_last_commit_timestamp_seconds > 4"
+    assert quiet in stalled
+    kafka = stack.deployment.settings.kafka
+    stack.deployment.wait_done(seconds=120)
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"{kafka.group_id}-x")
+    producer.init_transactions()
+    for end in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        for number, pair in enumerate(pairs(200, seed=12)):
+            producer.send(kafka.input_topic, json.dumps(pair).encode(), partition=number % 2)
+        producer.flush()
+        end()
+    producer.close()
+    wait("the last commit", lambda: stack.query("sum(craft_lag_records) == 0"), 60)
+    wait("a while without one", lambda: stack.query(quiet), 60)
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        assert not stack.query(stalled)
+        assert stack.query(quiet)
+        time.sleep(0.5)
