@@ -22,6 +22,10 @@ browser:  ## Report and page in headless Chromium (installed by apt where it is 
 examples:  ## Properties on 500 examples each instead of 40: ten minutes
 	CRAFT_TEST_EXAMPLES=500 $(PYTHON) -m pytest tests/unit
 
+.PHONY: topics-change
+topics-change:  ## Topics made anew, moved and grown under a group on a real Kafka, 100 times: half an hour
+	CRAFT_TEST_TOPICS_CHANGE=100 $(PYTHON) -m pytest tests/integration/test_topics_change.py -k whatever --timeout 7200
+
 .PHONY: damages
 damages:  ## Models, ledgers and records with valid checksums over damaged contents, 10,000 of each kind: ten minutes
 	CRAFT_TEST_DAMAGES=10000 $(PYTHON) -m pytest tests/unit/test_untrusted.py --timeout 3600

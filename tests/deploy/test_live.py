@@ -303,7 +303,9 @@ def test_an_idle_crawl_in_transactions_alarms_nobody(stack: Stack) -> None:
     assert quiet in stalled
     kafka = stack.deployment.settings.kafka
     stack.deployment.wait_done(seconds=120)
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"{kafka.group_id}-x")
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"{kafka.group_id}-x"
+    )
     producer.init_transactions()
     for end in (producer.commit_transaction, producer.abort_transaction):
         producer.begin_transaction()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 import re
 import subprocess
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,9 +17,19 @@ from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicParti
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.transport import KafkaTransport
-from tests.integration.deployment import Deployment, pairs, target_pairs
+from craft_stream.encoders import load_encoder
+from craft_stream.errors import CraftError, IntegrityError, OffsetMovedError, TopicReplacedError
+from craft_stream.events import Observer
+from craft_stream.scoring.model import Model
+from craft_stream.topics.models import ModelStore
+from craft_stream.worker.model_follower import FixedModel
+from craft_stream.worker.worker import Worker
+from tests.integration.deployment import Deployment, lagging, pairs, pinned_model, target_pairs
 
 pytestmark = pytest.mark.integration
+
+# 100 in the long form, `make topics-change`: half an hour.
+TRIES = int(os.environ.get("CRAFT_TEST_TOPICS_CHANGE", "5"))
 
 
 def made_anew(run: Deployment, topic: str, partitions: int) -> None:
@@ -150,3 +165,115 @@ def test_partitions_grow_under_load(bootstrap: str, tmp_path: Path) -> None:
     assert "widened" in widened.stdout
     assert run.command("topics", "check").returncode == 0
     sound(run, r"/2: recomputed from offset 0 to 2000")
+
+
+class WorkerHere:
+    """A worker in a thread of this process: a process of its own costs seconds to start."""
+
+    def __init__(self, run: Deployment, model: Model, rebuild: bool = False) -> None:
+        self.error: CraftError | None = None
+        self._run, self._stop, transport = run, threading.Event(), KafkaTransport(run.settings.kafka)
+        self._reader = transport.reader()
+        store = ModelStore(self._reader, run.settings.kafka.model_topic)
+        models = FixedModel(store, Observer(), model, 1)
+        self._worker = Worker(
+            run.settings, transport, load_encoder(), models, Observer(), self._stop, rebuild
+        )
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._worker.run()
+        except CraftError as error:
+            self.error = error
+
+    def settles(self, seconds: float = 60.0) -> CraftError | None:
+        """Wait until it has ended by itself, or all is committed."""
+        deadline = time.monotonic() + seconds
+        with closing(KafkaTransport(self._run.settings.kafka).reader()) as reader:
+            while self._thread.is_alive() and lagging(reader, self._run.settings.kafka.input_topic):
+                assert time.monotonic() < deadline, "neither done nor stopped"
+                time.sleep(0.1)
+        return self.error
+
+    def ends(self, seconds: float = 30.0) -> CraftError | None:
+        """Wait until it has ended by itself."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "it goes on"
+        return self.error
+
+    def stop(self) -> None:
+        """Tell it to end."""
+        self._stop.set()
+        self._thread.join(30)
+        self._reader.close()
+
+
+def everything(run: Deployment, since: dict[int, int], seconds: float = 40.0) -> int:
+    """How many records there are from `since` on; each has a decision on the text that it holds, however often.
+
+    What a worker had begun when it ended by name hides what is behind it until the brokers give it up, after 20 s.
+    """
+    kafka, deadline = run.settings.kafka, time.monotonic() + seconds
+    here = [m for m in run.read(kafka.input_topic) if m.offset >= since.get(m.partition, 0)]
+    wanted = {
+        (f"{kafka.input_topic}/{m.partition}/{m.offset}", json.loads(m.value or b"")["id"]) for m in here
+    }
+    while True:
+        lines = [json.loads(message.value or b"") for message in run.read(kafka.decisions_topic)]
+        missing = wanted - {(line["decision_id"], line["id"]) for line in lines}
+        if not missing:
+            return len(here)
+        assert time.monotonic() < deadline, f"{len(missing)} were passed over: {sorted(missing)[:3]}"
+        time.sleep(0.2)
+
+
+def test_nothing_is_passed_over_whatever_happens_to_topics(
+    bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Topics made anew, offsets moved, partitions added, beside a worker or not: a named stop, or all is decided."""
+    # A ledger that is not there may be a commit under way: it is waited for 50 s, of which there is no need here.
+    monkeypatch.setattr("craft_stream.worker.restorer.GRACE_SECONDS", -15.0)
+    rng = random.Random(51)
+    for number in range(TRIES):
+        kind = ["anew", "moved", "ledger anew", "grown", "anew live"][number % 5]
+        run = Deployment(bootstrap, tmp_path, 2, {"learner.mode": "off"})
+        kafka = run.settings.kafka
+        model = Model.decode(pinned_model(tmp_path, run.settings, pairs(3_000, seed=9)).read_bytes())
+        first = rng.randrange(200, 1_500)
+        run.feed(pairs(first, seed=1))
+        worker, since = WorkerHere(run, model), dict[int, int]()
+        assert worker.settles() is None
+        refused: type[CraftError] = TopicReplacedError
+        if kind != "anew live":
+            worker.stop()
+        match kind:
+            case "anew" | "anew live":
+                made_anew(run, kafka.input_topic, 2)
+                run.feed(pairs(rng.randrange(1, 3_000), seed=2))
+            case "ledger anew":
+                made_anew(run, kafka.ledger_topic, 2)
+                since, refused = {p: (first + 1 - p) // 2 for p in (0, 1)}, IntegrityError
+                run.feed(pairs(500, seed=2), start=first)
+            case "moved":
+                run.feed(pairs(500, seed=2), start=first)
+                moved = max(0, first // 2 + rng.choice([-1, 1]) * rng.randrange(2, 200))
+                since, refused = {1: moved}, OffsetMovedError
+                move(run, {1: moved})
+            case _:
+                run.partitions = rng.randrange(3, 7)
+                with kafka_admin.connect(kafka) as admin:
+                    admin.widen({kafka.input_topic: run.partitions})
+                run.feed(pairs(rng.randrange(100, 1_000), seed=2), start=first)
+        if kind == "anew live":
+            assert isinstance(worker.ends(), refused)
+            worker.stop()
+        elif kind != "grown":
+            worker = WorkerHere(run, model)
+            assert isinstance(worker.settles(), refused), (kind, worker.error)
+            worker.stop()
+        worker = WorkerHere(run, model, rebuild=kind != "grown")
+        assert worker.settles() is None, (kind, worker.error)
+        worker.stop()
+        assert everything(run, since)

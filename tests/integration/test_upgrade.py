@@ -1,48 +1,78 @@
-"""A group that the release before has begun goes on with this one. CRAFT_TEST_PREVIOUS names a checkout of that."""
+"""A group goes from the release before to this one and back, installed from its commit: each record is decided once."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.integration.deployment import COMMAND, Deployment, pairs, pinned_model
-
-PREVIOUS = os.environ.get("CRAFT_TEST_PREVIOUS")
+from tests import previous
+from tests.integration.deployment import ROOT, Deployment, pairs, pinned_model
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(
-        PREVIOUS is None, reason="CRAFT_TEST_PREVIOUS names no checkout of the release before"
-    ),
+    pytest.mark.skipif(not previous.has_history(), reason=f"this clone lacks {previous.REVISION}"),
 ]
 
+# A ledger that does not lead to the committed offset may be a commit under way: a worker waits 50 s for that, here 5 s.
+OLD = "import craft_stream.worker.restorer as r; r.GRACE_SECONDS = -15.0; from craft_stream.cli import main; main()"
 
-def old_worker(run: Deployment, model: Path, log: str) -> subprocess.Popen[bytes]:
-    """A worker of the release before, from its checkout."""
-    environment = {**run.environment(), "PYTHONPATH": str(PREVIOUS)}
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The interpreter of the release before."""
+    return previous.install()
+
+
+@contextmanager
+def old_worker(
+    python: Path, run: Deployment, model: Path, log: str, *arguments: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the release before."""
     with (run.folder / f"{run.name}-{log}.log").open("ab") as file:
-        return subprocess.Popen(
-            [*COMMAND, "run", "--config", str(run.path), "--model", str(model)],
-            cwd=PREVIOUS,
-            stdout=file,
-            stderr=file,
-            env=environment,
+        command = [
+            str(python),
+            "-c",
+            OLD,
+            "run",
+            "--config",
+            str(run.path),
+            "--model",
+            str(model),
+            *arguments,
+        ]
+        process = subprocess.Popen(
+            command, cwd=run.folder, stdout=file, stderr=file, env=previous.environment(run.environment())
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def test_a_group_goes_on_with_this_release(bootstrap: str, tmp_path: Path) -> None:
-    """Old, then old and new at once, then new alone: each record decided once; an old one refuses what a new one wrote."""
+def test_the_release_before_is_what_runs(python: Path, tmp_path: Path) -> None:
+    """Its code, not this one's, from wherever it is called."""
+    asked = [str(python), "-c", "import craft_stream; print(craft_stream.__version__, craft_stream.__file__)"]
+    told = subprocess.run(
+        asked, cwd=tmp_path, env=previous.environment(), capture_output=True, text=True, check=True
+    ).stdout
+    assert told.startswith(f"{previous.VERSION} ")
+    assert str(ROOT) not in told
+
+
+def test_a_group_goes_on_with_this_release_and_back(bootstrap: str, tmp_path: Path, python: Path) -> None:
+    """Old; old and new at once; new alone; and old again, which refuses the new ledgers and begins others by `--rebuild`."""
     run = Deployment(bootstrap, tmp_path, 2, {"kafka.max_poll_records": 500})
     model = pinned_model(tmp_path, run.settings, pairs(5_000, seed=9))
     run.feed(pairs(4_000))
-    old = old_worker(run, model, "old")
-    try:
+    with old_worker(python, run, model, "old") as old:
         run.wait_done([old])
         with run.worker("--model", str(model), log="new") as new:
             deadline = time.monotonic() + 60
@@ -53,14 +83,9 @@ def test_a_group_goes_on_with_this_release(bootstrap: str, tmp_path: Path) -> No
             run.wait_done([new, old])  # a partition each
         old.send_signal(signal.SIGTERM)
         assert old.wait(30) in (0, 1)
-        refused = old_worker(run, model, "refused")
-        try:
-            assert refused.wait(150) == 1, run.log("refused")
-        finally:
-            refused.kill()
-        assert re.search(r"format 7, which a newer release wrote", run.log("refused")), run.log("refused")
-    finally:
-        old.kill()
+    with old_worker(python, run, model, "refused") as refused:
+        assert refused.wait(60) == 1, run.log("refused")
+    assert re.search(r"format 7, which a newer release wrote", run.log("refused")), run.log("refused")
     applied = run.command("settings", "apply", "--set", "budget.rate=0.2")
     assert applied.returncode == 0, applied.stderr
     with run.worker("--model", str(model), log="third") as new:
@@ -73,3 +98,10 @@ def test_a_group_goes_on_with_this_release(bootstrap: str, tmp_path: Path) -> No
     audit = run.command("audit", "--model", str(model))
     assert "recomputed 16000 decisions" in audit.stdout, audit.stdout + audit.stderr
     assert audit.returncode == 0, audit.stdout + audit.stderr
+    run.feed(pairs(4_000, seed=4), start=16_000)
+    with old_worker(python, run, model, "back", "--rebuild") as old:
+        run.wait_done([old])
+        old.send_signal(signal.SIGTERM)
+        assert old.wait(30) == 0
+    assert run.log("back").count("a new ledger is begun") == 2
+    run.accounted(20_000)
