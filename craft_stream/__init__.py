@@ -29,7 +29,7 @@ __all__ = [
     "load_model",
     "select",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 choose_place()
 

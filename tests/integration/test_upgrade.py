@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from craft_stream import __version__
 from tests import previous
 from tests.integration.deployment import ROOT, Deployment, pairs, pinned_model
 
@@ -95,9 +96,17 @@ def test_a_group_goes_on_with_this_release_and_back(bootstrap: str, tmp_path: Pa
     run.accounted(16_000)
     versions = {line.get("settings_version", 0) for line in run.decisions().values()}
     assert versions == {0, 1, 2}
+    # What the release before has decided without contexts only it can audit; what this one has, from where it began.
     audit = run.command("audit", "--model", str(model))
     assert "recomputed 16000 decisions" in audit.stdout, audit.stdout + audit.stderr
-    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert f"decisions of release {previous.VERSION} are not those" in audit.stdout, audit.stdout
+    places = re.search(r"`craft-stream audit --from (\S+)`", audit.stdout)
+    assert places is not None, audit.stdout
+    own = run.command("audit", "--model", str(model), "--from", places[1])
+    assert own.returncode == 0, own.stdout + own.stderr
+    assert " 0 differ" in own.stdout
+    made = [line for line in run.decisions().values() if line.get("release") == __version__]
+    assert f"compared {len(made)}: 0 differ" in own.stdout, own.stdout
     run.feed(pairs(4_000, seed=4), start=16_000)
     with old_worker(python, run, model, "back", "--rebuild") as old:
         run.wait_done([old])
