@@ -225,6 +225,8 @@ def test_a_report_is_made_of_what_was_written(run: Run, folder: Path, tmp_path: 
         assert f"<dt>accepted</dt><dd>{count:,}</dd>" in html
         assert 'id="clusters"' in html
         assert 'id="slider"' in html
+    for sources in ((), (tmp_path / "scored.jsonl", "--group"), ("--group", "--topic")):
+        assert run("report", *sources, "--output", tmp_path / "none.html")[0] == 2
     code, _, err = run("report", folder / "target.jsonl", "--output", tmp_path / "none.html")
     assert (code, 'has a "score"' in err) == (1, True)
     assert not (tmp_path / "none.html").exists()
