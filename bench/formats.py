@@ -16,18 +16,23 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
+
 from connectors.files import open_sink, open_source
 from craft_stream.ports.files import Source
 from craft_stream.settings import RecordSettings
 
+# `all`: with every field of the stream, else the two sides alone
 FORMATS = (
     "pairs.tsv",
-    "bitextor.tsv?columns=url1,url2,src,tgt,score",
+    "all.tsv?columns=*",
     "pairs.csv",
+    "pairs.en-fr",
     "pairs.jsonl",
     "pairs.tmx?langs=en,fr",
+    "all.tmx?langs=en,fr",
     "pairs.parquet",
-    "pairs.en-fr",
+    "all.parquet",
 )
 _BATCH = 4_096
 _PER = 100_000
@@ -64,26 +69,32 @@ def main() -> None:
         records += [message.value for message in messages if message.value and message.problem is None]
     source.close()
     records = records[: chosen.pairs]
+    names = (RecordSettings().source_field, RecordSettings().target_field)
+    bare = [orjson.dumps({name: record[name] for name in names}) for record in map(orjson.loads, records)]
     reading, writing = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(chosen.rounds):
             for name in FORMATS:
                 path = str(Path(folder) / name)
 
-                def write(path: str = path) -> None:
+                written = records if name.startswith("all") else bare
+
+                def write(path: str = path, written: list[bytes] = written) -> None:
                     with open_sink(path) as sink:  # type: ignore[attr-defined]
-                        for start in range(0, len(records), _BATCH):
-                            sink.write(records[start : start + _BATCH])
+                        for start in range(0, len(written), _BATCH):
+                            sink.write(written[start : start + _BATCH])
+
+                def read(path: str = path.partition("?")[0]) -> None:
+                    drained(open_source(path, RecordSettings()))
 
                 writing[name].append(seconds(write))
-                bare = path.partition("?")[0]
-                reading[name].append(seconds(lambda bare=bare: drained(open_source(bare, RecordSettings()))))  # type: ignore[misc]
+                reading[name].append(seconds(read))
     print(f"CPU seconds for {_PER:,} pairs, median of {chosen.rounds}")
     print(f"{'format':<16} {'read':>6} {'write':>6} {'pairs read a second':>20}")
     for name in FORMATS:
         per = _PER / len(records)
-        read, write_ = (statistics.median(found[name]) * per for found in (reading, writing))
-        print(f"{name.partition('?')[0]:<16} {read:6.2f} {write_:6.2f} {_PER / read:20,.0f}")
+        in_, out = (statistics.median(found[name]) * per for found in (reading, writing))
+        print(f"{name.partition('?')[0]:<16} {in_:6.2f} {out:6.2f} {_PER / in_:20,.0f}")
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class RowFields:
         """The row of a record, behind the header where it is the first.
 
         Raises:
-            DataError: one of its sides, the first two columns, is empty.
+            DataError: one of its sides is empty: those that have the names of sides, else the first two columns.
         """
         if self._all and not self._names:
             others = [name for name in record if name not in self._sides and name != MORE]
@@ -169,9 +169,8 @@ class RowFields:
         else:
             self.left_out |= record.keys() - set(self._names)
             row = [as_text(record.get(name)) for name in self._names]
-        required = (
-            self._sides if self._all else (self._names[0], self._names[-1 if len(self._names) < 2 else 1])
-        )
-        if not all(row[:2]):
+        named = set(self._sides) <= set(self._names)
+        required = self._sides if named else (self._names[0], self._names[-1 if len(self._names) < 2 else 1])
+        if not all(row[self._names.index(name)] for name in required):
             raise no_sides(self._path, required, record)
         yield row

@@ -408,6 +408,16 @@ def test_tables_as_people_write_them(tmp_path: Path, name: str, text: str, first
     assert (record["src"], record["tgt"]) == first
 
 
+def test_sides_may_stand_behind_other_columns(tmp_path: Path) -> None:
+    """As Bitextor's do: what must not be empty are the sides, wherever they stand."""
+    path = tmp_path / "b.tsv"
+    with open_sink(f"{path}?columns=url1,url2,src,tgt,score") as sink:  # type: ignore[attr-defined]
+        sink.write([b'{"src": "a", "tgt": "b", "score": 1}'])
+        with pytest.raises(DataError, match="no src or no tgt"):
+            sink.write([b'{"src": "a", "tgt": "", "url1": "u", "url2": "u"}'])
+    assert path.read_bytes() == b"\t\ta\tb\t1\n"
+
+
 def test_a_memory_loses_nothing_silently(tmp_path: Path) -> None:
     """Two translations of one text, properties that are called like sides, a body without units."""
     path = tmp_path / "m.tmx"

@@ -88,7 +88,7 @@ def watched() -> tuple[Recorder, Mapping[str, Any], Mapping[str, Any]]:
     worker = Worker(
         configured, transport, load_encoder(), FixedModel(store, recorder, model, 1), recorder, stop
     )
-    guard = threading.Timer(60, stop.set)
+    guard = threading.Timer(240, stop.set)
     guard.start()
     worker.run()
     guard.cancel()
