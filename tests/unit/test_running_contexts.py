@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.selection import histogram
-from craft_stream.selection.contexts import _MEAN, _PAGES, _SLOPES, NUMBERS, TABLE, RunningContexts, _count
+from craft_stream.selection.contexts import (
+    _HOSTS,
+    _MEAN,
+    _PAGES,
+    _SLOPES,
+    NUMBERS,
+    TABLE,
+    RunningContexts,
+    _count,
+)
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -120,6 +129,32 @@ def test_means_are_those_of_the_definition() -> None:
         assert told[i] == pytest.approx(expected, abs=1e-6)
 
 
+def _apart(number: int, places: int) -> np.ndarray:
+    """Keys of contexts that meet at no place."""
+    keys = np.arange(1, 20 * number, dtype=np.uint64) << np.uint64(20)
+    at = np.array([int(mix(key)) % places for key in keys])
+    first = np.unique(at, return_index=True)[1]
+    return keys[np.random.default_rng(8).choice(first, number, replace=False)]
+
+
+def test_no_context_knows_of_another() -> None:
+    """Of 200 pages and 500 hosts each has its own mean."""
+    rng = np.random.default_rng(6)
+    pages, hosts = rng.choice(_apart(200, _PAGES), 3000), rng.choice(_apart(500, _HOSTS), 3000)
+    x = rng.normal(0, 1, 3000).astype(np.float32)
+    own = contexts()
+    own._numbers[_SLOPES] = (1.0, 0.5)
+    told = own.added(Contexts(pages, hosts), x)
+    expected, known = np.zeros(3000), dict[tuple[int, int], tuple[float, float]]()
+    for i in range(3000):
+        for key, reach, slope in ((pages[i], 16, 1.0), (hosts[i], 1024, 0.5)):
+            total, number = known.get((reach, int(key)), (0.0, 0.0))
+            expected[i] += slope * total / (number + 4)
+            keep = 1 - 1 / reach
+            known[reach, int(key)] = total * keep + np.clip(float(x[i]), -1.5, 6), number * keep + 1
+    assert told == pytest.approx(expected, abs=1e-6)
+
+
 def test_slopes_are_those_of_the_definition() -> None:
     """Least squares of x - m on c over what is kept, drawn to the slope before by 50 squares, between 0 and 1."""
     rng = np.random.default_rng(5)
@@ -158,24 +193,27 @@ def test_a_place_is_of_one_context() -> None:
         assert own.added(where, np.array([9.0, 9.0, 9.0], np.float32))[2] == pytest.approx(left)
 
 
+@pytest.mark.parametrize("quarters", [-2, 3, 20])
 @pytest.mark.parametrize("recorded", [1, 64, 4096])
-def test_a_distribution_is_that_of_what_was_added(recorded: int) -> None:
+def test_a_distribution_is_that_of_what_was_added(recorded: int, quarters: int) -> None:
     """By quarters of a score, beside 64 pairs to which nothing was; a row remembers 1,024, and no other row knows of it."""
     own, width, score = contexts(), 0.25, np.float32(1.25)
-    _count(own._gate, np.full(recorded, score), np.full(recorded, 2.9 * width, np.float32))
+    _count(own._gate, np.full(recorded, score), np.full(recorded, (quarters - 0.1) * width, np.float32))
     own.begin_epoch(1.0)
     share = min(recorded, 1024) / (min(recorded, 1024) + 64)
     counts = np.zeros(histogram.BINS)
     at = int((score - histogram.LOWEST) / histogram.WIDTH)
     counts[at] = 10
     found = own.at_the_gate(counts)
-    assert found[at + 3 * 8] == pytest.approx(10 * share, rel=1e-3)
+    assert found[at + quarters * 8] == pytest.approx(10 * share, rel=1e-3)
     assert found[at] == pytest.approx(10 * (1 - share), rel=1e-3)
     assert found.sum() == pytest.approx(10)
     assert own.behind_it(counts).tolist() == counts.tolist()
     scores = np.array([1.25, 1.25 + 0.5, 0.99, 1.0, 3.25], np.float32)  # a row is .5 wide
-    assert own.passing(scores, 1.75) == pytest.approx([share, 1, 0, share, 1], rel=1e-3)
-    assert own.passing(scores, 2.01) == pytest.approx([0, 0, 0, 0, 1], abs=1e-9)
+    gate = 1.0 + quarters * width  # of the lowest score of the row
+    passing = (scores + quarters * width >= gate) & (scores // 0.5 == 2)
+    unmoved = np.where(scores // 0.5 == 2, 1 - share, 1) * (scores >= gate)
+    assert own.passing(scores, gate) == pytest.approx(passing * share + unmoved, rel=1e-3)
 
 
 def test_thresholds_know_of_contexts() -> None:

@@ -262,6 +262,20 @@ def test_an_epoch_is_a_minibatch(crawl: PairBatch, monkeypatch: pytest.MonkeyPat
     assert [size for size in sizes if size] == [*[EPOCH] * (SIZE // EPOCH), SIZE % EPOCH]
 
 
+def test_an_even_sample_stands_for_the_whole_stream(
+    crawl: PairBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is learned from in minibatches, of which each stands for its share of the stream's pairs, and all for all of them."""
+    one, told = session(), []
+    assert one._learner is not None
+    monkeypatch.setattr(one._learner, "observe", lambda batch, pairs: told.append((len(batch), pairs)))
+    one.prime(crawl.slice(0, 2 * EPOCH + 100), 10_000)
+    assert not one.primes
+    assert [size for size, _ in told] == [EPOCH, EPOCH, 100]
+    assert sum(pairs for _, pairs in told) == 10_000
+    assert all(abs(pairs - 10_000 * size / (2 * EPOCH + 100)) < 1 for size, pairs in told)
+
+
 def test_priming_counts_every_pair(crawl: PairBatch) -> None:
     """An epoch and one pair are not primed by an epoch."""
     one: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH + 1), load_encoder())
