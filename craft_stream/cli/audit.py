@@ -53,7 +53,7 @@ class Findings:
         missed: offsets asked for that nothing is left to recompute from.
         other_parameters: of these, decisions made under another digest of the parameters than the ledger names.
         other_releases: decisions that are other than this release would make them, by the release that made them.
-        from_here: by partition, from which offset on this release has decided.
+        from_here: by partition, from which offset on this release has decided and a recomputation can begin.
     """
 
     decided: int = 0
@@ -157,7 +157,7 @@ def _tell_of_releases(total: Findings) -> None:
         )
     places = ",".join(f"{partition}:{offset}" for partition, offset in sorted(total.from_here.items()))
     if places:
-        print(f"this release has decided from {places} on: `craft-stream audit --from {places}`")
+        print(f"those of this release can be audited from {places} on: `craft-stream audit --from {places}`")
     raise DataError(f"{total.other_releases.total()} decisions must be audited by the release that made them")
 
 
@@ -209,7 +209,9 @@ def _audit(
                     f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
                 )
     if (since := stretch.records.since(__version__)) is not None:
-        found.from_here[partition] = since
+        # An earlier place would lead over decisions of the other release, to another ledger.
+        places = (place for place in stretch.records.starts() if place >= since)
+        found.from_here[partition] = next(places, since)
     if found.other_releases:  # what follows from a ledger that is another one differs, too
         found.wrong = []
         return found
