@@ -78,6 +78,11 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
                 f"{self._topic} no longer holds the record to be read next ({error}): raise its retention; "
                 "`craft-stream run --rebuild` starts again from what is left"
             ) from error
+        except client_errors.LogTruncationError as error:
+            raise LogTruncatedError(
+                f"{self._topic} no longer holds records that were read ({error}): it was deleted and made anew, or its brokers have "
+                "lost them. `craft-stream run` says which at its next start; `craft-stream run --rebuild` begins at what is left"
+            ) from error
         except client_errors.RetriableError:
             return []
         except client_errors.KafkaError as error:

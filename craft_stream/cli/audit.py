@@ -210,8 +210,8 @@ def _audit(
                 )
     if (since := stretch.records.since(__version__)) is not None:
         # An earlier place would lead over decisions of the other release, to another ledger.
-        places = (place for place in stretch.records.starts() if place >= since)
-        found.from_here[partition] = next(places, since)
+        begins = (place for place in stretch.records.starts() if place >= since)
+        found.from_here[partition] = next(begins, since)
     if found.other_releases:  # what follows from a ledger that is another one differs, too
         found.wrong = []
         return found
