@@ -80,8 +80,9 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc]
             ) from error
         except client_errors.LogTruncationError as error:
             raise LogTruncatedError(
-                f"{self._topic} no longer holds records that were read ({error}): it was deleted and made anew, or its brokers have "
-                "lost them. `craft-stream run` says which at its next start; `craft-stream run --rebuild` begins at what is left"
+                f"{self._topic} no longer holds records that were read ({error}): it was deleted and made anew, or its "
+                "brokers have lost them. `craft-stream run` says which at its next start; `craft-stream run --rebuild` begins "
+                "at what is left"
             ) from error
         except client_errors.RetriableError:
             return []
