@@ -216,19 +216,19 @@ def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatc
 
 
 def swapped(by: SelectionSession[Any], data: Stream) -> tuple[Decisions, Decisions]:
-    """Decisions before and after the target was withdrawn in the middle and pairs of everything else put in its place."""
+    """Decisions before and after pairs of everything else were put in the target's place, in the middle."""
     parts, middle = chunks(data.batch), 3
     before = [d for part in parts[:middle] for _, d in by.push(part)]
-    by.withdraw_target(target(Toy())[0])
     others = np.flatnonzero(~data.in_domain)[:400]
-    by.observe_target([f"o{row}" for row in others], data.batch.take(others))
+    names = [*target(Toy())[0], *(f"o{row}" for row in others)][: len(others)]
+    by.observe_target(names, data.batch.take(others))
     by.publish()
     after = [d for part in parts[middle:] for _, d in by.push(part)] + [d for _, d in by.finish()]
     return Decisions.concatenate(before), Decisions.concatenate(after)
 
 
 def test_a_target_that_is_swapped_decides_from_the_next_epoch_on() -> None:
-    """After withdrawal and a version of the new target the other domain is accepted, however late minibatches are learned."""
+    """Once other pairs stand in its place and a version was published their domain is accepted, however late all is learned."""
     data = stream(Toy(), SIZE, noise=0.0, seed=5)
     one, late = session(), session(training=Late())
     first, second = swapped(one, data)
@@ -274,6 +274,18 @@ def test_an_even_sample_stands_for_the_whole_stream(
     assert [size for size, _ in told] == [EPOCH, EPOCH, 100]
     assert sum(pairs for _, pairs in told) == 10_000
     assert all(abs(pairs - 10_000 * size / (2 * EPOCH + 100)) < 1 for size, pairs in told)
+
+
+def test_what_was_sampled_is_not_learned_again(crawl: PairBatch) -> None:
+    """Of a stream whose even sample primed it the learner sees each pair once, however the chunks lie."""
+    seen: list[np.ndarray] = []
+    one = session()
+    assert one._learner is not None
+    learn = one._learner.observe
+    one._learner.observe = lambda batch, *pairs: (seen.append(batch.positions), learn(batch, *pairs))  # type: ignore[assignment,method-assign,return-value]
+    one.prime(crawl.take(np.arange(1, SIZE, 3)), SIZE)
+    list(one.decide(chunks(crawl, range(0, SIZE, 300))))
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(SIZE))
 
 
 def test_priming_counts_every_pair(crawl: PairBatch) -> None:
