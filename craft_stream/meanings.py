@@ -92,7 +92,8 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "dual": Part(
         "help for its topic",
-        "Added where the pair's topic is behind its share of the target, taken off where it is ahead.",
+        "Added where the pair's topic is behind its share of the target, taken off where it is ahead; where files are read "
+        "twice, taken off as pairs like it have been taken.",
     ),
     "gate": Part(
         "needed to be looked at",
@@ -110,7 +111,11 @@ PARTS: Final[dict[str, Part]] = {
     "score": Part(
         "score", "Nearness, page and site, help and weighted quality together; what pairs are ranked by."
     ),
-    "threshold": Part("needed to be accepted", "The score must reach this; it follows from the budget."),
+    "threshold": Part(
+        "needed to be accepted",
+        "The score must reach this; it follows from the budget. Where files are read twice it is the lowest score that was "
+        "taken: of a topic that had its share, more was needed.",
+    ),
     "margin": Part(
         "to spare",
         "By how much it meets the requirement that it meets least; below 0 it is rejected.",
@@ -194,7 +199,7 @@ DECISION: Final[dict[str, str]] = {
     "outcome": "`accepted` or `rejected`.",
     "reason": "Why: one of the reasons.",
     "score": "What was compared with the threshold; without quality where that was not asked for.",
-    "threshold": "The score that was needed; it follows from the budget.",
+    "threshold": PARTS["threshold"].meaning,
     "cluster": "The topic of the target; null where the pair has no vector.",
     "domain": PARTS["domain"].meaning,
     "quality": f"{PARTS['quality'].meaning} Null where the pair was not asked for it.",
@@ -211,6 +216,7 @@ DECISION: Final[dict[str, str]] = {
 SUMMARY: Final[dict[str, str]] = {
     "read": "records read",
     "accepted": "pairs that were selected",
+    "far_from_domain": "accepted pairs that are farther from the domain than an average pair of the stream",
     "rejected": "pairs that were not",
     "rejected_by_reason": "the same by reason",
     "embedded": "pairs whose meaning vectors were computed; with a neural encoder the expensive part",

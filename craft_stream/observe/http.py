@@ -16,6 +16,8 @@ to the page itself alone, whoever may see it.
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +31,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from craft_stream.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 # A scraper sends its request at once; who does not, holds a thread for so long and no longer.
 REQUEST_SECONDS: Final = 5.0
@@ -77,6 +81,11 @@ class _Listener(ThreadingHTTPServer):
         self.recorder, self.page = recorder, page
         self.address_family = AF_INET6 if ":" in host else AF_INET
         super().__init__((host, port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what is wrong with an answer; who left before it was complete is nobody's concern."""
+        if not isinstance(error := sys.exception(), OSError):
+            log.error("an answer to %s failed", client_address[0], exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -71,7 +71,7 @@ class Judged(NamedTuple):
 
 
 class Columns:
-    """Arrays over all records, [records], in spools of 31 bytes each; after `seal` they can be read and written.
+    """Arrays over all records, [records], in spools of 35 bytes each; after `seal` they can be read and written.
 
     Attributes:
         records, pairs, like_target: counts.
@@ -79,6 +79,7 @@ class Columns:
         context: float32, what page and host tell.
         score: float32, of gate and context, later what was compared with the others'.
         quality: float32, log P(clean); NaN where it was not asked for.
+        dual: float32, what the balance has added to `score`.
     """
 
     def __init__(self) -> None:
@@ -92,6 +93,7 @@ class Columns:
             "host": Spool(np.uint32),
         }
         self._context, self._quality, self._score = Spool(np.float32), Spool(np.float32), Spool(np.float32)
+        self._dual = Spool(np.float32)
         self._pages, self._hosts = ContextMeans(), ContextMeans()
 
     def add(self, scored: Scored) -> None:
@@ -120,8 +122,9 @@ class Columns:
             self._context.append(context)
             self._score.append(gate + context)
             self._quality.append(np.full(len(gate), np.nan, np.float32))
+            self._dual.append(np.zeros(len(gate), np.float32))
         self.context, self.score = self._context.values(), self._score.values()
-        self.quality = self._quality.values()
+        self.quality, self.dual = self._quality.values(), self._dual.values()
 
     def of(self, reason: Reason) -> NDArray[np.int64]:
         """Positions, ascending, of pairs with that reason by now."""

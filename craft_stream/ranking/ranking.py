@@ -262,6 +262,7 @@ class Ranking(Generic[C]):
             portions.fill(candidates)
         columns.reason[positions] = portions.reasons
         columns.score[positions] = portions.scores
+        columns.dual[positions] = portions.scores - candidates.scores
         self.ledger.threshold = self._threshold = float(portions.lowest)
         self.ledger.unspendable = float(portions.missing)
 
@@ -360,6 +361,7 @@ class Ranking(Generic[C]):
                 cluster=columns.cluster[at],
                 domain=columns.domain[at],
                 quality=columns.quality[at],
+                dual=columns.dual[at],
                 context=columns.context[at],
                 model_version=version,
                 parameters=self._digest,

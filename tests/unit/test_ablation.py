@@ -15,16 +15,23 @@ from craft_stream.encoders import load_encoder
 from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
+from craft_stream.ports.messages import Message
+from craft_stream.reading.chunk import Chunk
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
+from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
 SIZE = 3072
+END = {
+    "kl": 0.1, "like_target": 5, "domain_share": None, "unspendable": 0, "rate": 0.05, "model_version": 1,
+    "model_digest": "x", "parameters": "y", "seconds": 1.0, "pairs_per_second": 1, "target": None,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -215,16 +222,31 @@ def test_the_ledger_knows_how_much_of_the_stream_is_like_the_target(toy: Toy, sh
     assert ledger.domain_share == pytest.approx(share, abs=0.04)
 
 
+@pytest.mark.parametrize(("far", "said"), [(0, False), (1, False), (41, True)])
+def test_the_summary_says_when_what_was_accepted_is_far(
+    capsys: pytest.CaptureFixture[str], far: int, said: bool
+) -> None:
+    """Accepted pairs whose domain score is below an average pair's are counted, and named where they are more than a few."""
+    summary = Summary()
+    domain = np.where(np.arange(200) < far, -0.5, 0.5).astype(np.float32)
+    reason = np.where(np.arange(200) < 100, Reason.ACCEPTED, Reason.OVER_BUDGET).astype(np.uint8)
+    messages = [Message(b'{"src": "a", "tgt": "b"}', number, "t") for number in range(200)]
+    summary.add(
+        Chunk.read(messages, RecordSettings()), Decisions.of(np.arange(200), reason=reason, domain=domain)
+    )
+    summary._end = END
+    assert summary.values()["far_from_domain"] == far
+    summary.print(as_json=False, to_stderr=False)
+    assert ("41 accepted pairs (41%) are farther" in " ".join(capsys.readouterr().out.split())) == said
+
+
 @pytest.mark.parametrize(("share", "said"), [(0.005, True), (0.06, False), (None, False)])
 def test_the_summary_says_when_the_stream_lacks_the_domain(
     capsys: pytest.CaptureFixture[str], share: float | None, said: bool
 ) -> None:
     """A budget above what looks like the target is named with both shares; one below it is not."""
     summary = Summary()
-    summary._end = {
-        "kl": 0.1, "like_target": 5, "domain_share": share, "unspendable": 0, "rate": 0.05, "model_version": 1,
-        "model_digest": "x", "parameters": "y", "seconds": 1.0, "pairs_per_second": 1, "target": None,
-    }  # fmt: skip
+    summary._end = {**END, "domain_share": share}
     summary.print(as_json=False, to_stderr=False)
     out = " ".join(capsys.readouterr().out.split())
     assert ("0.50% of the stream looks like the target, but the budget asks for 5.00%" in out) == said

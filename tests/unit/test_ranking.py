@@ -94,6 +94,17 @@ def test_the_budget_is_met_to_the_pair_with_what_is_wanted(
     assert ranking.ledger.reasons.tolist() == np.bincount(decisions.reason, minlength=len(Reason)).tolist()
 
 
+def test_the_parts_of_a_score_add_up(whole: tuple[Decisions, Ranking[PairChunk]]) -> None:
+    """Domain, page and site, help and weighted quality are the score; what is taken later has been helped less."""
+    decisions, ranking = whole
+    asked, selection = ~np.isnan(decisions.quality), ranking.ledger.selection
+    parts = selection.domain_weight * decisions.domain + decisions.context + decisions.dual
+    parts[asked] += (selection.quality_weight * decisions.quality)[asked]
+    assert asked.sum() > SIZE // 20
+    assert decisions.score == pytest.approx(parts, abs=1e-4)
+    assert decisions.dual[decisions.accepted].min() < 0
+
+
 @pytest.mark.parametrize("variant", [{"cut": 700}, {"cut": 7000}, {"options": Options(jobs=3)}])
 def test_neither_cuts_nor_threads_change_a_decision(
     whole: tuple[Decisions, Ranking[PairChunk]], variant: dict[str, object]
