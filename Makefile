@@ -27,7 +27,7 @@ topics-change:  ## Topics made anew, moved and grown under a group on a real Kaf
 	CRAFT_TEST_TOPICS_CHANGE=100 $(PYTHON) -m pytest tests/integration/test_topics_change.py -k whatever --timeout 7200
 
 .PHONY: damages
-damages:  ## Models, ledgers and records with valid checksums over damaged contents, 10,000 of each kind: ten minutes
+damages:  ## Models, ledgers and records with valid checksums over damaged contents, up to 10,000 of each kind: ten minutes
 	CRAFT_TEST_DAMAGES=10000 $(PYTHON) -m pytest tests/unit/test_untrusted.py --timeout 3600
 
 integration:  ## Tests on a real Kafka, which is started unless CRAFT_TEST_BOOTSTRAP names one
