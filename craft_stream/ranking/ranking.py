@@ -74,7 +74,7 @@ class Ranking(Generic[C]):
         options: what else there is to be told.
 
     Attributes:
-        model: the version in force; None before the first.
+        model: the version that decides: that all were scored by before any was taken; None before it is known.
         ledger: what was decided, as far as the last pass has come.
     """
 
@@ -185,6 +185,7 @@ class Ranking(Generic[C]):
         self.ledger.duals[:] = 0
         self.ledger.gate = self.ledger.threshold = -np.inf
         self._scorer = Scorer(model, self._encoder)
+        self._balanced = model  # as portions are taken
 
     def _score(self, stream: Rereading[C], watch: Watch) -> Columns:
         columns = Columns()
@@ -340,10 +341,9 @@ class Ranking(Generic[C]):
     def _corrected(
         self, learner: Learner, candidates: Candidates, taken: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        assert self.model is not None  # noqa: S101  # learned
         if len(taken):
-            self.model = learner.corrected(self.model, candidates.ngrams(taken))
-        return candidates.domain_scores(self.model.domain)
+            self._balanced = learner.corrected(self._balanced, candidates.ngrams(taken))
+        return candidates.domain_scores(self._balanced.domain)
 
     def _decisions(
         self, columns: Columns, stream: Rereading[C], watch: Watch

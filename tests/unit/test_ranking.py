@@ -105,6 +105,21 @@ def test_the_parts_of_a_score_add_up(whole: tuple[Decisions, Ranking[PairChunk]]
     assert decisions.dual[decisions.accepted].min() < 0
 
 
+def test_the_version_that_is_kept_scores_as_it_did(whole: tuple[Decisions, Ranking[PairChunk]]) -> None:
+    """Decisions name it, and scored by it every pair has the parts that it was decided by."""
+    decisions, ranking = whole
+    assert ranking.model is not None
+    assert set(decisions.model_version.tolist()) == {ranking.model.version}
+    again = Ranking[PairChunk](Parameters.of(rate=0.05), load_encoder(), ranking.model)
+    scored = Decisions.concatenate(
+        [said for _, said in again.score(lambda: parts(stream(TOY, SIZE).batch, 1024))]
+    )
+    assert (scored.domain == decisions.domain).all()
+    asked = ~np.isnan(decisions.quality)
+    assert (scored.quality[asked] == decisions.quality[asked]).all()
+    assert scored.score[asked] == pytest.approx((decisions.score - decisions.dual)[asked], abs=1e-4)
+
+
 @pytest.mark.parametrize("variant", [{"cut": 700}, {"cut": 7000}, {"options": Options(jobs=3)}])
 def test_neither_cuts_nor_threads_change_a_decision(
     whole: tuple[Decisions, Ranking[PairChunk]], variant: dict[str, object]
