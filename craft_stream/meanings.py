@@ -228,7 +228,7 @@ SUMMARY: Final[dict[str, str]] = {
     "domain_share": "share of the stream that looks like the target",
     "unspendable": "pairs of the budget for which the stream held nothing that passes",
     "target": "pairs of the target that were learned from, and those left out, by what was found of them",
-    "rate": "the budget, as a share of the stream",
+    "rate": "the budget, as a share of the pairs: records that hold none do not count",
     "model_version": "version of the model that decided last",
     "model_digest": "its fingerprint",
     "parameters": "fingerprint of the settings that decisions follow from",

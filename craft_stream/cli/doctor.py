@@ -68,7 +68,7 @@ def doctor(
         else:
             print(f"{finding.state:8s} {finding.check}: {finding.message}")
     if failures:
-        raise DataError(f"{failures} checks failed")
+        raise DataError("one check failed" if failures == 1 else f"{failures} checks failed")
 
 
 def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:

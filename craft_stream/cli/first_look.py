@@ -76,7 +76,8 @@ class FirstLook:
         if 0 < self._targets < _FEW:
             kind = "text" if self._side else "pair"
             pairs = f"one {kind}" if self._targets == 1 else f"{self._targets} {kind}s"
-            tell(f"the target is {pairs}, which say next to nothing about a domain: a few hundred do")
+            say = "says" if self._targets == 1 else "say"
+            tell(f"the target is {pairs}, which {say} next to nothing about a domain: a few hundred do")
         head: list[Chunk] = []
         read = 0
         for chunk in stream:

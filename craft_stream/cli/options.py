@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from craft_stream.errors import ConfigurationError
 from craft_stream.settings import Settings
 
 Config = Annotated[
@@ -32,3 +33,35 @@ def load_settings(config: Path | None, overrides: Iterable[str] | None, **flags:
     """
     own = [f"{name.replace('__', '.')}={value}" for name, value in flags.items() if value is not None]
     return Settings.load(config, [*(overrides or []), *own])
+
+
+def share(text: str) -> float:
+    """A share as it is typed, 0 to 1.
+
+    Raises:
+        BadParameter: it is something else; the message says how a percentage is written.
+    """
+    percentage = text.rstrip().endswith("%")
+    try:
+        value = float(text.rstrip("% ")) / (100 if percentage else 1)
+    except ValueError:
+        value = -1.0
+    if percentage and 0 <= value <= 1:
+        raise typer.BadParameter(f"{text} is typed as {value:g}")
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"{text} is no share between 0 and 1, such as 0.05 for 5 %")
+    return value
+
+
+def refuse_without_effect(options: Mapping[str, tuple[object, str, object]]) -> None:
+    """Refuse options that do nothing without another that was not given.
+
+    Args:
+        options: by name: its value, what it needs (as it is typed), and the value of that.
+
+    Raises:
+        ConfigurationError: naming both.
+    """
+    for name, (given, needed, value) in options.items():
+        if given and not value:
+            raise ConfigurationError(f"{name} has no effect without {needed}: give both, or neither")

@@ -115,7 +115,10 @@ def _command() -> str:
     """What was typed, and `--resume`."""
     called, *rest = sys.argv
     name = os.path.basename(called)
-    short = name if (found := shutil.which(name)) and os.path.samefile(found, called) else called
+    found = shutil.which(name)
+    # a bare name was looked up by the shell, and need not stand in this folder
+    same = found and (called == name or (os.path.exists(called) and os.path.samefile(found, called)))
+    short = name if same else called
     return shlex.join([short, *(arg for arg in rest if arg != "--resume"), "--resume"])
 
 

@@ -22,7 +22,7 @@ from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, rea
 from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import lists_digest, matching
-from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect, share
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.reporting import ReportFile
@@ -155,10 +155,14 @@ def select(
     ] = None,
     budget_rate: Annotated[
         float | None,
-        typer.Option(metavar="NUMBER", help="Share of the input to accept, such as 0.02."),
+        typer.Option(
+            metavar="NUMBER",
+            parser=share,
+            help="Share of the input's pairs to accept, such as 0.02; 0.05 unless settings say otherwise.",
+        ),
     ] = None,
     budget_count: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="Number of pairs to accept.")
+        int | None, typer.Option(metavar="NUMBER", help="Number of pairs to accept, instead.")
     ] = None,
     length: Annotated[
         int | None,
@@ -212,20 +216,30 @@ def select(
         config, overrides, budget__rate=budget_rate, budget__count=budget_count, learner__seed=seed
     )
     stream = named_paths("--input", inputs, input_source, input_target, input_format)
+    pipe = next(filter(is_pipe, stream), None)
+    settings = _one_budget(settings, budget_rate, budget_count, overrides, pipe, length)
+    refuse_without_effect(
+        {
+            "--texts": (texts, "--decisions FILE", decisions),
+            "--length": (length, "--budget-count NUMBER", settings.budget.count),
+            "--input-format": (input_format, "--input FILE", inputs),
+            "--output-format": (output_format, "--output FILE", output),
+        }
+    )
     one, source, side = ([name] if name else None for name in (output, output_source, output_target))
     accepted, *more = named_paths("--output", one, source, side, output_format)
     if more:
         raise ConfigurationError("give --output, or --output-source and --output-target, not both")
     read = [*stream, *described.paths, str(model) if model else None]
-    pipe = next(filter(is_pipe, stream), None)
     state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *described.paths])))
     written = [accepted, rejected, decisions, save_model, report]
     protect_inputs([*written, state], read, settings, config)
-    settings = _paced(settings, stream, length, rate_given=budget_rate is not None)
+    paced_by_rate = pipe is not None and budget_rate is not None
+    if not paced_by_rate:
+        settings = _paced(settings, stream, length)
     look = FirstLook(settings, stream, described.paths)
     keep_memory()
     pinned = load_model(model, settings.parameters().learning) if model else None
-    at_most = budget_rate is not None and length is None
     about = subject(
         settings,
         stream,
@@ -234,7 +248,6 @@ def select(
         model=pinned.digest if pinned else None,
         lists=lists_digest(settings),
         one_pass=one_pass,
-        at_most=at_most,
     )
     with resumable(state, about, resume, written) as journal:
         engine: SelectionSession[Chunk] | Ranking[Chunk]
@@ -246,7 +259,7 @@ def select(
                 )
             engine = _open_session(settings, pinned, journal)
         else:
-            engine = _open_ranking(settings, pinned, at_most, jobs or len(os.sched_getaffinity(0)), journal)
+            engine = _open_ranking(settings, pinned, jobs or len(os.sched_getaffinity(0)), journal)
         if model is None:
             described.read(engine, settings.record, look)
         added = settings.record.score_fields if scores else ()
@@ -270,15 +283,12 @@ def _open_session(settings: Settings, model: Model | None, journal: Journal) -> 
     return SelectionSession.threaded(*load_engine(settings), model, matching(settings), journal)
 
 
-def _open_ranking(
-    settings: Settings, model: Model | None, at_most: bool, jobs: int, journal: Journal
-) -> Ranking[Chunk]:
-    """The same for what is read again; `at_most`: the rate says how many to accept, and `budget.count` is a limit."""
+def _open_ranking(settings: Settings, model: Model | None, jobs: int, journal: Journal) -> Ranking[Chunk]:
+    """The same for what is read again."""
     rate, count = settings.budget.rate, settings.budget.count
 
     def budget(pairs: int) -> int:
-        spent = round(rate * pairs)
-        return spent if count is None else min(spent, count) if at_most else count
+        return round(rate * pairs) if count is None else count
 
     options = Options(matching(settings), budget, jobs, journal)
     return Ranking(*load_engine(settings), model, options)
@@ -300,7 +310,7 @@ def _decide(
         outputs: are finished.
         look: sees what comes first.
     """
-    summary = Summary()
+    summary = Summary(settings.budget.count)
     with outputs, Progress() as progress:
         began = time.perf_counter()
         for chunk, decisions in _decided(engine, inputs, settings.record, look, progress):
@@ -349,10 +359,37 @@ def _bytes(run: Run) -> int:
     return message_bytes(run.messages)
 
 
-def _paced(settings: Settings, inputs: list[str], length: int | None, rate_given: bool) -> Settings:
+def _one_budget(
+    settings: Settings,
+    rate: float | None,
+    count: int | None,
+    overrides: Sequence[str] | None,
+    pipe: str | None,
+    length: int | None,
+) -> Settings:
+    """Settings without the count of a file or of the environment where the command line gives a rate.
+
+    Raises:
+        ConfigurationError: it gives both, but for a pipe of unknown length, which a rate paces up to a count.
+    """
+    if rate is None:
+        return settings
+    if count is None and not any(
+        text.partition("=")[0].strip() == "budget.count" for text in overrides or ()
+    ):
+        budget = settings.budget.model_copy(update={"count": None})
+        return settings.model_copy(update={"budget": budget})
+    if pipe is None or length is not None:
+        raise ConfigurationError(
+            "--budget-rate and --budget-count both say how many pairs to accept: give one of them"
+        )
+    return settings
+
+
+def _paced(settings: Settings, inputs: list[str], length: int | None) -> Settings:
     """Settings whose rate spends `budget.count` over the stream's length."""
     count = settings.budget.count
-    if count is None or (rate_given and length is None):
+    if count is None:
         return settings
     if length is None:
         if pipe := next(filter(is_pipe, inputs), None):

@@ -36,6 +36,9 @@ class Engine(Protocol):
 class Summary:
     """Counts of a selection.
 
+    Args:
+        count: of pairs that were asked for; None: a share was.
+
     Attributes:
         read: records.
         undecidable: records by why they could not be decoded.
@@ -46,7 +49,8 @@ class Summary:
         unknown: pairs of which a signal was not known, by its name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count
         self.read = 0
         self.undecidable: Counter[str] = Counter()
         self.faults = Faults()
@@ -106,7 +110,7 @@ class Summary:
     def facts(self) -> dict[str, Any]:
         """What of it a report tells beside its own figures."""
         names = {
-            "rate": "budget, share of the stream",
+            "rate": "budget, share of the pairs",
             "domain_share": "share of the stream that looks like the target",
             "unspendable": "pairs of the budget that were not spendable",
             "parameters": "digest of the parameters",
@@ -122,6 +126,8 @@ class Summary:
             console.print(orjson.dumps(self.values()).decode(), soft_wrap=True, markup=False)
             return
         console.print(self._table())
+        if not self.read:
+            return  # that it is empty was said
         if self._end["like_target"] == 0:
             console.print(
                 "Nothing in the last part of the stream looks like the target. Are both in the same languages, and does "
@@ -152,8 +158,7 @@ class Summary:
         table.add_column(justify="right", no_wrap=True)
         table.add_column()
         table.add_row("read", f"{self.read:,}", "", "records")
-        budget = f"the budget was {values['rate'] * 100:.4g}%"
-        table.add_row("accepted", f"{self.accepted:,}", _share(self.accepted, self.read), budget)
+        table.add_row("accepted", f"{self.accepted:,}", _share(self.accepted, self.read), self._budget())
         table.add_row("rejected", f"{values['rejected']:,}", _share(values["rejected"], self.read))
         self._add_reasons(table, values["rejected_by_reason"], meanings.REASONS)
         if values["undecidable"]:
@@ -186,6 +191,12 @@ class Summary:
         )
         table.add_row("model", f"{values['model_version']}", "version", values["model_digest"] or "")
         return table
+
+    def _budget(self) -> str:
+        if self._count is not None:
+            return f"the budget was {self._count:,} pairs"
+        rate, pairs = self._end["rate"], int(self.reasons.sum())
+        return f"the budget was {rate * 100:.4g}% of {pairs:,} pairs, which is {round(rate * pairs):,}"
 
     def _add_reasons(self, table: Table, counts: dict[str, int], meaning: dict[str, str]) -> None:
         for reason, count in sorted(counts.items(), key=lambda item: -item[1]):

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+_EXAMPLES = {"budget.rate": ": it is a share, such as 0.05 for 5 %"}  # where a unit is easily mistaken
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -47,8 +49,15 @@ def explain(error: ValidationError, whole: BaseModel) -> str:
     for problem in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
         wrong = problem["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-        lines.append(unknown(name, whole) if wrong else f"{name}: {problem['msg']}")
+        lines.append(
+            unknown(name, whole) if wrong else f"{name}: {_words(problem['msg'])}{_EXAMPLES.get(name, '')}"
+        )
     return "; ".join(lines)
+
+
+def _words(message: str) -> str:
+    """A message of pydantic's, as what must be."""
+    return message.replace("Input should be", "must be").removeprefix("Value error, ")
 
 
 def unknown(name: str, whole: BaseModel) -> str:

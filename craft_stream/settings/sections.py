@@ -208,7 +208,7 @@ class BudgetSettings(Section):
     """How much to accept."""
 
     rate: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """share of the stream to accept"""
+    """share of the stream's pairs to accept; records that hold none do not count"""
     count: Annotated[int | None, Field(ge=1)] = None
     """number of pairs to accept from files, in place of the rate"""
 

@@ -246,6 +246,7 @@ def test_the_summary_says_when_the_stream_lacks_the_domain(
 ) -> None:
     """A budget above what looks like the target is named with both shares; one below it is not."""
     summary = Summary()
+    summary.read = 1
     summary._end = {**END, "domain_share": share}
     summary.print(as_json=False, to_stderr=False)
     out = " ".join(capsys.readouterr().out.split())

@@ -173,7 +173,19 @@ def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None
         (["select", *stream, *target], "output"),
         (["select", *stream, *output], "--target"),
         (["select", *stream, *target, *output, "--set", "budget.rat=1"], "budget.rate"),
-        (["select", *stream, *target, *output, "--budget-rate", "2"], "budget.rate"),
+        (["select", *stream, *target, *output, "--budget-rate", "2"], "such as 0.05 for 5 %"),
+        (["select", *stream, *target, *output, "--budget-rate", "5%"], "5% is typed as 0.05"),
+        (["select", *stream, *target, *output, "--set", "budget.rate=1.5"], "such as 0.05 for 5 %"),
+        (["select", *stream, *target, *output, "--budget-rate", ".1", "--budget-count", "5"], "one of them"),
+        (
+            ["select", *stream, *target, *output, "--budget-rate", ".1", "--set", "budget.count=5"],
+            "one of them",
+        ),
+        (["select", *stream, *target, *output, "--texts"], "--texts has no effect without --decisions"),
+        (
+            ["select", *stream, *target, *output, "--length", "9"],
+            "--length has no effect without --budget-count",
+        ),
         (["select", *stream, *target, *output, "--rejected", tmp_path / "o.jsonl"], "same file"),
         (["select", *stream, *target, *output, "--config", tmp_path / "none.toml"], "none.toml"),
         (["select", "--input", "-", *target, *output, "--budget-count", "5"], "--length"),
@@ -260,9 +272,42 @@ def test_budget_count(run: Run, folder: Path, tmp_path: Path) -> None:
     assert counted["rate"] == pytest.approx(100 / counted["read"])
     given = select(run, folder, tmp_path, "--budget-count", 100, "--length", counted["read"])
     assert given["accepted"] == counted["accepted"]
-    capped = select(run, folder, tmp_path, "--budget-count", 20, "--budget-rate", RATE)
-    assert capped["accepted"] == 20
+    stream = (folder / "stream.jsonl").read_bytes()
+    code, out, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", "-", "--output", tmp_path / "accepted.jsonl",
+        "--json", "--budget-count", 20, "--budget-rate", RATE, stdin=stream,
+    )  # fmt: skip
+    assert (code, json.loads(out)["accepted"]) == (0, 20), err
     assert len((tmp_path / "accepted.jsonl").read_bytes().splitlines()) == 20
+
+
+def test_an_option_comes_before_the_other_budget_of_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
+    """A rate on the command line sets a file's count aside, and a count its rate; the summary says which was in force."""
+    (tmp_path / "count.toml").write_text("[budget]\ncount = 7\n")
+    (tmp_path / "rate.toml").write_text("[budget]\nrate = 0.5\n")
+    call = ("select", "--target", folder / "target.jsonl", "--input", folder / "stream.jsonl",
+            "--output", tmp_path / "accepted.jsonl")  # fmt: skip
+    code, out, err = run(*call, "--config", tmp_path / "count.toml", "--budget-rate", RATE)
+    assert code == 0, err
+    assert "the budget was 5% of 2,200 pairs, which is 110" in out
+    assert len(rows_of(tmp_path / "accepted.jsonl")) > 50
+    code, out, err = run(*call, "--config", tmp_path / "rate.toml", "--budget-count", 9)
+    assert code == 0, err
+    assert "the budget was 9 pairs" in out
+    assert len(rows_of(tmp_path / "accepted.jsonl")) == 9
+
+
+def test_an_empty_stream_is_said_to_be_empty_and_no_more(run: Run, folder: Path, tmp_path: Path) -> None:
+    """No sentence on languages, nor on a budget that was not spent."""
+    (tmp_path / "none.jsonl").write_bytes(b"")
+    code, out, err = run(
+        "select", "--target", folder / "target.jsonl", "--input", tmp_path / "none.jsonl",
+        "--output", tmp_path / "accepted.jsonl", "--budget-count", 10,
+    )  # fmt: skip
+    assert code == 0, err
+    assert err.count("craft-stream:") == err.count("the stream is empty") == 1
+    assert "languages" not in out
+    assert "not spent" not in out
 
 
 def test_too_many_bad_records_end_with_1_and_their_outputs(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from craft_stream.cli.progress import Progress
+from craft_stream.cli.resumption import _command
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.journal import NO_JOURNAL, FileJournal
 from tests.unit.test_cli import Run, folder, line, run
@@ -120,6 +121,21 @@ def test_signals_say_what_to_type(
     monkeypatch.undo()
     assert run(*typed)[0] == 0
     assert contents(tmp_path) == whole[0]
+
+
+def test_a_command_called_by_its_bare_name_is_told_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a caller's first argument is a name that stands in no folder, what to type is still said."""
+    (tmp_path / "craft-stream").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for called, shown in (
+        ("craft-stream", "craft-stream"),
+        (str(tmp_path / "craft-stream"), "craft-stream"),
+        ("/nowhere/craft-stream", "/nowhere/craft-stream"),
+    ):
+        monkeypatch.setattr("sys.argv", [called, "select", "--resume"])
+        assert _command() == f"{shown} select --resume"
 
 
 def test_what_has_changed_is_named(run: Run, folder: Path, tmp_path: Path) -> None:
