@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -244,6 +245,8 @@ class Parameters:
             ConfigurationError: a name is unknown, or a value is not allowed.
         """
         check_names(values, LearningParameters, SelectionParameters)
+        for name, value in values.items():
+            _check_number(name, value)
         learning, selection = (
             {field.name: values[field.name] for field in fields(half) if field.name in values}
             for half in (LearningParameters, SelectionParameters)
@@ -286,6 +289,19 @@ class Parameters:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"these are no parameters: {type(error).__name__}: {error}") from error
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Refuse what is no number where the default is one; numpy's numbers are."""
+    half = (
+        LearningParameters
+        if name in {field.name for field in fields(LearningParameters)}
+        else SelectionParameters
+    )
+    default = next(field.default for field in fields(half) if field.name == name)
+    if type(default) in (int, float) and not isinstance(value, numbers.Real):
+        example = "; 5 % is 0.05" if name == "rate" else f", such as {default}"
+        raise ConfigurationError(f"{name} is {value!r}, which is no number{example}")
 
 
 @lru_cache(maxsize=64)

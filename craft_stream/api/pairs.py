@@ -12,7 +12,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.errors import ConfigurationError, TargetError
+from craft_stream.errors import ConfigurationError, DataError, TargetError
 from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.ledger import EPOCH
@@ -29,6 +29,8 @@ _ID = "id"
 _MISSING: Any = object()
 # Characters of a side, as `record.max_bytes` of a record: kernels take time that grows with it.
 _LONGEST = 1 << 20
+LOOKED = 4_096  # items; when none of them has the two sides, none will have
+_SHOWN = 200  # characters of names that a message quotes
 
 
 class Frame(Protocol):
@@ -64,10 +66,40 @@ class ItemChunk(Generic[T]):
 def read_chunks(data: Iterable[T], fields: Fields, signals: Signals | None = None) -> Iterator[ItemChunk[T]]:
     """The items of an iterable, or the rows of a frame as dicts, an epoch in each chunk; with the signals of their pairs.
 
+    Of a stream that ends before 4,096 items, none of which has the two sides, is warned.
+
     Raises:
         ConfigurationError: a frame has no such columns.
+        DataError: none of the first 4,096 items has the two sides.
         TypeError: the data is a mapping, a text or nothing that can be iterated over.
     """
+    read, sideless = 0, True
+    for chunk in _chunks(data, fields, signals):
+        sideless = sideless and len(chunk.refused) == len(chunk.items) and not any(map(_other, chunk.refused))
+        if sideless and read < LOOKED <= chunk.end:
+            raise DataError(
+                f"none of the first {chunk.end:,} items is a pair: {without_sides(chunk.items[0], fields)}"
+            )
+        read, first = chunk.end, chunk.items[0]
+        yield chunk
+    if sideless and 0 < read < LOOKED:
+        items = "the only item is no pair" if read == 1 else f"none of the {read:,} items is a pair"
+        warnings.warn(f"{items}: {without_sides(first, fields)}", stacklevel=2)
+
+
+def without_sides(item: Any, fields: Fields) -> str:
+    """What an item without the two sides has in their place, and what to give."""
+    if not isinstance(item, Mapping):
+        return f"it has {len(item)} values, not two"
+    names = ", ".join(map(repr, item))[:_SHOWN] or "no fields"
+    return f"it has not both {fields[0]!r} and {fields[1]!r}, but {names}: name the sides with fields=(SOURCE, TARGET)"
+
+
+def _other(refused: tuple[int, DecodeReason]) -> bool:
+    return refused[1] is not DecodeReason.MISSING_SIDE
+
+
+def _chunks(data: Iterable[T], fields: Fields, signals: Signals | None = None) -> Iterator[ItemChunk[T]]:
     start, items = 0, _items(data, fields)
     while run := list(islice(items, EPOCH)):
         sides = [_sides(item, fields) for item in run]
@@ -159,11 +191,16 @@ def read_excluded(data: Iterable[Any], fields: Fields) -> Blocklist:
 def _warned(data: Iterable[Any], fields: Fields, what: str) -> Iterator[ItemChunk[Any]]:
     """The chunks of data of which every item should be a pair: the first that is none, and how many are, is warned of."""
     refused = 0
-    for chunk in read_chunks(data, fields):
+    for chunk in _chunks(data, fields):
         for row, reason in chunk.refused:
             if not refused:
                 place = chunk.end - len(chunk.items) + row
-                warnings.warn(f"{what}: item {place} is no pair: {reason}", stacklevel=5)
+                why = (
+                    f"{reason}, {without_sides(chunk.items[row], fields)}"
+                    if not _other((row, reason))
+                    else reason
+                )
+                warnings.warn(f"{what}: item {place} is no pair: {why}", stacklevel=5)
             refused += 1
         yield chunk
     if refused > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -28,6 +29,7 @@ from craft_stream.signals import Signal, signals_of
 
 T = TypeVar("T")
 
+_BUDGETS = {"budget", "budget_rate", "budget_count", "count", "number", "top", "n"}  # what others call `rate`
 _LABELS = {int(reason): reason.label for reason in Reason}
 
 
@@ -80,8 +82,9 @@ class Selection(Generic[T]):
     ) -> None:
         self._session = session
         self._encoder = encoder
+        self._undecidable: Counter[str] = Counter()
         self._decided = (
-            pair for chunk, decisions in session.decide(chunks) for pair in _decided(chunk, decisions)
+            pair for chunk, decisions in session.decide(chunks) for pair in self._of_chunk(chunk, decisions)
         )
 
     def __iter__(self) -> Iterator[tuple[T, Decision]]:
@@ -89,6 +92,10 @@ class Selection(Generic[T]):
 
     def __next__(self) -> tuple[T, Decision]:
         return next(self._decided)
+
+    def _of_chunk(self, chunk: ItemChunk[T], decisions: Decisions) -> Iterator[tuple[T, Decision]]:
+        self._undecidable.update(str(reason) for _, reason in chunk.refused)
+        return _decided(chunk, decisions)
 
     @property
     def model(self) -> Model | None:
@@ -100,9 +107,13 @@ class Selection(Generic[T]):
         """What the ledger says of the pairs decided so far: seen, accepted, by reason, divergence from the target, ...
 
         And of the target, how many pairs of it were learned from (`target_pairs`), and how many were not, by what was found of
-        them (`target_left_out`): `copy`, `duplicate`, `other_language`, `no_translation`.
+        them (`target_left_out`): `copy`, `duplicate`, `other_language`, `no_translation`. What is no pair is counted apart:
+        `undecidable`, `undecidable_by_reason`.
         """
-        return self._session.summary()
+        return self._session.summary() | {
+            "undecidable": self._undecidable.total(),
+            "undecidable_by_reason": dict(sorted(self._undecidable.items())),
+        }
 
 
 @overload
@@ -170,7 +181,8 @@ def select(
         target_source: in place of `target`: texts of the domain in the language of the sources, without translations (any
             iterable of str, so also a column of a frame).
         target_target: the same in the language of the translations.
-        rate: the budget; share of the stream to accept, 0 to 1.
+        rate: the budget; share of the stream's pairs to accept, 0 to 1; 0.05, which is 5 %, unless given. For a number of
+            pairs of a stream of known length: `rate=number / len(stream)`.
         model: decide by this version instead of learning; needs no target.
         fields: names of the two sides in mappings and frames; `translation.en` is field `en` within `translation`.
         target_fields: the same for the target; None: `fields`.
@@ -186,6 +198,7 @@ def select(
         accepted, with the reason; no exception is raised for it.
 
     Raises:
+        DataError: none of the first 4,096 items has the two sides; of a shorter stream of such items is warned.
         ConfigurationError: a setting is unknown or not allowed, a frame lacks a column, there is neither target nor model, or
             more than one target.
         TargetError: the target holds no pair, more than half of its pairs are copies of their sources, or its sides are those
@@ -214,6 +227,11 @@ def select(
         encoder = model.encoder
     elif isinstance(encoder, str):
         encoder = load_encoder(encoder)
+    for name in sorted(settings.keys() & _BUDGETS):
+        raise ConfigurationError(
+            f'unknown parameter "{name}": the budget is rate=, a share of the stream\'s pairs; for a number of them give '
+            "rate=number / len(stream), or take the best by Model.score"
+        )
     parameters = Parameters.of(encoder.digest, rate=rate, **settings)
     listed = None if exclude is None else read_excluded(exclude, fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +18,11 @@ from craft_stream.cli.decided import Decided, find
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
-from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect
 from craft_stream.cli.select import ManyValues
 from craft_stream.errors import ConfigurationError
+from craft_stream.ports.messages import Message
+from craft_stream.reading.records import Refusal, examine
 from craft_stream.scoring.model import Model
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
@@ -93,10 +96,21 @@ def explain(
     if identifier is not None or offset is not None:
         if source is not None or (identifier is not None and offset is not None):
             raise ConfigurationError("give a pair, or --id, or --offset")
+        refuse_without_effect(
+            {
+                "--target": (target, "SOURCE and TARGET", None),
+                "--target-topic": (target_topic, "SOURCE and TARGET", None),
+                "--model": (model, "SOURCE and TARGET", None),
+                "--signal": (signal, "SOURCE and TARGET", None),
+            }
+        )
         _explain_decided(find(settings, identifier, offset), settings, every, as_json)
         return
     if source is None or target_side is None or model is None:
         raise ConfigurationError("give SOURCE, TARGET and --model, or --id, or --offset")
+    if (refusal := _refusal(source, target_side, settings)) is not None:
+        _print_refusal(refusal, as_json)
+        return
     parameters, encoder = load_engine(settings)
     version = load_model(model, parameters.learning)
     selector = Selector(parameters, encoder)
@@ -119,6 +133,23 @@ def explain(
         print(orjson.dumps(parts).decode())
     else:
         _print(parts, every, Console(highlight=False))
+
+
+def _refusal(source: str, target_side: str, settings: Settings) -> Refusal | None:
+    """Why a record with these sides holds no pair; None: it holds one."""
+    fields = settings.record
+    sides = {fields.source_field: source, fields.target_field: target_side}
+    value = json.dumps(sides, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    found = examine(Message(value, 0), fields)
+    return found if isinstance(found, Refusal) else None
+
+
+def _print_refusal(refusal: Refusal, as_json: bool) -> None:
+    reason = refusal.reason.value
+    if as_json:
+        print(orjson.dumps({"refused": reason, "why_refused": refusal.text}).decode())
+    else:
+        print(f"This is no pair: {reason}. {meanings.REFUSALS[reason]} ({refusal.text})")
 
 
 def _explain_decided(found: Decided, settings: Settings, every: bool, as_json: bool) -> None:

@@ -70,7 +70,8 @@ def resumable(
         outputs: paths; what an interrupted selection left of them is removed.
 
     Raises:
-        ConfigurationError: it is of another selection, cannot be written, or there can be none to resume.
+        ConfigurationError: it is of another selection, cannot be written, there can be none to resume, or there is none and
+            an output is there: the selection has ended.
     """
     if path is None:
         if resume:
@@ -79,8 +80,12 @@ def resumable(
             )
         yield NO_JOURNAL
         return
+    if resume and not os.path.lexists(path):
+        _refuse_finished(path, outputs)
     journal = FileJournal(path, about, resume)
-    if resume and not journal.resumed:
+    if resume and not journal.found:
+        _tell(f"nothing was interrupted, as there is no {path}: begins anew")
+    elif resume and not journal.resumed:
         _tell(f"{path} holds nothing to go on from: begins anew")
     elif journal.dropped:
         _tell(f"begins anew, without what {path} held of an interrupted selection (--resume goes on from it)")
@@ -101,6 +106,14 @@ def resumable(
         journal.remove()
         raise
     journal.remove()
+
+
+def _refuse_finished(path: str, outputs: Sequence[str | None]) -> None:
+    for name in (name for output in filter(None, outputs) for name in written_files(output)):
+        if os.path.isfile(name):
+            raise ConfigurationError(
+                f"nothing was interrupted: {name} is there, and no {path}; without --resume it is made anew"
+            )
 
 
 def _stamps(path: str) -> list[list[int]]:

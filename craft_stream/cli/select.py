@@ -182,7 +182,10 @@ def select(
         bool, typer.Option("--one-pass", help="Decide each pair as it comes, as on a topic and from a pipe.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where this very command was interrupted.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on where this very command was interrupted; what has ended is left as it is."
+        ),
     ] = False,
     jobs: Annotated[
         int | None,

@@ -206,6 +206,8 @@ anything = st.recursive(
 )
 
 
+# What has no sides at all is warned of, which warnings as errors would raise.
+@pytest.mark.filterwarnings("ignore:(the only item is|none of the)")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(anything, max_size=12))
 def test_no_item_makes_an_exception(items: list[Any]) -> None:
@@ -262,6 +264,34 @@ def test_an_unknown_setting_names_the_nearest(crawl: Pairs, domain: Pairs, model
         model.score(crawl, clusters=1)
     with pytest.raises(cs.ConfigurationError, match="between 0 and 1"):
         cs.select(crawl, target=domain, rate=2)
+    with pytest.raises(cs.ConfigurationError, match=r"rate is '5%', which is no number; 5 % is 0\.05"):
+        cs.select(crawl, target=domain, rate="5%")  # type: ignore[call-overload]
+    with pytest.raises(cs.ConfigurationError, match=r"gate is None, which is no number, such as 3\.0"):
+        cs.select(crawl, target=domain, gate=None)
+    for name in ("budget", "count"):
+        with pytest.raises(cs.ConfigurationError, match=f'"{name}": the budget is rate=.*rate=number / len'):
+            cs.select(crawl, target=domain, **{name: 10})
+
+
+def test_a_stream_without_the_two_sides_is_told_at_its_beginning(domain: Pairs, model: cs.Model) -> None:
+    """4,096 items with other fields are an error that names them, fewer a warning; a single pair among them is enough."""
+    items: list[Any] = [{"a": "one", "b": "un"}] * 4_096
+    told = r"not both 'src' and 'tgt', but 'a', 'b': name the sides with fields="
+    with pytest.raises(cs.DataError, match=f"none of the first 4,096 items is a pair: it has {told}"):
+        list(cs.select(items, target=domain))
+    with pytest.raises(cs.DataError, match=told):
+        model.score(items)
+    with pytest.warns(UserWarning, match=told):
+        assert len(list(cs.select(items[:3_000], model=model))) == 3_000
+    selection = cs.select([("one", "un"), ("", ""), *items], model=model)
+    assert len(list(selection)) == 4_098
+    assert selection.summary()["undecidable_by_reason"] == {"empty_side": 1, "missing_side": 4_096}
+    assert selection.summary()["undecidable"] == 4_097
+    with (
+        pytest.warns(UserWarning, match=f"target: item 0 is no pair: missing_side, it has {told}"),
+        pytest.raises(cs.TargetError),
+    ):
+        cs.select(domain, target=items[:1])
 
 
 def test_scores_compare(crawl: Pairs, model: cs.Model) -> None:

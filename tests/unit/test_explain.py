@@ -55,6 +55,15 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fold
     return call
 
 
+@pytest.mark.parametrize("sides", [("", ""), ("a word", " "), ("", "un mot")])
+def test_what_is_no_pair_is_refused_as_a_record_is(run: Run, sides: tuple[str, str]) -> None:
+    """An empty side is no pair here either, and nothing is judged."""
+    code, out, err = run(*sides)
+    assert code == 0, err
+    assert out.startswith("This is no pair: empty_side. ")
+    assert json.loads(run(*sides, "--json")[1])["refused"] == "empty_side"
+
+
 def test_the_nearest_are_those_of_a_full_search(model: Model) -> None:
     """Over runs of any size the pairs and cosines are those of comparing with every one."""
     encoder = load_encoder()

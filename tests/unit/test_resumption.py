@@ -163,6 +163,19 @@ def test_what_has_changed_is_named(run: Run, folder: Path, tmp_path: Path) -> No
     assert not state.exists()
 
 
+def test_what_has_ended_is_not_resumed(run: Run, folder: Path, tmp_path: Path) -> None:
+    """Without state and outputs it begins; with outputs and no state nothing was interrupted, and they stay as they are."""
+    code, _, err = run(*command(folder, tmp_path, "--resume"))
+    assert code == 0
+    assert "nothing was interrupted" in err
+    written = contents(tmp_path)
+    code, _, err = run(*command(folder, tmp_path, "--resume", "--set", "selection.gate=4"))
+    assert code == 2
+    assert "nothing was interrupted" in err
+    assert "without --resume" in err
+    assert contents(tmp_path) == written
+
+
 def test_pipes_cannot_be_resumed(run: Run, folder: Path, tmp_path: Path) -> None:
     """Neither a stream nor an output that is one; and a file of another kind is not written over."""
     data = (folder / "stream.jsonl").read_bytes()
