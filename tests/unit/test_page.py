@@ -293,6 +293,15 @@ def test_a_version_is_set_beside_the_one_before() -> None:
     assert [row["model"] for row in recent.versions()] == [1, 2]
 
 
+def test_a_part_that_several_versions_decided_is_counted_by_each() -> None:
+    """Model and settings change within it, each at its own place."""
+    recent, part = Recent(), decisions(1, [Reason.ACCEPTED] * 10)
+    part.model_version[4:], part.settings_version[7:] = 2, 1
+    recent.decided(part, 1.0)
+    found = [(row["model"], row["settings"], row["pairs"]) for row in recent.versions()]
+    assert found == [(2, 1, 3), (2, 0, 3), (1, 0, 4)]
+
+
 def test_throughput_is_of_whole_seconds() -> None:
     """Counts stand at their seconds, the one under way is left out."""
     recent = Recent()
@@ -309,7 +318,7 @@ def test_a_fast_stream_is_looked_at_now_and_then(watched: tuple[Recorder, Any, A
     recent.pairs(chunk, made, 0.0)
     first = recent.last(True)
     assert len(first) == PAIRS
-    recent.pairs(chunk, made, 0.5)
+    recent.pairs(chunk, made, 1.5)
     assert recent.last(True) == first
-    recent.pairs(chunk, made, 1.0)
+    recent.pairs(chunk, made, 2.0)
     assert recent.last(True)[0] is not first[0]
