@@ -47,6 +47,10 @@ class Crawl:
         follow: wait for more at the end of the files.
         max_bytes: largest page.
         failed: told of a page that raised something unforeseen; it is counted and passed over.
+
+    Attributes:
+        counts: of the store.
+        other_languages: how many pages of this run were in each language that is not wanted, by code.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Crawl:
         failed: Callable[[str, Exception], None] = lambda url, error: None,
     ) -> None:
         self.counts = store.counts
+        self.other_languages: Counter[str] = Counter()
         self._inputs, self._languages = inputs, languages
         self._store, self._publisher = store, publisher
         self._takedown = takedown or Takedown(None)
@@ -188,6 +193,8 @@ class Crawl:
             page = read_page(response, self._languages)
         except SkippedError as reason:
             self.counts[str(reason)] += 1
+            if reason.language:
+                self.other_languages[reason.language] += 1
             return []
         except Exception as error:
             self.counts["failed"] += 1

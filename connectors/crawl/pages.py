@@ -30,7 +30,16 @@ _LEAST_UNCLAIMED = 60
 
 
 class SkippedError(Exception):
-    """A response is no page to use; its text is the reason, from a closed list."""
+    """A response is no page to use; its text is the reason, from a closed list.
+
+    Args:
+        reason: the text.
+        language: of a page that is in another than those that are wanted, by code; empty: not known.
+    """
+
+    def __init__(self, reason: str, language: str = "") -> None:
+        super().__init__(reason)
+        self.language = language
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,9 @@ def _language(document: Document, url: str, languages: tuple[str, str]) -> tuple
         language = max(languages, key=lambda code: found.get(code, 0))
         if found.get(language, 0) >= _LEAST_UNCLAIMED:
             return language, found[language]
-    raise SkippedError("language_mismatch" if any(code in found for code in languages) else "other_language")
+    if any(code in found for code in languages):
+        raise SkippedError("language_mismatch")
+    raise SkippedError("other_language", max(found, key=lambda code: found[code], default=""))
 
 
 def _alternates(links: Iterable[tuple[str, str]], language: str, url: str, base: str) -> tuple[str, ...]:

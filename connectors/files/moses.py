@@ -71,9 +71,15 @@ class MosesSource(FileSource):
         lines = zip(source, target, strict=False)
         messages = [self._pair(*both, offset) for offset, both in enumerate(lines, number)]
         paired = len(messages)
-        for name, alone in (("target", source[paired:]), ("source", target[paired:])):
+        for name, short, alone in (
+            ("target", self._target, source[paired:]),
+            ("source", self._source, target[paired:]),
+        ):
+            lines_there = f"{short.number:,} {'line' if short.number == 1 else 'lines'}"
+            problem = (
+                f"the {name} file has only {lines_there}, the other goes on: do the two belong together?"
+            )
             for offset, line in enumerate(alone, number + paired):
-                problem = f"the {name} file has no such line"
                 messages.append(Message(line, offset, self._path, problem=problem))
         return messages
 

@@ -31,6 +31,9 @@ class TmxSink(FileSink):
     Without it they are those of the first record's `src_lang` and `tgt_lang`, else `qaa` and `qab`, which ISO 639 keeps for
     private use; a later record's own stand in its unit. Every other field is a property: of its side, where its name begins
     with `src_` or `tgt_`, else of the unit.
+
+    Attributes:
+        languages_unknown: a record was written as `qaa` or `qab`.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,6 +42,7 @@ class TmxSink(FileSink):
         refuse_no_language(path, *(self._languages or ()))
         super().__init__(path)
         self._begun = False
+        self.languages_unknown = False
         self._sides = side_names(options)
         self._id = RecordSettings().id_field
 
@@ -60,6 +64,7 @@ class TmxSink(FileSink):
             identifier = as_text(record.pop(self._id, None))
             own = [as_text(record.pop(name, None)) for name in LANGUAGES]
             languages = self._languages or [one or other for one, other in zip(own, _PRIVATE, strict=True)]
+            self.languages_unknown = self.languages_unknown or not (self._languages or all(own))
             if not self._begun:
                 self._begin(languages[0])
             tuid = f" tuid={_attribute(identifier)}" if identifier else ""

@@ -13,6 +13,7 @@ import typer
 
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
+from craft_stream import meanings
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
@@ -22,12 +23,14 @@ from craft_stream.observe.http import Server
 from craft_stream.settings import Settings
 
 if TYPE_CHECKING:
+    from connectors.crawl.job import Crawl
     from connectors.crawl.publish import Publisher
     from connectors.crawl.store import Store
 
 app = typer.Typer(add_completion=False)
 
 _REPORT_SECONDS = 10.0
+_SHOWN = 3  # languages of pages that are not wanted
 
 
 @app.command(epilog="Example: craft-stream crawl --warc crawl/ --follow --langs en,fr --topic crawl.pairs")
@@ -127,8 +130,8 @@ def crawl(
                 watched.step(opened.counts, opened.partners.waiting)
 
             job.run(stop.is_set, stepped)
-            if not opened.counts["responses"]:
-                _tell_nothing(job.found())
+            if not stop.is_set():
+                _tell_nothing(report.counts(), job, opened, languages)
         finally:
             publisher.close()
             if server is not None:
@@ -140,7 +143,34 @@ def _pipe(path: str) -> BinaryIO:
     return sys.stdin.buffer if path == STANDARD else open(path, "rb")  # open for as long as the process
 
 
-def _tell_nothing(found: Counter[str]) -> None:
+def _tell_nothing(counts: dict[str, int], job: Crawl, store: Store, languages: tuple[str, str]) -> None:
+    """Say what a run found that found no pair.
+
+    Args:
+        counts: of this run.
+        job: that has ended.
+        store: of it, open.
+        languages: that were asked for.
+    """
+    if counts.get("pairs"):
+        return
+    pages = counts.get("responses", 0)
+    if not store.counts["responses"]:
+        _tell_no_page(job.found())
+    elif not pages:
+        typer.echo("craft-stream: nothing new was found: the store has all pages of these files", err=True)
+    else:
+        kinds = [f"{counts[kind]:,} {kind}" for kind in meanings.PAGES if counts.get(kind)]
+        if waiting := store.partners.waiting:
+            kinds.append(f"{waiting:,} wait for a translation")
+        told = f"no pair was found in {pages:,} {'page' if pages == 1 else 'pages'}: {', '.join(kinds)}"
+        if others := job.other_languages.most_common(_SHOWN):
+            found = ", ".join(f"{language} ({count:,})" for language, count in others)
+            told += f"; pages in other languages than {' and '.join(languages)} are in {found}: give --langs"
+        typer.echo(f"craft-stream: {told}", err=True)
+
+
+def _tell_no_page(found: Counter[str]) -> None:
     """Say what a run found that found no page."""
     files = found.pop("files")
     kinds = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in sorted(found.items()) if count)
@@ -177,14 +207,15 @@ class _Report:
     def step(self) -> None:
         if time.monotonic() - self._told >= _REPORT_SECONDS:
             self._told = time.monotonic()
-            counts = self._counts()
+            counts = self.counts()
             typer.echo(
                 f"craft-stream: {counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
                 f"{self._store.partners.waiting} pages wait",
                 err=True,
             )
 
-    def _counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
+        """Of this run."""
         counts = self._store.counts
         return {
             key: counts[key] - self._before.get(key, 0)
@@ -194,7 +225,7 @@ class _Report:
 
     def finish(self) -> None:
         seconds, cpu = time.monotonic() - self._began, time.process_time() - self._cpu
-        counts = self._counts()
+        counts = self.counts()
         summary = {
             **counts,
             "waiting": self._store.partners.waiting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Self
@@ -54,7 +55,7 @@ class Outputs:
             self._model = _open(model, opened)
             if report:
                 report.open(opened)
-            self._accepted = open_sink(accepted)
+            self._path, self._accepted = accepted, open_sink(accepted)
             opened.push(leaving(self._accepted))
             self._opened = opened.pop_all()
 
@@ -89,9 +90,9 @@ class Outputs:
         if self._report:
             self._report.write(facts, model)
 
-    def left_out(self) -> list[str]:
-        """Names of fields of accepted records that the output's format has no room for."""
-        return sorted(getattr(self._accepted, "left_out", ()))
+    def remarks(self) -> list[str]:
+        """See `remarks`, of the accepted records."""
+        return remarks(self._path, self._accepted)
 
     def save(self, model: Model | None) -> None:
         """Keep the version that decided last, where that was asked for."""
@@ -101,6 +102,19 @@ class Outputs:
 
 def _open(path: str | None, stack: ExitStack) -> OutputFile | None:
     return stack.enter_context(OutputFile(path)) if path else None
+
+
+def remarks(path: str, sink: Sink) -> list[str]:
+    """What the user should know of an output, once it is written, and what to type instead."""
+    found = []
+    if lost := sorted(getattr(sink, "left_out", ())):
+        found.append(
+            f"{path} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format"
+        )
+    if getattr(sink, "languages_unknown", False):
+        typed = shlex.quote(f"{path}{'&' if '?' in path else '?'}langs=SOURCE,TARGET")
+        found.append(f"{path} calls its languages qaa and qab, as no record names them: type {typed}")
+    return found
 
 
 def leaving(sink: Sink) -> Any:

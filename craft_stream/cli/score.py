@@ -21,7 +21,7 @@ from craft_stream.cli.files import named_paths, protect_inputs, read_runs
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.cli.outputs import leaving
+from craft_stream.cli.outputs import leaving, remarks
 from craft_stream.cli.progress import Progress
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.reading.chunk import Chunk
@@ -92,11 +92,8 @@ def score(
             read, pairs = read + len(chunk.messages), pairs + len(decisions)
     for line in faults.lines():
         typer.echo(f"craft-stream: {line}", err=True)
-    if lost := sorted(getattr(sink, "left_out", ())):
-        typer.echo(
-            f"craft-stream: {written} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format",
-            err=True,
-        )
+    for line in remarks(written, sink):
+        typer.echo(f"craft-stream: {line}", err=True)
     to_stderr = written.partition("?")[0] == STANDARD
     counts = {"read": read, "scored": pairs, "undecidable": read - pairs, "model_digest": version.digest}
     told = orjson.dumps(counts).decode() if as_json else f"{pairs:,} of {read:,} records scored"

@@ -272,11 +272,8 @@ def select(
         summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
         typer.echo(f"craft-stream: {line}", err=True)
-    if lost := outputs.left_out():
-        typer.echo(
-            f"craft-stream: {accepted} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format",
-            err=True,
-        )
+    for line in outputs.remarks():
+        typer.echo(f"craft-stream: {line}", err=True)
     summary.print(as_json, to_stderr=STANDARD in (accepted.partition("?")[0], rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 

@@ -99,7 +99,7 @@ def take(
             raise DataError(
                 f'no record of {", ".join(stream)} has a number "{by}": give what `craft-stream score` wrote, or --by FIELD'
             )
-    for line in counts.faults.lines():
+    for line in [*counts.faults.lines(), *outputs.remarks()]:
         typer.echo(f"craft-stream: {line}", err=True)
     values = counts.values() | {
         "threshold": taking.threshold if np.isfinite(taking.threshold) else None,

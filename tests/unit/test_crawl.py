@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("fastwarc")
 
@@ -22,6 +23,7 @@ from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical, marked, neutral
 from connectors.crawl.warc import WarcFile
 from connectors.kafka.publisher import source_key
+from craft_stream.cli import app
 from craft_stream.demo.fetch import warc_record
 from craft_stream.demo.site import Site
 from craft_stream.errors import ConfigurationError, DataError
@@ -543,3 +545,34 @@ def test_hostile_pages_are_counted(tmp_path: Path) -> None:
     assert counts["binary"] == counts["no_url"] == 1
     assert counts.get("failed", 0) == 0
     assert counts["responses"] + counts.get("not_http", 0) == len(members)
+
+
+def german(number: int) -> bytes:
+    text = f"Das ist die Seite {number} über Pflanzen, die im Garten wachsen und viel Wasser brauchen, wenn es heiß ist."
+    return record(f"http://s/{number}.html", f"<html><body><p>{text}</p><p>{text}</p></body></html>")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no page was found: one WARC file holds no record"),
+        (b"junk, of no format at all\n" * 50, "no page was found: one WARC file holds"),
+        (
+            b"".join(map(german, range(10))),
+            "no pair was found in 10 pages: 10 other_language; pages in other languages than en and fr are in de (10): "
+            "give --langs",
+        ),
+        (site()[0], "no pair was found in 1 page: 1 wait for a translation"),
+    ],
+)
+def test_a_run_that_finds_nothing_says_what_it_found(tmp_path: Path, content: bytes, told: str) -> None:
+    """Other languages, no WARC at all, no translation: a line on standard error, and another where all was read before."""
+    (tmp_path / "a.warc").write_bytes(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    call = [
+        "crawl", "--warc", str(tmp_path / "a.warc"), "--langs", "en,fr", "--store", str(tmp_path / "store"),
+        "--output", str(tmp_path / "o.jsonl"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.stderr
+    assert told in done.stderr
+    assert ("craft-stream: nothing new" in CliRunner().invoke(app, call).stderr) == ("pair" in told)

@@ -101,12 +101,18 @@ def test_wrong_options(tmp_path: Path) -> None:
 
 
 def test_moses_of_unequal_length(tmp_path: Path) -> None:
-    """Lines without partner are kept with a problem."""
+    """Lines without partner are kept with a problem, which says how many the shorter file has."""
     (tmp_path / "c.en").write_text("one\ntwo\nthree\n")
     (tmp_path / "c.fr").write_text("un\n")
     first, *rest = read(tmp_path / "c.en-fr")
     assert orjson.loads(first.value or b"") == {"src": "one", "tgt": "un", "src_lang": "en", "tgt_lang": "fr"}
-    assert [message.problem for message in rest] == ["the target file has no such line"] * 2
+    told = "file has only 1 line, the other goes on: do the two belong together?"
+    assert [message.problem for message in rest] == [f"the target {told}"] * 2
+    (tmp_path / "c.fr").write_text("".join(f"{number}\n" for number in range(5)))
+    (tmp_path / "c.en").write_text("one\n")
+    with open_source(str(tmp_path / "c.en-fr"), RecordSettings()) as source:
+        assert source.read(9)[0].problem is None
+        assert [message.problem for message in source.read(9)] == [f"the source {told}"] * 4
 
 
 EN_FR = {"src_lang": "en-GB", "tgt_lang": "fr"}

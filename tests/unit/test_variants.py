@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.files import open_sink, open_source
+from craft_stream.cli.outputs import remarks
 from craft_stream.errors import CraftError
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
@@ -402,6 +403,23 @@ def test_conversions_keep_every_field(pairs: list[Pair], name: str, packing: str
         found = [orjson.loads(message.value or b"") for message in read_path(path)]
     for record, back in zip(records, found, strict=True):
         assert {key: back[key] for key in record} == record
+
+
+def test_languages_that_nobody_names_are_remarked_on(tmp_path: Path) -> None:
+    """TMX that calls its languages qaa and qab says what to type; with the option, or languages in records, nothing is said."""
+    path, plain = str(tmp_path / "m.tmx"), b'{"src": "one", "tgt": "un"}'
+    for name, value, said in (
+        (
+            path,
+            plain,
+            f"{path} calls its languages qaa and qab, as no record names them: type '{path}?langs=SOURCE,TARGET'",
+        ),
+        (f"{path}?langs=en,fr", plain, ""),
+        (path, b'{"src": "one", "tgt": "un", "src_lang": "en", "tgt_lang": "fr"}', ""),
+    ):
+        with open_sink(name) as sink:
+            sink.write([value])
+        assert remarks(name, sink) == ([said] if said else [])
 
 
 @pytest.mark.parametrize("left_out", [{"score", "id"}])
