@@ -12,7 +12,7 @@ import typer
 
 from craft_stream.cli.engine import load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_messages
-from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.options import Config, Overrides, load_settings, refuse_without_effect
 from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.snapshot import Snapshot, recompute, written
 from craft_stream.cli.written import written_rows
@@ -64,6 +64,7 @@ def report(
     settings = load_settings(config, overrides)
     if bool(inputs) + group + topic != 1:
         raise ConfigurationError("give files, --group, or --topic")
+    refuse_without_effect({"--input-format": (input_format, "FILE", inputs)})
     kafka = settings.kafka
     stream = (
         named_paths("FILE", inputs, None, None, input_format)

@@ -19,7 +19,7 @@ from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
-from craft_stream.cli.first_look import LOOKED, FirstLook
+from craft_stream.cli.first_look import LOOKED, FirstLook, tell
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import lists_digest, matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect, share
@@ -263,6 +263,10 @@ def select(
             engine = _open_session(settings, pinned, journal)
         else:
             engine = _open_ranking(settings, pinned, jobs or len(os.sched_getaffinity(0)), journal)
+        if model is not None and described.paths:
+            tell(
+                "the target is not read, as --model has learned one: leave out --model to learn from this one"
+            )
         if model is None:
             described.read(engine, settings.record, look)
         added = settings.record.score_fields if scores else ()

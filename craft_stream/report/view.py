@@ -95,7 +95,7 @@ def _findings(gathered: Gathered, just_below: int) -> list[str]:
     copies = int(gathered.reasons[Reason.DUPLICATE] + gathered.reasons[Reason.NEAR_DUPLICATE])
     if accepted and copies > 0.02 * accepted:
         found.append(
-            f"{copies:,} pairs repeat accepted ones and were rejected: {copies / accepted:.1f} for each that was accepted."
+            f"{copies:,} pairs repeat accepted ones and were rejected, beside the {accepted:,} that were accepted."
         )
     if just_below:
         found.append(

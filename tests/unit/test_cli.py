@@ -189,6 +189,10 @@ def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None
         (["select", *stream, *target, *output, "--rejected", tmp_path / "o.jsonl"], "same file"),
         (["select", *stream, *target, *output, "--config", tmp_path / "none.toml"], "none.toml"),
         (["select", "--input", "-", *target, *output, "--budget-count", "5"], "--length"),
+        (
+            ["report", "--group", "--output", tmp_path / "r.html", "--input-format", "tsv"],
+            "no effect without FILE",
+        ),
         (["config", "check", "--set", "kafka.nam=1"], "nearest"),
         (["run", "--set", "budget.count=5"], "budget.rate"),
     ):
@@ -251,15 +255,16 @@ def test_decisions_do_not_depend_on_files_or_runs(run: Run, folder: Path, tmp_pa
 
 
 def test_a_pinned_model_decides_alike(run: Run, folder: Path, tmp_path: Path) -> None:
-    """The saved version of a stream that was learned once decides it as the run that made it, from standard input too."""
+    """A saved version decides as the run that made it, from a pipe too; a target beside it is not read, and this is said."""
     first = select(run, folder, tmp_path, "--one-pass", "--save-model", tmp_path / "model.bin")
     before = decided(tmp_path)
     code, out, err = run(
         "select", "--model", tmp_path / "model.bin", "--input", "-", "--output", tmp_path / "again.jsonl",
-        "--decisions", tmp_path / "decisions.jsonl", "--json",
+        "--decisions", tmp_path / "decisions.jsonl", "--json", "--target", folder / "target.jsonl",
         stdin=(folder / "stream.jsonl").read_bytes(),
     )  # fmt: skip
     assert code == 0, err
+    assert "the target is not read" in err
     assert json.loads(out)["model_digest"] == first["model_digest"]
     assert decided(tmp_path) == before
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "accepted.jsonl").read_bytes()

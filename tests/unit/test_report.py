@@ -21,6 +21,7 @@ from craft_stream.report.samples import Samples, priorities
 from craft_stream.report.shown import SHOWN, parts, visible
 from craft_stream.report.stretches import STRETCHES, Stretches
 from craft_stream.report.threshold import _bars
+from craft_stream.report.view import _findings
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
@@ -201,6 +202,18 @@ def test_select_writes_a_report(run: Run, folder: Path, tmp_path: Path) -> None:
         assert f'id="{part}"' in html, part
     assert "not_json" in html
     assert run("select", *files, "--report", folder / "stream.jsonl")[0] == 2
+
+
+def test_repetitions_are_told_as_numbers_of_pairs() -> None:
+    """Above a fiftieth of what was accepted, each number in words of its own; below it nothing is said."""
+    gathered = Gathered(RecordSettings())
+    gathered.reasons[Reason.ACCEPTED] = 50
+    gathered.reasons[[Reason.DUPLICATE, Reason.NEAR_DUPLICATE]] = 30, 1
+    assert "31 pairs repeat accepted ones and were rejected, beside the 50 that were accepted." in _findings(
+        gathered, 0
+    )
+    gathered.reasons[[Reason.DUPLICATE, Reason.NEAR_DUPLICATE]] = 1, 0
+    assert not any("repeat" in line for line in _findings(gathered, 0))
 
 
 def test_a_report_is_made_of_what_was_written(run: Run, folder: Path, tmp_path: Path) -> None:
