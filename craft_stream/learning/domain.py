@@ -88,5 +88,9 @@ class DomainLearner:
 
 
 def _rounded(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows."""
-    return np.asarray(np.round(weights * _WEIGHT_STEPS) / _WEIGHT_STEPS, np.float32)
+    """The same array, of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows."""
+    # In place: three arrays of 8 MB more took three times as long.
+    weights *= _WEIGHT_STEPS
+    np.rint(weights, out=weights)
+    weights /= _WEIGHT_STEPS
+    return weights
