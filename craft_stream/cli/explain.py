@@ -17,9 +17,9 @@ from craft_stream import meanings
 from craft_stream.cli.decided import Decided, find
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.lists import read_lists
+from craft_stream.cli.many_values import ManyValues
 from craft_stream.cli.nearest import nearest, pairs_of_files, pairs_of_topic
 from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect
-from craft_stream.cli.select import ManyValues
 from craft_stream.errors import ConfigurationError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.records import Refusal, examine

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
 import typer.core
 
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
+from craft_stream.cli.budget import capped, one_budget, paced
 from craft_stream.cli.engine import load_engine, load_model
-from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_messages, read_runs
+from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_runs
 from craft_stream.cli.first_look import LOOKED, FirstLook, tell
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import lists_digest, matching
+from craft_stream.cli.many_values import ManyValues
 from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect, share
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
@@ -37,40 +37,13 @@ from craft_stream.ports.messages import size as message_bytes
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.scoring.model import Model
-from craft_stream.selection.decisions import Decisions, Reason
+from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.session import SelectionSession
 from craft_stream.settings import RecordSettings, Settings
 
 # Of the stream, read while chunks before it are decided: reading is twice as fast, so that little is enough.
 _AHEAD_BYTES = 1 << 21
-
-
-class ManyValues(typer.core.TyperCommand):
-    """A command whose list options take all values that follow, as shells expand `--input *.jsonl`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option's name before each of its values; the last are the command's arguments if it has no other."""
-        many = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        single = {
-            name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts
-        } - many
-        spelt: list[str] = []
-        repeated: list[int] = []
-        missing = sum(param.param_type_name == "argument" for param in self.params)
-        current = ""
-        for index, arg in enumerate(args):
-            if arg.startswith("-") and arg != STANDARD:
-                current = arg if arg in many else ""
-            elif not current:
-                missing -= args[index - 1] not in single if index else 1
-            elif args[index - 1] != current:
-                repeated.append(len(spelt))
-                spelt.append(current)
-            spelt.append(arg)
-        for place in repeated[: -missing - 1 : -1] if missing > 0 else ():
-            del spelt[place]
-        return super().parse_args(ctx, spelt)
 
 
 app = typer.Typer(add_completion=False)
@@ -220,7 +193,7 @@ def select(
     )
     stream = named_paths("--input", inputs, input_source, input_target, input_format)
     pipe = next(filter(is_pipe, stream), None)
-    settings = _one_budget(settings, budget_rate, budget_count, overrides, pipe, length)
+    settings = one_budget(settings, budget_rate, budget_count, overrides, pipe, length)
     refuse_without_effect(
         {
             "--texts": (texts, "--decisions FILE", decisions),
@@ -239,7 +212,7 @@ def select(
     protect_inputs([*written, state], read, settings, config)
     paced_by_rate = pipe is not None and budget_rate is not None
     if not paced_by_rate:
-        settings = _paced(settings, stream, length)
+        settings = paced(settings, stream, length)
     look = FirstLook(settings, stream, described.paths)
     keep_memory()
     pinned = load_model(model, settings.parameters().learning) if model else None
@@ -318,7 +291,7 @@ def _decide(
     with outputs, Progress() as progress:
         began = time.perf_counter()
         for chunk, decisions in _decided(engine, inputs, settings.record, look, progress):
-            decisions = _capped(decisions, settings.budget.count, summary.accepted)
+            decisions = capped(decisions, settings.budget.count, summary.accepted)
             outputs.write(chunk, decisions)
             summary.add(chunk, decisions)
             progress.show(summary.read, summary.accepted)
@@ -361,60 +334,3 @@ def _prime(
 
 def _bytes(run: Run) -> int:
     return message_bytes(run.messages)
-
-
-def _one_budget(
-    settings: Settings,
-    rate: float | None,
-    count: int | None,
-    overrides: Sequence[str] | None,
-    pipe: str | None,
-    length: int | None,
-) -> Settings:
-    """Settings without the count of a file or of the environment where the command line gives a rate.
-
-    Raises:
-        ConfigurationError: it gives both, but for a pipe of unknown length, which a rate paces up to a count.
-    """
-    if rate is None:
-        return settings
-    if count is None and not any(
-        text.partition("=")[0].strip() == "budget.count" for text in overrides or ()
-    ):
-        budget = settings.budget.model_copy(update={"count": None})
-        return settings.model_copy(update={"budget": budget})
-    if pipe is None or length is not None:
-        raise ConfigurationError(
-            "--budget-rate and --budget-count both say how many pairs to accept: give one of them"
-        )
-    return settings
-
-
-def _paced(settings: Settings, inputs: list[str], length: int | None) -> Settings:
-    """Settings whose rate spends `budget.count` over the stream's length."""
-    count = settings.budget.count
-    if count is None:
-        return settings
-    if length is None:
-        if pipe := next(filter(is_pipe, inputs), None):
-            raise ConfigurationError(
-                f"--budget-count on {pipe}, which can be read once only, needs --length or --budget-rate"
-            )
-        length = sum(len(run) for run in read_messages(inputs, settings.record))
-    if count >= length > 0:
-        typer.echo(
-            f"craft-stream: the budget of {count:,} pairs is no less than the stream's {length:,}: only what is no "
-            "translation, or comes twice, can be rejected",
-            err=True,
-        )
-    budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
-    return settings.model_copy(update={"budget": budget})
-
-
-def _capped(decisions: Decisions, count: int | None, before: int) -> Decisions:
-    """Decisions of which, with those before, no more than `count` are accepted: the rest is over budget."""
-    if count is None or before + int(decisions.accepted.sum()) <= count:
-        return decisions
-    reason = decisions.reason.copy()
-    reason[np.flatnonzero(decisions.accepted)[count - before :]] = Reason.OVER_BUDGET
-    return replace(decisions, reason=reason)

@@ -88,7 +88,7 @@ class DomainLearner:
 
 
 def _rounded(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same array, of weights between -2 and 9; unrounded, a Model is 26 MB to publish after three million pairs, and grows."""
+    """The same array: weights between -2 and 9. Unrounded, a Model is 26 MB to publish after three million pairs, and grows."""
     # In place: three arrays of 8 MB more took three times as long.
     weights *= _WEIGHT_STEPS
     np.rint(weights, out=weights)
