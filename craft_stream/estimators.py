@@ -49,7 +49,7 @@ class PairSelector(base.MiniBatchClassifier):
     `accepted` and `summary` tell of it, but no `PairFilter` has let it through.
 
     Args:
-        rate: budget; share of the stream to accept.
+        rate: budget; share of the stream's pairs to accept.
         source, target: names of the two sides in a record.
         method: "craft-plus" or "craft".
         prime: pairs of the stream that are read before the first is decided.

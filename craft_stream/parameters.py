@@ -184,7 +184,7 @@ class SelectionParameters(SelectionRules):
     """How the selector decides: `SelectionRules`, and how much.
 
     Attributes:
-        rate: budget; share of the stream to accept.
+        rate: budget; share of the stream's pairs to accept.
     """
 
     rate: float = 0.05

@@ -33,7 +33,7 @@ class About:
         command: as it was typed.
         facts: names and values, such as digests.
         settings: all in force, as TOML.
-        rate: budget, a share of the stream.
+        rate: budget, a share of the pairs.
         quality_floor: least log P(clean).
         target: None where no Model is known.
         made: when, for people.
