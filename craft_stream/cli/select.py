@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import typer.core
 
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
