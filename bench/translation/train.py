@@ -9,6 +9,7 @@ never are.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,7 @@ GENERAL_SHARE = 0.5
 BEAM = 4
 _SMOOTHING = 0.1
 _BETAS, _DECAY = (0.9, 0.98), 0.01
+_TELL_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -212,8 +214,12 @@ class Trainer:
 
 
 def fit(model: Translator, stream: Iterator[Any], schedule: Schedule) -> tuple[int, float]:
-    """Train a stack; returns the target tokens that each model saw and its mean loss over the last tenth."""
+    """Train a stack; returns the target tokens that each model saw and its mean loss over the last tenth.
+
+    How far it has come goes to standard error every 15 seconds.
+    """
     model.train()
+    begun = told = time.monotonic()
     device = model.embedding.device
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=schedule.rate, betas=_BETAS, weight_decay=_DECAY, fused=device.type == "cuda"
@@ -241,6 +247,11 @@ def fit(model: Translator, stream: Iterator[Any], schedule: Schedule) -> tuple[i
         optimizer.step()
         if step >= 0.9 * schedule.steps:
             last.append(loss.detach() / models)
+        if (now := time.monotonic()) - told >= _TELL_SECONDS:
+            told, done = now, step + 1
+            left = (now - begun) / done * (schedule.steps - done)
+            shown = f"step {done:,} of {schedule.steps:,}, loss {float(loss.detach()) / models:.2f}, {left:,.0f} s left"
+            print(shown, file=sys.stderr, flush=True)
     return seen, float(torch.stack(last).mean()) if last else float("nan")
 
 
