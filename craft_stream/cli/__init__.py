@@ -23,6 +23,7 @@ import typer.main
 
 from craft_stream import __version__
 from craft_stream.cli.help_text import plain
+from craft_stream.cli.tell import tell
 from craft_stream.errors import CraftError, UnavailableError
 
 SECTIONS = {
@@ -178,24 +179,24 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except CraftError as error:
-        print(f"craft-stream: {error}", file=sys.stderr)
+        tell(str(error))
         raise SystemExit(error.exit_code) from None
     except OSError as error:
         nowhere = "temporary directory" in str(error)  # as tempfile says it
         if error.errno not in _NO_ROOM and not nowhere:
             where = f"{error.filename}: " if error.filename else ""
-            print(f"craft-stream: {where}{error.strerror or error}", file=sys.stderr)
+            tell(f"{where}{error.strerror or error}")
             raise SystemExit(1) from None
         with suppress(OSError, ValueError):  # what is buffered cannot be written at the process's end either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         hint = "; set TMPDIR to one that can be written" if nowhere else ""
-        print(f"craft-stream: cannot write: {error.strerror}{hint}", file=sys.stderr)
+        tell(f"cannot write: {error.strerror}{hint}")
         raise SystemExit(1) from None
     except Exception as error:
         if os.environ.get(TRACE):
             raise
         code, text = _unforeseen(error)
-        print(f"craft-stream: {text}", file=sys.stderr)
+        tell(text)
         raise SystemExit(code) from None
     finally:
         for number, handler in before.items():

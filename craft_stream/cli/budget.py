@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import typer
 
 from connectors.files.places import is_pipe
 from craft_stream.cli.files import read_messages
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.settings import Settings
@@ -54,10 +54,9 @@ def paced(settings: Settings, inputs: list[str], length: int | None) -> Settings
             )
         length = sum(len(run) for run in read_messages(inputs, settings.record))
     if count >= length > 0:
-        typer.echo(
-            f"craft-stream: the budget of {count:,} pairs is no less than the stream's {length:,}: only what is no "
-            "translation, or comes twice, can be rejected",
-            err=True,
+        tell(
+            f"the budget of {count:,} pairs is no less than the stream's {length:,}: only what is no "
+            "translation, or comes twice, can be rejected"
         )
     budget = settings.budget.model_copy(update={"rate": min(1.0, count / max(length, 1))})
     return settings.model_copy(update={"budget": budget})

@@ -17,6 +17,7 @@ from craft_stream import meanings
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
@@ -158,7 +159,7 @@ def _tell_nothing(counts: dict[str, int], job: Crawl, store: Store, languages: t
     if not store.counts["responses"]:
         _tell_no_page(job.found())
     elif not pages:
-        typer.echo("craft-stream: nothing new was found: the store has all pages of these files", err=True)
+        tell("nothing new was found: the store has all pages of these files")
     else:
         kinds = [f"{counts[kind]:,} {kind}" for kind in meanings.PAGES if counts.get(kind)]
         if waiting := store.partners.waiting:
@@ -167,7 +168,7 @@ def _tell_nothing(counts: dict[str, int], job: Crawl, store: Store, languages: t
         if others := job.other_languages.most_common(_SHOWN):
             found = ", ".join(f"{language} ({count:,})" for language, count in others)
             told += f"; pages in other languages than {' and '.join(languages)} are in {found}: give --langs"
-        typer.echo(f"craft-stream: {told}", err=True)
+        tell(told)
 
 
 def _tell_no_page(found: Counter[str]) -> None:
@@ -176,7 +177,7 @@ def _tell_no_page(found: Counter[str]) -> None:
     kinds = ", ".join(f"{count} {kind or 'without a type'}" for kind, count in sorted(found.items()) if count)
     several = "one WARC file holds" if files == 1 else f"{files} WARC files hold"
     held = f"{several} {kinds or 'no record'}" if files else "there is no WARC file"
-    typer.echo(f"craft-stream: no page was found: {held}", err=True)
+    tell(f"no page was found: {held}")
 
 
 def _publisher(
@@ -192,7 +193,7 @@ def _publisher(
 
 
 def _tell(url: str, error: Exception) -> None:
-    typer.echo(f"craft-stream: {url}: {type(error).__name__}: {error}", err=True)
+    tell(f"{url}: {type(error).__name__}: {error}")
 
 
 class _Report:
@@ -208,10 +209,9 @@ class _Report:
         if time.monotonic() - self._told >= _REPORT_SECONDS:
             self._told = time.monotonic()
             counts = self.counts()
-            typer.echo(
-                f"craft-stream: {counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
-                f"{self._store.partners.waiting} pages wait",
-                err=True,
+            tell(
+                f"{counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
+                f"{self._store.partners.waiting} pages wait"
             )
 
     def counts(self) -> dict[str, int]:

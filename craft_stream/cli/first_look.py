@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from connectors.files import ending
 from connectors.files.places import same_file
 from craft_stream.cli.faults import Faults
+from craft_stream.cli.tell import tell
 from craft_stream.errors import DataError
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason
@@ -180,11 +180,6 @@ class FirstLook:
         else:
             options = _SWAPPED.get(kind, f"?src={self._fields.target_field}&tgt={self._fields.source_field}")
         return f"Type --input '{name}{options}'"
-
-
-def tell(text: str) -> None:
-    """Say something on standard error."""
-    typer.echo(f"craft-stream: {text}", err=True)
 
 
 def _records(chunk: Chunk) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 from numba.core import event
 
+from craft_stream.cli.tell import tell
+
 _EVENT = "numba:compile"
 
 
@@ -20,10 +22,7 @@ class _Announcement(event.Listener):
         """See numba."""
         if not self._done:
             self._done = True
-            print(
-                "craft-stream: compiling for this machine, half a minute, once (`craft-stream warm-up`)",
-                file=sys.stderr,
-            )
+            tell("compiling for this machine, half a minute, once (`craft-stream warm-up`)")
 
     def on_end(self, event: Any) -> None:
         """See numba."""

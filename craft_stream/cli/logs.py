@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, SecretStr
 
+from craft_stream.cli.tell import tell
 from craft_stream.errors import CraftError
 from craft_stream.observe.page import Trouble
 from craft_stream.settings import Settings
@@ -111,4 +112,4 @@ def tell_end(settings: Settings, error: CraftError) -> None:
     if settings.observe.log_format == "json":
         log.error("%s", error, extra={"code": error.exit_code})
         return
-    print(f"craft-stream: {error}", file=sys.stderr)
+    tell(str(error))

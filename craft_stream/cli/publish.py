@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from connectors.kafka.publisher import MarkedPublisher
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.progress import Progress
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.records import Refusal, examine
@@ -75,7 +75,7 @@ def publish(
             with closing(MarkedPublisher(settings.kafka, topic, known, settings.record.source_field)) as into:
                 _publish(path, into, settings, count, faults, progress)
     for line in faults.lines():
-        print(f"craft-stream: {line}", file=sys.stderr)
+        tell(line)
     there = f", {count.there} were there already" if count.there else ""
     print(f"published {count.sent} pairs ({topic}){there}")
     if count.refused:

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import typer
-
 from connectors.files.open import STANDARD, remove_unfinished
 from connectors.files.places import read_files, written_files
 from craft_stream import __version__
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, WriteError
 from craft_stream.journal import NO_JOURNAL, FileJournal, Journal
 from craft_stream.settings import Settings
@@ -84,11 +83,11 @@ def resumable(
         _refuse_finished(path, outputs)
     journal = FileJournal(path, about, resume)
     if resume and not journal.found:
-        _tell(f"nothing was interrupted, as there is no {path}: begins anew")
+        tell(f"nothing was interrupted, as there is no {path}: begins anew")
     elif resume and not journal.resumed:
-        _tell(f"{path} holds nothing to go on from: begins anew")
+        tell(f"{path} holds nothing to go on from: begins anew")
     elif journal.dropped:
-        _tell(f"begins anew, without what {path} held of an interrupted selection (--resume goes on from it)")
+        tell(f"begins anew, without what {path} held of an interrupted selection (--resume goes on from it)")
     if journal.found:
         for name in {name for output in filter(None, outputs) for name in written_files(output)}:
             remove_unfinished(name)
@@ -96,11 +95,11 @@ def resumable(
         yield journal
     except (WriteError, OSError):
         journal.close()
-        _tell(f"make room; this goes on from there: {_command()}")
+        tell(f"make room; this goes on from there: {_command()}")
         raise
     except (KeyboardInterrupt, SystemExit) as stopped:
         journal.close()
-        _tell(f"interrupted; this goes on from there: {_command()}")
+        tell(f"interrupted; this goes on from there: {_command()}")
         raise SystemExit(stopped.code if isinstance(stopped, SystemExit) else _INTERRUPTED) from None
     except BaseException:
         journal.remove()
@@ -133,7 +132,3 @@ def _command() -> str:
     same = found and (called == name or (os.path.exists(called) and os.path.samefile(found, called)))
     short = name if same else called
     return shlex.join([short, *(arg for arg in rest if arg != "--resume"), "--resume"])
-
-
-def _tell(text: str) -> None:
-    typer.echo(f"craft-stream: {text}", err=True)

@@ -23,6 +23,7 @@ from craft_stream.cli.lists import matching
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import leaving, remarks
 from craft_stream.cli.progress import Progress
+from craft_stream.cli.tell import tell
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.reading.chunk import Chunk
 from craft_stream.writing.scores import scored_records
@@ -70,10 +71,7 @@ def score(
     if pipe := next(filter(is_pipe, stream), None):
         selection = replace(parameters.selection, page_weight=0.0, host_weight=0.0)
         if selection != parameters.selection:
-            typer.echo(
-                f"craft-stream: {pipe} can be read once only: pages and hosts are left out of the scores",
-                err=True,
-            )
+            tell(f"{pipe} can be read once only: pages and hosts are left out of the scores")
         parameters = replace(parameters, selection=selection)
     options = Options(
         matching(settings),
@@ -91,9 +89,9 @@ def score(
             faults.add(chunk)
             read, pairs = read + len(chunk.messages), pairs + len(decisions)
     for line in faults.lines():
-        typer.echo(f"craft-stream: {line}", err=True)
+        tell(line)
     for line in remarks(written, sink):
-        typer.echo(f"craft-stream: {line}", err=True)
+        tell(line)
     to_stderr = written.partition("?")[0] == STANDARD
     counts = {"read": read, "scored": pairs, "undecidable": read - pairs, "model_digest": version.digest}
     told = orjson.dumps(counts).decode() if as_json else f"{pairs:,} of {read:,} records scored"

@@ -17,7 +17,7 @@ from connectors.files.places import is_pipe
 from craft_stream.cli.budget import capped, one_budget, paced
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_runs
-from craft_stream.cli.first_look import LOOKED, FirstLook, tell
+from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import lists_digest, matching
 from craft_stream.cli.many_values import ManyValues
@@ -28,6 +28,7 @@ from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.resumption import resumable, state_of, subject
 from craft_stream.cli.summary import Summary
 from craft_stream.cli.target_files import TargetFiles
+from craft_stream.cli.tell import tell
 from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError
 from craft_stream.journal import Journal
@@ -228,10 +229,7 @@ def select(
         engine: SelectionSession[Chunk] | Ranking[Chunk]
         if one_pass or pipe:
             if pipe and model is None:
-                typer.echo(
-                    f"craft-stream: {pipe} can be read once only: its head teaches, all is decided as it comes",
-                    err=True,
-                )
+                tell(f"{pipe} can be read once only: its head teaches, all is decided as it comes")
             engine = _open_session(settings, pinned, journal)
         else:
             engine = _open_ranking(settings, pinned, jobs or len(os.sched_getaffinity(0)), journal)
@@ -247,9 +245,9 @@ def select(
         lighten()
         summary = _decide(engine, stream, settings, outputs, look)
     for line in summary.faults.lines():
-        typer.echo(f"craft-stream: {line}", err=True)
+        tell(line)
     for line in outputs.remarks():
-        typer.echo(f"craft-stream: {line}", err=True)
+        tell(line)
     summary.print(as_json, to_stderr=STANDARD in (accepted.partition("?")[0], rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 

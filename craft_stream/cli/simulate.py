@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from craft_stream.cli.tell import tell
 from craft_stream.errors import MissingExtraError
 
 app = typer.Typer(add_completion=False)
@@ -42,7 +43,7 @@ def simulate(
         raise MissingExtraError("craft-stream simulate", "crawl") from None
     folder.mkdir(parents=True, exist_ok=True)
     with serve(Site(pages), port) as url:
-        typer.echo(f"craft-stream: the site is at {url}/", err=True)
+        tell(f"the site is at {url}/")
         try:
             while serve_only:
                 time.sleep(1)
@@ -50,4 +51,4 @@ def simulate(
             written = fetch(f"{url}/", path, rate or None)
         except KeyboardInterrupt:
             return
-    typer.echo(f"craft-stream: {written} pages in {path}", err=True)
+    tell(f"{written} pages in {path}")

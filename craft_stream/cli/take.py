@@ -19,17 +19,14 @@ from craft_stream.cli.kernels import announce_compiling
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.summary import Summary
-from craft_stream.cli.written import number
+from craft_stream.cli.tell import tell
+from craft_stream.cli.written import number, reason_of
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ranking.taking import Scores, Taking
 from craft_stream.reading.chunk import Chunk
 from craft_stream.selection.decisions import Reason
 
 app = typer.Typer(add_completion=False)
-
-_REASONS = {reason.label: int(reason) for reason in Reason}
-# What speaks against no pair: what is over one budget may be within another.
-_ABLE = {None: 0, "": 0, Reason.ACCEPTED.label: 0, Reason.OVER_BUDGET.label: 0}
 
 
 @app.command(
@@ -100,7 +97,7 @@ def take(
                 f'no record of {", ".join(stream)} has a number "{by}": give what `craft-stream score` wrote, or --by FIELD'
             )
     for line in [*counts.faults.lines(), *outputs.remarks()]:
-        typer.echo(f"craft-stream: {line}", err=True)
+        tell(line)
     values = counts.values() | {
         "threshold": taking.threshold if np.isfinite(taking.threshold) else None,
         "missing": taking.missing,
@@ -115,7 +112,7 @@ def take(
         err=to_stderr,
     )
     if taking.missing:
-        typer.echo(f"craft-stream: {taking.missing:,} pairs fewer than asked for can be taken", err=True)
+        tell(f"{taking.missing:,} pairs fewer than asked for can be taken")
 
 
 class ScoreFields:
@@ -150,7 +147,7 @@ class ScoreFields:
                 f'{chunk.message(0).topic}: a record has no "cluster" of the --model: give the one that scored it, or none'
             )
         return Scores(
-            np.array([_reason(record.get("reason")) for record in records], np.uint8),
+            np.array([_able(reason_of(record)) for record in records], np.uint8),
             np.nan_to_num(score, nan=-np.inf),
             domain,
             quality,
@@ -162,10 +159,6 @@ def _numbers(values: Iterable[Any]) -> NDArray[np.float32]:
     return np.array([number(value) for value in values], np.float32)
 
 
-def _reason(label: Any) -> int:
-    if label in _ABLE:
-        return _ABLE[label]
-    found = _REASONS.get(label)
-    if found is None:
-        raise DataError(f'"reason" is {label!r}, which is none of {", ".join(_REASONS)}')
-    return found
+def _able(reason: Reason) -> Reason:
+    """What speaks against a pair: what is over one budget may be within another."""
+    return Reason.ACCEPTED if reason is Reason.OVER_BUDGET else reason

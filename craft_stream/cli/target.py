@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from connectors.kafka.sink import TopicSink
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import read_texts
 from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.reading.records import Refusal, examine
 from craft_stream.settings import RecordSettings
@@ -65,7 +65,7 @@ def publish(
     finally:
         sink.close()
     for line in faults.lines():
-        print(f"craft-stream: {line}", file=sys.stderr)
+        tell(line)
     print(f"{'withdrew' if withdraw else 'published'} {count} {kind} ({settings.kafka.target_topic})")
     if faults.total:
         raise DataError(f"{faults.total} records are no {kind} and were not published")

@@ -9,7 +9,8 @@ from typing import Protocol
 from connectors.files.moses import pair_of
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import read_chunks, read_texts
-from craft_stream.cli.first_look import FirstLook, tell
+from craft_stream.cli.first_look import FirstLook
+from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.settings import RecordSettings
 from craft_stream.text.batch import PairBatch

@@ -15,7 +15,7 @@ from craft_stream.report.rows import Rows
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
-_REASONS = {reason.label: int(reason) for reason in Reason}
+_REASONS = {reason.label: reason for reason in Reason}
 
 
 def written_rows(messages: Sequence[Message], start: int, fields: RecordSettings) -> Rows:
@@ -67,13 +67,22 @@ def _object(message: Message) -> dict[str, Any] | DecodeReason:
     return record if isinstance(record, dict) else DecodeReason.NOT_OBJECT
 
 
-def _reason(record: dict[str, Any]) -> int:
+def _reason(record: dict[str, Any]) -> Reason:
     """Of what was not decided, nothing has been taken."""
+    found = reason_of(record)
+    return Reason.OVER_BUDGET if found is Reason.ACCEPTED and "outcome" not in record else found
+
+
+def reason_of(record: dict[str, Any]) -> Reason:
+    """The reason that a record names; `ACCEPTED` where it names none: nothing speaks against it.
+
+    Raises:
+        DataError: there is no such reason.
+    """
     label = record.get("reason") or Reason.ACCEPTED.label
     if not isinstance(label, str) or label not in _REASONS:
         raise DataError(f'"reason" is {label!r}, which is none of {", ".join(_REASONS)}')
-    found = _REASONS[label]
-    return Reason.OVER_BUDGET if found == Reason.ACCEPTED and "outcome" not in record else found
+    return _REASONS[label]
 
 
 def number(value: Any) -> float:

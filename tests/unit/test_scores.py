@@ -101,9 +101,12 @@ def test_what_cannot_be_taken_from_is_said(run: Run, folder: Path, scored: Path)
     ):
         code, _, err = run("take", *arguments, "--output", out)
         assert (code > 0, said in err) == (True, True), err
-    (scored / "odd.jsonl").write_bytes(b'{"src": "a b", "tgt": "c d", "score": 1, "reason": "bored"}\n')
-    code, _, err = run("take", scored / "odd.jsonl", "--top", 3, "--output", out)
-    assert (code, "'bored', which is none of accepted" in err) == (1, True)
+    for reason, shown in ((b'"bored"', "'bored'"), (b"[1]", "[1]")):
+        (scored / "odd.jsonl").write_bytes(
+            b'{"src": "a b", "tgt": "c d", "score": 1, "reason": %b}\n' % reason
+        )
+        code, _, err = run("take", scored / "odd.jsonl", "--top", 3, "--output", out)
+        assert (code, f"{shown}, which is none of accepted" in err) == (1, True)
     assert not out.exists()
 
 
