@@ -48,7 +48,7 @@ def feed(run: Deployment, records: list[bytes], rate: float, seconds: float) -> 
 def decided(run: Deployment, stop: threading.Event) -> list[tuple[int, float]]:
     """(offset, milliseconds since the epoch when its decision was seen), until told to stop."""
     kafka = run.settings.kafka
-    consumer = clients.reader(kafka)
+    consumer = clients.reader(kafka, clients.SafeClient)
     where = TopicPartition(kafka.decisions_topic, 0)
     consumer.assign([where])
     consumer.seek(where, 0)

@@ -143,6 +143,12 @@ class SelectionSession(Generic[C]):
             self._wait()
             self._learner.observe_target(identifiers, batch)
 
+    def withdraw_target(self, identifiers: Sequence[str]) -> None:
+        """Take pairs of the target back; without effect where a version is pinned."""
+        if self._learner is not None:
+            self._wait()
+            self._learner.withdraw_target(identifiers)
+
     def check_target(self) -> dict[str, int]:
         """How many pairs of the target are left out as far as is known by now, by what was found of them.
 

@@ -44,7 +44,7 @@ def dialect_of(path: Path, raw: BinaryIO) -> tuple[io.BufferedReader, Dialect | 
     if not first.endswith(b"\r\n") or any(_OTHER_LENGTH.match(line) for line in lines):
         return file, header_lines, first.endswith(b"\n")
     packed = not head.startswith((b"WARC/", b"\x1f\x8b", *ZSTD)) or number_of(head)
-    return file, as_it_is if packed else None, not last.strip()
+    return file, as_it_is if packed else None, bool(last) and not last.strip()
 
 
 class Translated:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from connectors.files import open_source
+from connectors.files.fields import split_query
 from connectors.files.open import STANDARD
 from connectors.kafka.publisher import MarkedPublisher
 from craft_stream.cli.faults import Faults
@@ -65,13 +66,13 @@ def publish(
     settings = load_settings(config, overrides)
     if name is not None and len(files) != 1:
         raise ConfigurationError("--name is for one file: call `craft-stream publish` once for each")
-    if name is None and any(path.partition("?")[0] == STANDARD for path in files):
+    if name is None and any(split_query(path)[0] == STANDARD for path in files):
         raise ConfigurationError("standard input has no name to know it by: give --name NAME")
     topic = topic or settings.kafka.input_topic
     count, faults = Count(), Faults()
     with Progress("connecting") as progress:
         for path in files:
-            known = name or str(Path(path.partition("?")[0]).resolve())
+            known = name or str(Path(split_query(path)[0]).resolve())
             with closing(MarkedPublisher(settings.kafka, topic, known, settings.record.source_field)) as into:
                 _publish(path, into, settings, count, faults, progress)
     for line in faults.lines():

@@ -109,8 +109,12 @@ class Committer:
         """
         if self._output is None:
             raise TransactionError("there is no output")
-        self._output.begin()
-        self._output.commit(offsets, group.claim(offsets))
+        self.transaction_since = time.monotonic()
+        try:
+            self._output.begin()
+            self._output.commit(offsets, group.claim(offsets))
+        finally:
+            self.transaction_since = None
         return Committed(NOTHING, 0.0)
 
     def _commit(self, decided: Decided, group: Group) -> None:

@@ -154,7 +154,8 @@ class Loop:
             DataError: nothing is decided here, or deciding takes too long.
         """
         model, held = self._models.current, [(n, self._partitions.get(n)) for n in sorted(self._partitions)]
-        found = next(((n, one.ledger.ledger) for n, one in held if one and one.ledger), None)
+        kept = ((n, one.ledger) for n, one in held if one)  # read once: the loop may take it away meanwhile
+        found = next(((n, ledger.ledger) for n, ledger in kept if ledger), None)
         if model is None or found is None:
             raise DataError(
                 "this worker decides nothing now: it has no partition, or no version of the model"

@@ -102,5 +102,4 @@ class Primer:
 def _observe(learner: Learner, messages: Sequence[Message], settings: Settings, each: float) -> None:
     """Let the learner see what of these messages is a pair; what is none is the worker's business."""
     pairs = Chunk.read(messages, settings.record).pairs
-    if len(pairs):
-        learner.observe(pairs.batch, round(each * len(pairs)) if each > 1 else None)
+    learner.observe(pairs.batch, round(each * len(pairs)) if each > 1 else None)

@@ -118,7 +118,12 @@ class Transactions:
         Raises:
             TimeoutError: the transaction before it takes longer.
         """
-        return self._deciding.submit(job).result(seconds)
+        asked = self._deciding.submit(job)
+        try:
+            return asked.result(seconds)
+        except TimeoutError:
+            asked.cancel()  # else it keeps its place in the queue that batches wait in
+            raise
 
     def holds(self, number: int) -> bool:
         """Whether one in flight has records of a partition."""

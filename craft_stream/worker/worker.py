@@ -77,7 +77,6 @@ class Worker:
         """
         kafka = self._settings.kafka
         self._observer.started(kafka.group_id, kafka.input_topic, self._digest, self._settings.budget.rate)
-        loop: Loop | None = None
         try:
             loop = self._loop = self._start()
             while not self._stop.is_set():
@@ -86,7 +85,7 @@ class Worker:
         finally:
             self._models.stop()
             self._learner.stop(2.0)
-            if loop is None or loop.close():
+            if self._loop is None or self._loop.close():
                 self._committer.close()
             self._observer.stopped()
 

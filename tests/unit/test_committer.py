@@ -150,6 +150,20 @@ class Bench:
         return self.committer.commit(self.decide(start, stop), self.group)
 
 
+def test_putting_offsets_right_is_watched(model: Model) -> None:
+    """While it is under way the watchdog sees since when; afterwards nothing is under way."""
+    bench, seen = Bench(model), list[float | None]()
+    bench.committer.open()
+    output = bench.committer._output
+    assert output is not None
+    commit = output.commit
+    output.commit = lambda *given: (seen.append(bench.committer.transaction_since), commit(*given))  # type: ignore[method-assign]
+    bench.committer.put_right({0: Position(0)}, bench.group)
+    assert len(seen) == 1
+    assert seen[0] is not None
+    assert bench.committer.transaction_since is None
+
+
 def test_a_transaction_is_committed_in_this_order(model: Model) -> None:
     """Begin, records, ledgers, flush, commit: nothing is sent behind the flush that tells where ledgers went."""
     bench = Bench(model)

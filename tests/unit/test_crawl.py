@@ -213,6 +213,19 @@ def with_line_feeds(record: bytes) -> bytes:
     return head.replace(b"\r\n", b"\n") + b"\n\n" + block.removesuffix(b"\r\n\r\n") + b"\n\n"
 
 
+def test_growing_file_that_is_kept_open(tmp_path: Path) -> None:
+    """How its header lines are written is told once its first header is there, whatever part of it came first."""
+    data = b"".join(map(gzip.decompress, site(2))).replace(b"Content-Length:", b"content-length:")
+    path = tmp_path / "a.warc"
+    for first in (1, 9, 31, 60):
+        path.write_bytes(data[:first])
+        warc = WarcFile(path)
+        assert not list(warc.responses(final=False))
+        path.write_bytes(data)
+        assert len(list(warc.responses())) == len(site(2))
+        assert not warc.skipped
+
+
 @pytest.mark.parametrize(
     "form", [lambda data: data, gzip.decompress, lambda data: with_line_feeds(gzip.decompress(data))]
 )

@@ -216,19 +216,19 @@ def test_a_pinned_version_decides_at_once_and_nothing_is_learned(crawl: PairBatc
 
 
 def swapped(by: SelectionSession[Any], data: Stream) -> tuple[Decisions, Decisions]:
-    """Decisions before and after pairs of everything else were put in the target's place, in the middle."""
+    """Decisions before and after the target was withdrawn in the middle and pairs of everything else put in its place."""
     parts, middle = chunks(data.batch), 3
     before = [d for part in parts[:middle] for _, d in by.push(part)]
+    by.withdraw_target(target(Toy())[0])
     others = np.flatnonzero(~data.in_domain)[:400]
-    names = [*target(Toy())[0], *(f"o{row}" for row in others)][: len(others)]
-    by.observe_target(names, data.batch.take(others))
+    by.observe_target([f"o{row}" for row in others], data.batch.take(others))
     by.publish()
     after = [d for part in parts[middle:] for _, d in by.push(part)] + [d for _, d in by.finish()]
     return Decisions.concatenate(before), Decisions.concatenate(after)
 
 
 def test_a_target_that_is_swapped_decides_from_the_next_epoch_on() -> None:
-    """Once other pairs stand in its place and a version was published their domain is accepted, however late all is learned."""
+    """After withdrawal and a version of the new target the other domain is accepted, however late minibatches are learned."""
     data = stream(Toy(), SIZE, noise=0.0, seed=5)
     one, late = session(), session(training=Late())
     first, second = swapped(one, data)

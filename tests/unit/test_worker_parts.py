@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -156,6 +157,19 @@ def transactions(partitions: AssignedPartitions, steps: Steps, told: Observer, *
 
 MODEL = cast(Model, None)  # nothing here looks at it
 PARAMETERS = Parameters()
+
+
+def test_questions_that_nobody_waits_for_any_more_give_up_their_place() -> None:
+    """Behind a long batch more of them run out of time than the queue has places: none is waited for, or done later."""
+    one, free = transactions(active(Told(), 0), Steps(), Told()), threading.Event()
+    done: list[int] = []
+    one._deciding.submit(free.wait)
+    for number in range(130):
+        with pytest.raises(TimeoutError):
+            one.between(partial(done.append, number), 0.001)
+    free.set()
+    one.between(lambda: None, 10.0)
+    assert not done
 
 
 # Partitions.
