@@ -50,9 +50,9 @@ class Judge:
 
 
 def _with_urls(corpus: Corpus, records: Iterable[bytes], context: str) -> list[bytes]:
-    page, host = contexts(corpus, context)
     if context in ("none", "neighbours"):
         return list(records)
+    page, host = contexts(corpus, context)
     return [
         orjson.dumps({**orjson.loads(record), "url": f"http://{host[row]}.example/{page[row]}"})
         for row, record in enumerate(records)

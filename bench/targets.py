@@ -30,9 +30,9 @@ def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
     texts = corpus.target(domain)
     sources, targets = list(texts.sources), list(texts.targets)
     if kind == "source":
-        return PairBatch.pack(sources, [""] * len(sources))
+        return PairBatch.of_side(sources, "source")
     if kind == "target":
-        return PairBatch.pack([""] * len(targets), targets)
+        return PairBatch.of_side(targets, "target")
     rng = np.random.default_rng(2)
     drawn = rng.permutation(len(sources)).tolist()
     if kind == "first":

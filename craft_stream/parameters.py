@@ -245,8 +245,9 @@ class Parameters:
             ConfigurationError: a name is unknown, or a value is not allowed.
         """
         check_names(values, LearningParameters, SelectionParameters)
+        defaults = asdict(LearningParameters()) | asdict(SelectionParameters())
         for name, value in values.items():
-            _check_number(name, value)
+            _check_number(name, value, defaults[name])
         learning, selection = (
             {field.name: values[field.name] for field in fields(half) if field.name in values}
             for half in (LearningParameters, SelectionParameters)
@@ -291,14 +292,8 @@ class Parameters:
             raise ConfigurationError(f"these are no parameters: {type(error).__name__}: {error}") from error
 
 
-def _check_number(name: str, value: Any) -> None:
+def _check_number(name: str, value: Any, default: Any) -> None:
     """Refuse what is no number where the default is one; numpy's numbers are."""
-    half = (
-        LearningParameters
-        if name in {field.name for field in fields(LearningParameters)}
-        else SelectionParameters
-    )
-    default = next(field.default for field in fields(half) if field.name == name)
     if type(default) in (int, float) and not isinstance(value, numbers.Real):
         example = "; 5 % is 0.05" if name == "rate" else f", such as {default}"
         raise ConfigurationError(f"{name} is {value!r}, which is no number{example}")

@@ -150,6 +150,8 @@ class RowFields:
         self._names = [] if self._all else [name.strip() for name in chosen.split(",")]
         self._path = path
         self.left_out: set[str] = set()
+        if self._names:
+            self._require()
 
     def lines(self, record: dict[str, object]) -> Iterator[list[str]]:
         """The row of a record, behind the header where it is the first.
@@ -160,6 +162,7 @@ class RowFields:
         if self._all and not self._names:
             others = [name for name in record if name not in self._sides and name != MORE]
             self._names = [*self._sides, *others, MORE]
+            self._require()
             yield self._names
         if self._all:
             more = {name: record[name] for name in record.keys() - set(self._names)}
@@ -169,8 +172,13 @@ class RowFields:
         else:
             self.left_out |= record.keys() - set(self._names)
             row = [as_text(record.get(name)) for name in self._names]
-        named = set(self._sides) <= set(self._names)
-        required = self._sides if named else (self._names[0], self._names[-1 if len(self._names) < 2 else 1])
-        if not all(row[self._names.index(name)] for name in required):
-            raise no_sides(self._path, required, record)
+        if not all(row[place] for place in self._places):
+            raise no_sides(self._path, self._required, record)
         yield row
+
+    def _require(self) -> None:
+        """Note which columns no row may leave empty."""
+        names = self._names
+        named = set(self._sides) <= set(names)
+        self._required = self._sides if named else (names[0], names[-1 if len(names) < 2 else 1])
+        self._places = [names.index(name) for name in self._required]

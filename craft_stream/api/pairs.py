@@ -17,8 +17,7 @@ from craft_stream.reading.records import DecodeReason
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.signals import Signals
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import Side
+from craft_stream.text.batch import PairBatch, Side
 from craft_stream.text.tokenized import TokenizedPairs
 
 T = TypeVar("T")
@@ -75,7 +74,8 @@ def read_chunks(data: Iterable[T], fields: Fields, signals: Signals | None = Non
     """
     read, sideless = 0, True
     for chunk in _chunks(data, fields, signals):
-        sideless = sideless and len(chunk.refused) == len(chunk.items) and not any(map(_other, chunk.refused))
+        sideless = sideless and len(chunk.refused) == len(chunk.items)
+        sideless = sideless and all(reason is DecodeReason.MISSING_SIDE for _, reason in chunk.refused)
         if sideless and read < LOOKED <= chunk.end:
             raise DataError(
                 f"none of the first {chunk.end:,} items is a pair: {without_sides(chunk.items[0], fields)}"
@@ -93,10 +93,6 @@ def without_sides(item: Any, fields: Fields) -> str:
         return f"it has {len(item)} values, not two"
     names = ", ".join(map(repr, item))[:_SHOWN] or "no fields"
     return f"it has not both {fields[0]!r} and {fields[1]!r}, but {names}: name the sides with fields=(SOURCE, TARGET)"
-
-
-def _other(refused: tuple[int, DecodeReason]) -> bool:
-    return refused[1] is not DecodeReason.MISSING_SIDE
 
 
 def _chunks(data: Iterable[T], fields: Fields, signals: Signals | None = None) -> Iterator[ItemChunk[T]]:
@@ -170,8 +166,7 @@ def read_texts(data: Iterable[Any] | None, side: Side) -> Iterator[tuple[list[st
         texts = [text for text in run if isinstance(text, str) and text.strip() and len(text) <= _LONGEST]
         refused += len(run) - len(texts)
         count += len(texts)
-        none = [""] * len(texts)
-        yield texts, PairBatch.pack(texts, none) if side == "source" else PairBatch.pack(none, texts)
+        yield texts, PairBatch.of_side(texts, side)
     if refused:
         warnings.warn(f"target: {refused:,} items are no texts", stacklevel=4)
     if not count:
@@ -197,7 +192,7 @@ def _warned(data: Iterable[Any], fields: Fields, what: str) -> Iterator[ItemChun
                 place = chunk.end - len(chunk.items) + row
                 why = (
                     f"{reason}, {without_sides(chunk.items[row], fields)}"
-                    if not _other((row, reason))
+                    if reason is DecodeReason.MISSING_SIDE
                     else reason
                 )
                 warnings.warn(f"{what}: item {place} is no pair: {why}", stacklevel=5)

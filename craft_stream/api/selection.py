@@ -223,15 +223,15 @@ def select(
         raise ConfigurationError(
             "nothing says what to select: give a target, texts of one side (target_source, target_target), or a model"
         )
-    if model is not None:
-        encoder = model.encoder
-    elif isinstance(encoder, str):
-        encoder = load_encoder(encoder)
     for name in sorted(settings.keys() & _BUDGETS):
         raise ConfigurationError(
             f'unknown parameter "{name}": the budget is rate=, a share of the stream\'s pairs; for a number of them give '
             "rate=number / len(stream), or take the best by Model.score"
         )
+    if model is not None:
+        encoder = model.encoder
+    elif isinstance(encoder, str):
+        encoder = load_encoder(encoder)
     parameters = Parameters.of(encoder.digest, rate=rate, **settings)
     listed = None if exclude is None else read_excluded(exclude, fields)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from connectors.files.places import is_pipe
 from craft_stream.cli.files import read_messages
 from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError
@@ -42,13 +41,23 @@ def one_budget(
     return settings
 
 
-def paced(settings: Settings, inputs: list[str], length: int | None) -> Settings:
-    """Settings whose rate spends `budget.count` over the stream's length."""
+def paced(settings: Settings, inputs: list[str], pipe: str | None, length: int | None) -> Settings:
+    """Settings whose rate spends `budget.count` over the stream's length, which is counted where it is not given.
+
+    Args:
+        settings: with or without a count.
+        inputs: paths of the stream.
+        pipe: the first of them that can be read once only.
+        length: records, if known.
+
+    Raises:
+        ConfigurationError: a pipe cannot be counted.
+    """
     count = settings.budget.count
     if count is None:
         return settings
     if length is None:
-        if pipe := next(filter(is_pipe, inputs), None):
+        if pipe:
             raise ConfigurationError(
                 f"--budget-count on {pipe}, which can be read once only, needs --length or --budget-rate"
             )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.files import ending
+from connectors.files.fields import split_query
 from connectors.files.places import same_file
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.tell import tell
@@ -15,9 +16,8 @@ from craft_stream.errors import DataError
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import Settings
-from craft_stream.text.batch import TextBatch
+from craft_stream.text.batch import Side, TextBatch
 from craft_stream.text.keys import pair_keys
-from craft_stream.text.ngrams import Side
 from craft_stream.text.profiles import profile
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -170,7 +170,7 @@ class FirstLook:
 
     def _how_to_swap(self, languages: Sequence[str]) -> str:
         path = self._stream[0]
-        name, kind = path.partition("?")[0], ending(path)
+        name, kind = split_query(path)[0], ending(path)
         if kind == "moses":
             return "Give --input-source and --input-target the other way round"
         if kind in ("po", "mo"):

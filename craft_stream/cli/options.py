@@ -20,6 +20,23 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as budget.rate=0.01. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=1, help="Threads that score; one for each processor unless said."),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, parquet, ..."),
+]
+OutputFormat = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
+]
+Rejected = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="All other records, a line each: reason, place, and the record as it came."
+    ),
+]
 
 
 def load_settings(config: Path | None, overrides: Iterable[str] | None, **flags: object) -> Settings:

@@ -12,7 +12,7 @@ import typer
 
 from craft_stream.cli.engine import load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_messages
-from craft_stream.cli.options import Config, Overrides, load_settings, refuse_without_effect
+from craft_stream.cli.options import Config, InputFormat, Overrides, load_settings, refuse_without_effect
 from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.snapshot import Snapshot, recompute, written
 from craft_stream.cli.written import written_rows
@@ -49,10 +49,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="The model that scored them, to compare topics with the target."),
     ] = None,
-    input_format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, parquet, ..."),
-    ] = None,
+    input_format: InputFormat = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
@@ -75,22 +72,23 @@ def report(
     given = load_model(model) if model else None
     records = scored = 0
     with ExitStack() as opened:
-        snapshot: Snapshot | None = None
-        if not inputs:
+        if inputs:
+            snapshot = Snapshot(_of_files(stream, settings.record), {}, settings, None)
+        else:
             snapshot = opened.enter_context((recompute if group else written)(settings, last, given))
-        page = ReportFile(output, stream, snapshot.settings if snapshot else settings)
+        page = ReportFile(output, stream, snapshot.settings)
         page.open(opened)
-        for rows in snapshot.rows if snapshot else _of_files(stream, settings.record):
+        for rows in snapshot.rows:
             page.gather(rows)
             records, scored = records + rows.records, scored + int(np.isfinite(rows.score).sum())
         if not scored:
             raise DataError(
-                f"nothing was decided yet by the group {kafka.group_id}"
-                if snapshot
-                else f'no record of {", ".join(stream)} has a "score": give what `craft-stream score` or '
+                f'no record of {", ".join(stream)} has a "score": give what `craft-stream score` or '
                 "`select --decisions` wrote"
+                if inputs
+                else f"nothing was decided yet by the group {kafka.group_id}"
             )
-        page.write(snapshot.facts if snapshot else {}, given or (snapshot.model if snapshot else None))
+        page.write(snapshot.facts, given or snapshot.model)
     typer.echo(f"{output}: {records:,} records")
 
 

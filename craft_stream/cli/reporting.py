@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from connectors.files.fields import split_query
 from connectors.files.open import OutputFile
 from craft_stream import __version__
 from craft_stream.cli.config import toml
@@ -82,7 +83,7 @@ class ReportFile:
 
 
 def _title(stream: Sequence[str]) -> str:
-    names = [path.partition("?")[0].rpartition("/")[2] or path for path in stream]
+    names = [split_query(path)[0].rpartition("/")[2] or path for path in stream]
     more = len(names) - _NAMES
     return f"Selected from {', '.join(names[:_NAMES])}{f' and {more} more' if more > 0 else ''}"
 

@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from connectors.files import open_sink
+from connectors.files.fields import split_query
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
@@ -20,7 +21,7 @@ from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import named_paths, protect_inputs, read_runs
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import matching
-from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.options import Config, Jobs, Json, OutputFormat, Overrides, load_settings
 from craft_stream.cli.outputs import leaving, remarks
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.tell import tell
@@ -43,13 +44,8 @@ def score(
         str | None,
         typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, tmx, ..."),
     ] = None,
-    output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Threads that score; one for each processor unless said."),
-    ] = None,
+    output_format: OutputFormat = None,
+    jobs: Jobs = None,
     config: Config = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -92,7 +88,7 @@ def score(
         tell(line)
     for line in remarks(written, sink):
         tell(line)
-    to_stderr = written.partition("?")[0] == STANDARD
+    to_stderr = split_query(written)[0] == STANDARD
     counts = {"read": read, "scored": pairs, "undecidable": read - pairs, "model_digest": version.digest}
     told = orjson.dumps(counts).decode() if as_json else f"{pairs:,} of {read:,} records scored"
     typer.echo(told, err=to_stderr)

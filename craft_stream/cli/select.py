@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from connectors.files.fields import split_query
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.budget import capped, one_budget, paced
@@ -21,7 +22,17 @@ from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
 from craft_stream.cli.lists import lists_digest, matching
 from craft_stream.cli.many_values import ManyValues
-from craft_stream.cli.options import Config, Json, Overrides, load_settings, refuse_without_effect, share
+from craft_stream.cli.options import (
+    Config,
+    Jobs,
+    Json,
+    OutputFormat,
+    Overrides,
+    Rejected,
+    load_settings,
+    refuse_without_effect,
+    share,
+)
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.reporting import ReportFile
@@ -104,15 +115,8 @@ def select(
     output_target: Annotated[
         str | None, typer.Option(metavar="FILE", help="Their translations, a line each.")
     ] = None,
-    output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
-    ] = None,
-    rejected: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="All other records, a line each: reason, place, and the record as it came."
-        ),
-    ] = None,
+    output_format: OutputFormat = None,
+    rejected: Rejected = None,
     decisions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Every decision, one JSON object a line.")
     ] = None,
@@ -160,10 +164,7 @@ def select(
             "--resume", help="Go on where this very command was interrupted; what has ended is left as it is."
         ),
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Threads that score; one for each processor unless said."),
-    ] = None,
+    jobs: Jobs = None,
     config: Config = None,
     overrides: Overrides = None,
     seed: Annotated[
@@ -207,12 +208,11 @@ def select(
     if more:
         raise ConfigurationError("give --output, or --output-source and --output-target, not both")
     read = [*stream, *described.paths, str(model) if model else None]
-    state = state_of(accepted, rereads=not any(map(is_pipe, [*stream, *described.paths])))
+    state = state_of(accepted, rereads=not (pipe or any(map(is_pipe, described.paths))))
     written = [accepted, rejected, decisions, save_model, report]
     protect_inputs([*written, state], read, settings, config)
-    paced_by_rate = pipe is not None and budget_rate is not None
-    if not paced_by_rate:
-        settings = paced(settings, stream, length)
+    if budget_rate is None:
+        settings = paced(settings, stream, pipe, length)
     look = FirstLook(settings, stream, described.paths)
     keep_memory()
     pinned = load_model(model, settings.parameters().learning) if model else None
@@ -248,7 +248,7 @@ def select(
         tell(line)
     for line in outputs.remarks():
         tell(line)
-    summary.print(as_json, to_stderr=STANDARD in (accepted.partition("?")[0], rejected, decisions))
+    summary.print(as_json, to_stderr=STANDARD in (split_query(accepted)[0], rejected, decisions))
     summary.check(settings.errors.dead_letter_limit)
 
 

@@ -27,7 +27,7 @@ from craft_stream.worker.group_settings import in_effect
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Of a group.
+    """Of a group, or of files that were written.
 
     Attributes:
         rows: all that there is to show; records of all partitions count as one stream that takes from each in turn.
@@ -56,10 +56,7 @@ def recompute(settings: Settings, last: int, given: Model | None) -> Iterator[Sn
         LogTruncatedError: there is no place to begin at.
     """
     with ExitStack() as opened:
-        reader, evidence, store = _open(settings, opened, given)
-        stretches = [
-            look(evidence, settings, number) for number in reader.partitions(settings.kafka.input_topic)
-        ]
+        reader, store, stretches = _open(settings, opened, given)
         selector, listed = load_selector(settings, store), read_lists(settings)
         model = _newest(stretches, store)
 
@@ -82,8 +79,7 @@ def written(settings: Settings, last: int, given: Model | None) -> Iterator[Snap
     """Read the decisions topic; arguments and errors as for `recompute`, but for a log that is cut short."""
     kafka = settings.kafka
     with ExitStack() as opened:
-        reader, evidence, store = _open(settings, opened, given, kafka.decisions_topic)
-        stretches = [look(evidence, settings, number) for number in reader.partitions(kafka.input_topic)]
+        reader, store, stretches = _open(settings, opened, given, kafka.decisions_topic)
         model = _newest(stretches, store)
         bounds = reader.bounds(kafka.decisions_topic, reader.partitions(kafka.decisions_topic))
 
@@ -107,7 +103,8 @@ def written(settings: Settings, last: int, given: Model | None) -> Iterator[Snap
 
 def _open(
     settings: Settings, opened: ExitStack, given: Model | None, *topics: str
-) -> tuple[Reader, Reader, ModelStore]:
+) -> tuple[Reader, ModelStore, list[Stretch]]:
+    """A reader, the store of Models, and what each partition's ledger topic holds."""
     kafka, transport = settings.kafka, KafkaTransport(settings.kafka)
     reader, evidence = (opened.enter_context(closing(transport.reader())) for _ in range(2))
     require(reader, kafka.input_topic, kafka.ledger_topic, kafka.model_topic, *topics)
@@ -115,7 +112,8 @@ def _open(
     store.refresh()
     if given is not None:
         store.give(given)
-    return reader, evidence, store
+    stretches = [look(evidence, settings, number) for number in reader.partitions(kafka.input_topic)]
+    return reader, store, stretches
 
 
 def _newest(stretches: list[Stretch], store: ModelStore) -> Model | None:

@@ -140,9 +140,10 @@ class Summary:
                 "would be purer."
             )
         if self.far > _MANY * self.accepted:
+            counted = "One accepted pair" if self.far == 1 else f"{self.far:,} accepted pairs"
             console.print(
-                f"{self.far:,} accepted pairs ({self.far / self.accepted:.0%}) are farther from the domain than an average "
-                "pair of the stream: it held nothing better that was new. A smaller budget would leave them out."
+                f"{counted} ({self.far / self.accepted:.0%}) {'is' if self.far == 1 else 'are'} farther from the domain than "
+                "an average pair of the stream: it held nothing better that was new. A smaller budget would leave them out."
             )
         if short := self._end["unspendable"]:
             console.print(

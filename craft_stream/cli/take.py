@@ -11,12 +11,21 @@ import orjson
 import typer
 from numpy.typing import NDArray
 
+from connectors.files.fields import split_query
 from connectors.files.open import STANDARD
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_runs
 from craft_stream.cli.kernels import announce_compiling
-from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.options import (
+    Config,
+    InputFormat,
+    Json,
+    OutputFormat,
+    Overrides,
+    Rejected,
+    load_settings,
+)
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.summary import Summary
 from craft_stream.cli.tell import tell
@@ -49,19 +58,9 @@ def take(
         Path | None,
         typer.Option(metavar="FILE", help="Keep topics near the target's shares, as `select` does."),
     ] = None,
-    rejected: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="All other records, a line each: reason, place, and the record as it came."
-        ),
-    ] = None,
-    input_format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Format of FILE where its name does not tell: tsv, parquet, ..."),
-    ] = None,
-    output_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Format of --output where its name does not tell.")
-    ] = None,
+    rejected: Rejected = None,
+    input_format: InputFormat = None,
+    output_format: OutputFormat = None,
     config: Config = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -102,7 +101,7 @@ def take(
         "threshold": taking.threshold if np.isfinite(taking.threshold) else None,
         "missing": taking.missing,
     }
-    to_stderr = STANDARD in (written.partition("?")[0], rejected)
+    to_stderr = STANDARD in (split_query(written)[0], rejected)
     if as_json:
         typer.echo(orjson.dumps(values).decode(), err=to_stderr)
         return

@@ -13,8 +13,7 @@ from craft_stream.cli.first_look import FirstLook
 from craft_stream.cli.tell import tell
 from craft_stream.errors import ConfigurationError, TargetError
 from craft_stream.settings import RecordSettings
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import Side
+from craft_stream.text.batch import PairBatch, Side
 from craft_stream.text.tokenized import TokenizedPairs
 
 
@@ -86,6 +85,5 @@ class TargetFiles:
             return
         field = fields.source_field if self.side == "source" else fields.target_field
         for found in read_texts(self.paths, field, fields, faults):
-            texts, none = [text for _, text in found], [""] * len(found)
-            sides = (texts, none) if self.side == "source" else (none, texts)
-            yield [name for name, _ in found], TokenizedPairs.of(PairBatch.pack(*sides))
+            batch = PairBatch.of_side([text for _, text in found], self.side)
+            yield [name for name, _ in found], TokenizedPairs.of(batch)

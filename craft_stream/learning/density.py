@@ -24,7 +24,8 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from craft_stream.scoring.domain import LENGTH_POWER
-from craft_stream.text.ngrams import NGRAM_BITS, NGrams, Side
+from craft_stream.text.batch import Side
+from craft_stream.text.ngrams import NGRAM_BITS, NGrams
 
 _SIZE = 1 << NGRAM_BITS
 # Times as much as the target holds; from there on the correction fades.

@@ -11,7 +11,8 @@ from craft_stream.learning.density import NGramCounts
 from craft_stream.learning.discriminant import learn_discriminant
 from craft_stream.parameters import LearningParameters
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
-from craft_stream.text.ngrams import NGrams, Side
+from craft_stream.text.batch import Side
+from craft_stream.text.ngrams import NGrams
 
 # Target pairs that the discriminant has its full weight from: with 500 it takes more than it gives.
 _FULL_DISCRIMINANT = 2000

@@ -25,9 +25,9 @@ from craft_stream.errors import TargetError
 from craft_stream.learning.quality import QualityModel, fit_classifier
 from craft_stream.learning.reservoir import Sample, TargetPair
 from craft_stream.scoring.quality import log_probability
-from craft_stream.text.batch import PairBatch
+from craft_stream.text.batch import PairBatch, Side
 from craft_stream.text.keys import pair_keys, text_keys
-from craft_stream.text.ngrams import NGrams, Side
+from craft_stream.text.ngrams import NGrams
 from craft_stream.text.profiles import profile
 from craft_stream.text.tokenized import TokenizedPairs
 

@@ -26,8 +26,8 @@ from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.trees import BoostedTrees
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import NGrams, Side
+from craft_stream.text.batch import PairBatch, Side
+from craft_stream.text.ngrams import NGrams
 from craft_stream.text.tokenized import TokenizedPairs
 
 # Pairs that the first quality model waits for; until then every pair is learned from alike.

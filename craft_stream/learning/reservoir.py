@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from craft_stream.errors import TargetError
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import Side
+from craft_stream.text.batch import PairBatch, Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._get()
         except _RequestError as error:
-            self._answer(400, "text/plain; charset=utf-8", f"{error}\n".encode())
+            self._say(400, str(error))
 
     do_HEAD = do_GET  # noqa: N815 (the base class's name)
 
@@ -122,18 +122,18 @@ class _Handler(BaseHTTPRequestHandler):
                 )
                 self._answer(200, "application/json", body)
             case _:
-                self._answer(404, "text/plain; charset=utf-8", b"/metrics, /livez, /readyz or /state\n")
+                self._say(404, "/metrics, /livez, /readyz or /state")
 
     def _probe(self, problem: str | None) -> None:
-        self._answer(503 if problem else 200, "text/plain; charset=utf-8", f"{problem or 'ok'}\n".encode())
+        self._say(503 if problem else 200, problem or "ok")
 
     def _page(self, page: Shown, query: Mapping[str, str]) -> None:
         if not page.everyone and not self._here():
-            self._refuse(
-                "the page is for this machine: open it as localhost or by number, or set observe.page"
+            self._say(
+                403, "the page is for this machine: open it as localhost or by number, or set observe.page"
             )
         elif query and self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            self._refuse("ask on the page itself")
+            self._say(403, "ask on the page itself")
         else:
             self._answer(200, "text/html; charset=utf-8", page.render(query), page.policy)
 
@@ -142,8 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = _host_name(self.headers.get("Host", "")) or "localhost"
         return _loopback(self.client_address[0]) and (name == "localhost" or _is_address(name))
 
-    def _refuse(self, why: str) -> None:
-        self._answer(403, "text/plain; charset=utf-8", f"{why}\n".encode())
+    def _say(self, status: int, text: str) -> None:
+        self._answer(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
     def _answer(
         self, status: int, content_type: str, body: bytes, policy: str = "default-src 'none'"

@@ -186,7 +186,6 @@ WORKER: Final = (
            {"drifted": 1}, ("signal",), every(DRIFTS)),
 )  # fmt: skip
 
-# What becomes of a response: a page that is paired, or why it is not (docs/reference/connectors.md, "Bad input").
 CRAWL: Final = (
     Metric("craft_last_beat_timestamp_seconds", "When the process's loop last turned; the start, before the first."),
     Metric("craft_crawl_responses_total", "Responses read from WARC files."),

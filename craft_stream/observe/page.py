@@ -80,6 +80,7 @@ class Page:
         now, state, lately = self._clock(), self._recorder.state(), self._recorder.lately()
         figures = _figures(self._recorder.registry)
         throughput = lately["throughput"]
+        asked = {name: query.get(name, "")[:_LONGEST] for name in ("source", "target", "id", "offset")}
         return self._document.render(
             state=state,
             group=visible(str(state["worker"].get("group", ""))),
@@ -116,16 +117,14 @@ class Page:
             ][::-1],
             settings=self._settings,
             changes=[visible(change) for change in state["settings"].get("changes", ())],
-            asked={name: query.get(name, "")[:_LONGEST] for name in ("source", "target", "id", "offset")},
-            answer=self._answer(query) if self._questions else None,
+            asked=asked,
+            answer=self._answer(asked),
             asks=self._questions is not None,
             moment=_moment(now),
         )
 
-    def _answer(self, query: Mapping[str, str]) -> dict[str, Any] | None:
-        source, target, name, place = (
-            query.get(key, "")[:_LONGEST].strip() for key in ("source", "target", "id", "offset")
-        )
+    def _answer(self, asked: Mapping[str, str]) -> dict[str, Any] | None:
+        source, target, name, place = (text.strip() for text in asked.values())
         questions = self._questions
         try:
             if questions is None or not ((source and target) or name or place):
@@ -195,9 +194,7 @@ def _explained(found: Mapping[str, Any]) -> dict[str, Any]:
         "partition": given.get("partition"),
         "version": given["model_version"],
         "differs": found.get("differs") or [],
-        "written": found.get("written") is not None,
         "parts": [(*meanings.PARTS[name], given[name]) for name in meanings.EXPLAINED],
-        "cluster": given["cluster"],
         "features": [
             (name, given["features"][name], contributions[name], meanings.FEATURES.get(name, ""))
             for name in meanings.telling(contributions)

@@ -101,12 +101,3 @@ class Recent:
             )
             before = shares
         return found[::-1]
-
-
-def _stretches(decisions: Decisions) -> list[int]:
-    """Where decisions by another version begin, and their end: most parts are by one."""
-    model, settings = decisions.model_version, decisions.settings_version
-    if (model == model[0]).all() and (settings == settings[0]).all():
-        return [0, len(model)]
-    changes = (model[1:] != model[:-1]) | (settings[1:] != settings[:-1])
-    return [0, *(np.flatnonzero(changes) + 1).tolist(), len(model)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numba
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from craft_stream.text.columns import Columns
 from craft_stream.text.contexts import Contexts
+
+Side = Literal["source", "target"]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -108,6 +110,12 @@ class PairBatch:
     positions: NDArray[np.int64]
     signals: Columns | None = None
     where: Contexts | None = None
+
+    @classmethod
+    def of_side(cls, texts: Sequence[str], side: Side) -> PairBatch:
+        """Texts as pairs whose other side is empty: a target without translations."""
+        none = [""] * len(texts)
+        return cls.pack(texts, none) if side == "source" else cls.pack(none, texts)
 
     @classmethod
     def pack(

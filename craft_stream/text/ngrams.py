@@ -8,18 +8,17 @@ target needs (of the .73 of a domain that score highest, .55 in-domain instead o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.text.batch import Side
 from craft_stream.text.hashing import GOLDEN, chain, mix
 from craft_stream.text.tokens import Tokens
 
 NGRAM_BITS = 20
 CHARACTER_BITS = 18
-Side = Literal["source", "target"]
 # A text's characters are judged on its first 200 bytes: enough to tell garbled text, and bounded.
 CHARACTER_BYTES = 200
 

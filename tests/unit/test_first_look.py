@@ -13,8 +13,7 @@ from craft_stream.cli.files import read_chunks
 from craft_stream.cli.first_look import FirstLook
 from craft_stream.errors import DataError
 from craft_stream.settings import Settings
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import Side
+from craft_stream.text.batch import PairBatch, Side
 from craft_stream.text.tokenized import TokenizedPairs
 
 WORDS = {
@@ -107,9 +106,9 @@ def test_texts_of_one_side(
 ) -> None:
     """Texts of the other side's language, or of neither, are told when the stream begins; those of their own are not."""
     stream = write(tmp_path / "s.jsonl", 200, 2)
-    one, none = texts(language, 100, 1), [""] * 100
+    described = PairBatch.of_side(texts(language, 100, 1), side)
     first = FirstLook(Settings(), [stream], [])
-    first.target(TokenizedPairs.of(PairBatch.pack(*((one, none) if side == "source" else (none, one)))), side)
+    first.target(TokenizedPairs.of(described), side)
     assert sum(len(chunk.messages) for chunk in first.over(read_chunks([stream], Settings().record))) == 200
     told = capsys.readouterr().err
     assert said in told if said else not told

@@ -24,8 +24,8 @@ from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
-from craft_stream.text.batch import PairBatch
-from craft_stream.text.ngrams import Side, word_ngrams
+from craft_stream.text.batch import PairBatch, Side
+from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from craft_stream.topics.target import TargetFollower
