@@ -6,6 +6,7 @@ decided on the ledgers that it will leave behind. Reading, which asks no ledger,
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -121,9 +122,13 @@ class Decider:
 
     def warm_up(self, model: Model) -> None:
         """Decide a pair that counts for nothing: compiled kernels are loaded before a partition waits for them (0.3 s)."""
-        alone = PairBatch.pack(["a"], ["b"], [0])
+        fields = self._settings.record
+        record = json.dumps({fields.source_field: "a", fields.target_field: "b"}).encode()
         try:
-            self._selector.decide(TokenizedPairs.of(alone), Ledger(self._selector.parameters), model)
+            pairs = Chunk.read(
+                [Message(record, 0)], fields
+            ).pairs  # with the signals that a record's pair has
+            self._selector.decide(pairs, Ledger(self._selector.parameters), model)
         except Exception as error:  # it will fail again on a record, where a policy says what to do
             log.warning("the selector fails on a made-up pair: %s: %s", type(error).__name__, error)
 

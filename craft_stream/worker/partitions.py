@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Any
 
 from craft_stream.events import Observer, PartitionState
 from craft_stream.ports.messages import Message, size
@@ -30,6 +31,7 @@ class AssignedPartition:
         ledger: what it has done, once that is restored.
         fresh: nothing has been decided on that ledger yet.
         summarised: when its ledger was last reported.
+        summary: of its ledger, that is to be reported yet.
         next_offset: behind what was committed last; None before anything was.
         monitor: watches its decisions for drift.
     """
@@ -41,6 +43,7 @@ class AssignedPartition:
     ledger: PartitionLedger | None = None
     fresh: bool = True
     summarised: float = 0.0
+    summary: dict[str, Any] | None = None
     next_offset: int | None = None
     monitor: DriftMonitor = field(default_factory=DriftMonitor)
 

@@ -14,7 +14,7 @@ from craft_stream.settings import ErrorsSettings
 from craft_stream.worker.breaker import CircuitBreaker
 from craft_stream.worker.committer import Committed
 from craft_stream.worker.decider import Outcome
-from craft_stream.worker.partitions import AssignedPartitions
+from craft_stream.worker.partitions import AssignedPartition, AssignedPartitions
 
 SUMMARY_SECONDS = 1.0
 
@@ -54,12 +54,16 @@ class Report:
         self._observer.breaker(False, self._breaker.share)
 
     def tell_idle(self) -> None:
-        """That nothing is behind where all that can be read is committed; what was told last may have met an end mark."""
+        """What is left to tell of the last ones, and that nothing is behind where all that can be read is committed.
+
+        What was told last may have met an end mark.
+        """
         now = time.monotonic()
         if now - self._idle < SUMMARY_SECONDS:
             return
         self._idle, ends = now, self._group.ends()
         for number, partition in self._partitions.items():
+            self._tell_summary(number, partition)
             if partition.next_offset is not None and not partition.buffer and number in ends:
                 behind = max(0, ends[number] - partition.next_offset)
                 if not behind:
@@ -93,6 +97,11 @@ class Report:
             stamp = outcome.parts[-1].chunk.messages[-1].timestamp_ms
             age = max(0.0, now - stamp / 1000) if behind and stamp > 0 else 0.0
             self._observer.lag(number, behind, age)
+        partition.summary = outcome.summary
         if time.monotonic() - partition.summarised >= SUMMARY_SECONDS:
-            partition.summarised = time.monotonic()
-            self._observer.ledger(number, outcome.summary)
+            self._tell_summary(number, partition)
+
+    def _tell_summary(self, number: int, partition: AssignedPartition) -> None:
+        if partition.summary is not None:
+            self._observer.ledger(number, partition.summary)
+            partition.summarised, partition.summary = time.monotonic(), None

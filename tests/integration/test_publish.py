@@ -79,6 +79,17 @@ def test_killed_it_goes_on_and_a_grown_file_is_only_continued(bootstrap: str, tm
     assert len(on_topic(run)) == 60_010
 
 
+def test_a_file_without_pairs_can_be_mended(bootstrap: str, tmp_path: Path) -> None:
+    """Nothing was sent of it, so under the same name it is sent once its fields, or its lines, are right."""
+    run, path = Deployment(bootstrap, tmp_path), tmp_path / "crawl.jsonl"
+    records = pairs(20)
+    lines(path, [{"id": one["id"], "source": one["src"], "target": one["tgt"]} for one in records])
+    assert run.command("publish", str(path)).returncode == 1
+    lines(path, records)
+    done = run.command("publish", str(path))
+    assert done.stdout.startswith("published 20 pairs"), done.stderr
+
+
 def test_standard_input_needs_a_name_and_topics_must_be_there(bootstrap: str, tmp_path: Path) -> None:
     """`-` is known by `--name`; a topic that is missing is said in one line, with what to type."""
     run = Deployment(bootstrap, tmp_path)

@@ -19,6 +19,7 @@ import craft_stream as cs
 from craft_stream import signals
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, IntegrityError
+from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
 from craft_stream.learning.signals import fit_signals
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
@@ -29,11 +30,12 @@ from craft_stream.scoring.quality import log_probability
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
-from craft_stream.settings import RecordSettings
+from craft_stream.settings import RecordSettings, Settings
 from craft_stream.signals import RecordFields, Signals, load_signals
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.columns import Columns
 from craft_stream.text.tokenized import TokenizedPairs
+from craft_stream.worker.decider import Decider
 
 SIZE = 3000
 NAMES = ("telling", "noise", "half")
@@ -206,6 +208,20 @@ def test_a_model_without_its_signals_is_refused_by_name(model: Model, crawl: Pai
         pairs = TokenizedPairs.of(replace(crawl, signals=columns).slice(0, 300))
         with pytest.raises(IntegrityError, match=r"signals telling.*record\.signals"):
             Selector(parameters, load_encoder()).decide(pairs, Ledger(parameters), model)
+
+
+def test_a_worker_warms_up_with_the_signals_of_its_records(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The made-up pair is read as a record is, so a Model that weighs signals finds them; without them that is said."""
+    selector = Selector(
+        Parameters(selection=SelectionParameters(rate=1.0)), load_encoder()
+    )  # all are looked at
+    for names, said in ((NAMES, 0), ((), 1)):
+        settings = Settings.load(None, [f"record.signals={list(names)}".replace("'", '"')])
+        caplog.clear()
+        Decider(settings, selector, Observer()).warm_up(model)
+        assert len(caplog.records) == said
 
 
 class Lengths:

@@ -27,7 +27,7 @@ from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import ChangeKind, Group, TransactionError
 from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
-from craft_stream.settings import KafkaSettings
+from craft_stream.settings import ErrorsSettings, KafkaSettings
 from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.topics.ledger_index import LedgerIndex
@@ -43,6 +43,7 @@ from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.partitions import AssignedPartitions
 from craft_stream.worker.primer import LEAST, Primer
 from craft_stream.worker.rebalances import Rebalances
+from craft_stream.worker.report import SUMMARY_SECONDS, Report
 from craft_stream.worker.transactions import Transactions
 from craft_stream.worker.watchdog import HANG_SECONDS, Watchdog
 from craft_stream.worker.worker import Worker
@@ -62,8 +63,13 @@ class Told(Observer):
         self.rebalances: list[tuple[RebalanceKind, int]] = []
         self.members: list[frozenset[int]] = []
         self.errors: list[str] = []
+        self.summaries: list[tuple[int, Any]] = []
         self.beats = 0
         self.learned = 0
+
+    def ledger(self, partition: int, summary: Any, /) -> None:
+        """Keep."""
+        self.summaries.append((partition, summary))
 
     def beat(self) -> None:
         """Count."""
@@ -170,6 +176,22 @@ def test_questions_that_nobody_waits_for_any_more_give_up_their_place() -> None:
     free.set()
     one.between(lambda: None, 10.0)
     assert not done
+
+
+def test_what_was_decided_last_is_told_when_nothing_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest summary waits while others were told just now, and is told once: a page at rest shows what the ledger says."""
+    told, now = Told(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    partitions = active(told, 0)
+    report = Report(ErrorsSettings(), group(), partitions, told)
+    partitions[0].summary = {"seen": 7}
+    report.tell_idle()
+    assert not told.summaries
+    now[0] += SUMMARY_SECONDS
+    report.tell_idle()
+    now[0] += SUMMARY_SECONDS
+    report.tell_idle()
+    assert told.summaries == [(0, {"seen": 7})]
 
 
 # Partitions.
