@@ -2,7 +2,8 @@
 
 `python -m tests.mutants [--sample N] [ROOM ...]` clones HEAD, lets cosmic-ray make the changes and runs for each the tests of
 its room. It prints the share of the changes that were noticed and those that were not; survivors that change nothing that
-anyone could see are named in `tests/mutants.toml` with the reason. All mutants take a night.
+anyone could see are named in `tests/mutants.toml` with the reason; it fails where one of these is out of date. All mutants
+take a night.
 """
 
 from __future__ import annotations
@@ -48,8 +49,42 @@ def rooms() -> dict[str, Room]:
     return {name: Room(tuple(room["code"]), tuple(room["tests"])) for name, room in found.items()}
 
 
-class Survivor(NamedTuple):
-    """A change that no test noticed.
+class Accepted(NamedTuple):
+    """A survivor of `tests/mutants.toml`: a change that nobody could notice.
+
+    Attributes:
+        module, line: where, the line by its text.
+        operator: what is done to it.
+        reason: why nobody could notice.
+    """
+
+    module: str
+    line: str
+    operator: str
+    reason: str
+
+
+def accepted() -> list[Accepted]:
+    """The survivors of `tests/mutants.toml`."""
+    return [Accepted(**row) for row in tomllib.loads(ACCEPTED.read_text("utf-8"))["survivors"]]
+
+
+def stale(known: list[Accepted], root: Path) -> list[str]:
+    """What is wrong with accepted survivors whose line is gone, is there more than once, or belongs to no room."""
+    code = [root / path for room in rooms().values() for path in room.code]
+    wrong = []
+    for one in known:
+        path = root / one.module
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        if (count := lines.count(one.line)) != 1:
+            wrong.append(f"{one.module} has {count} lines {one.line!r}")
+        if not any(path.is_relative_to(place) for place in code):
+            wrong.append(f"{one.module} belongs to no room")
+    return wrong
+
+
+class Change(NamedTuple):
+    """A change that was tried.
 
     Attributes:
         module, line: where.
@@ -63,6 +98,11 @@ class Survivor(NamedTuple):
     text: str
     operator: str
     diff: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What an `Accepted` names."""
+        return self.module, self.text, self.operator
 
 
 def pointless(path: Path) -> Iterator[tuple[int, int, int, int]]:
@@ -115,30 +155,28 @@ def choose(session: Path, clone: Path, sample: int, seed: int) -> tuple[int, int
     return len(kept), possible
 
 
-def results(session: Path, clone: Path) -> tuple[int, list[Survivor]]:
-    """How many changes were tried, and those that no test noticed."""
+def results(session: Path, clone: Path) -> tuple[list[Change], list[Change]]:
+    """The changes that some test noticed, and those that none did."""
     from cosmic_ray.work_db import use_db
     from cosmic_ray.work_item import WorkerOutcome
 
-    tried, survivors = 0, []
+    noticed, survivors = [], []
     with use_db(str(session)) as db:
         for item, result in db.completed_work_items:
             if result.worker_outcome is WorkerOutcome.SKIPPED:
                 continue
-            tried += 1
-            if not result.is_killed:
-                spec = item.mutations[0]
-                line = (clone / spec.module_path).read_text("utf-8").splitlines()[spec.start_pos[0] - 1]
-                survivors.append(
-                    Survivor(
-                        str(spec.module_path),
-                        spec.start_pos[0],
-                        line.strip(),
-                        spec.operator_name.removeprefix("core/"),
-                        result.diff or "",
-                    )
+            spec = item.mutations[0]
+            line = (clone / spec.module_path).read_text("utf-8").splitlines()[spec.start_pos[0] - 1]
+            (noticed if result.is_killed else survivors).append(
+                Change(
+                    str(spec.module_path),
+                    spec.start_pos[0],
+                    line.strip(),
+                    spec.operator_name.removeprefix("core/"),
+                    result.diff or "",
                 )
-    return tried, survivors
+            )
+    return noticed, survivors
 
 
 def nearest_first(tests: tuple[str, ...], changed: list[str]) -> list[str]:
@@ -203,17 +241,20 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
     count, possible = choose(session, clone, sample, seed)
     print(f"{name}: {count} of {possible} changes", flush=True)
     subprocess.run([*cosmic, "exec", config.name, session.name], cwd=clone, check=True)
-    tried, survivors = results(session, clone)
-    reasons = tomllib.loads(ACCEPTED.read_text("utf-8")).get("survivors", [])
-    known = {(row["module"], row["line"], row["operator"]): row["reason"] for row in reasons}
-    found = [s for s in survivors if (s.module, s.text, s.operator) not in known]
+    noticed, survivors = results(session, clone)
+    known = {one[:3] for one in accepted()}
+    found = [change for change in survivors if change.place not in known]
+    wrong = ({change.place for change in noticed} & known) - {change.place for change in survivors}
     return {
         "room": name,
         "possible": possible,
-        "tried": tried,
-        "noticed": tried - len(survivors),
+        "tried": len(noticed) + len(survivors),
+        "noticed": len(noticed),
         "known": len(survivors) - len(found),
-        "survivors": [s._asdict() for s in found],
+        "survivors": [change._asdict() for change in found],
+        "wrong": [
+            f"{module}: {operator} of {line!r} was noticed" for module, line, operator in sorted(wrong)
+        ],
     }
 
 
@@ -233,6 +274,8 @@ def main() -> None:
     known = rooms()
     if unknown := set(arguments.rooms) - set(known):
         parser.error(f"unknown rooms {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if wrong := stale(accepted(), ROOT):
+        parser.error("tests/mutants.toml: " + "; ".join(wrong))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         clone, cache = Path(folder) / "craft", Path(folder) / "kernels"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
@@ -250,10 +293,13 @@ def main() -> None:
                 f"{len(found['survivors'])} survive",
                 flush=True,
             )
+            wrong += found["wrong"]
             if arguments.report:
                 with arguments.report.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(found) + "\n")
-    sys.exit(share < 0.85)
+    for entry in wrong:
+        print(f"tests/mutants.toml: {entry}")
+    sys.exit(share < 0.85 or bool(wrong))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mutants import ROOT, nearest_first, pointless, rooms, within
+from tests.mutants import ROOT, Accepted, accepted, nearest_first, pointless, rooms, stale, within
 
 CODE = """\
 @wrapped(cache=True)
@@ -41,6 +41,14 @@ def test_rooms_name_code_and_tests_that_exist() -> None:
     named = [path for room in rooms().values() for path in (*room.code, *room.tests)]
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_accepted_survivors_are_of_today() -> None:
+    """Each names one line of a room's code; one that does not is told."""
+    assert stale(accepted(), ROOT) == []
+    first = accepted()[0]
+    gone = [first._replace(line="no such line"), Accepted("craft_stream/errors.py", "x", "y", "z")]
+    assert len(stale(gone, ROOT)) == 3
 
 
 def test_the_nearest_tests_run_first() -> None:
