@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,18 +146,17 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown, a line a language, the means last."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
 
-    def cells(read: Callable[[str], float]) -> str:
-        values = [read(name) for name in names]
+    def cells(values: list[float]) -> str:
         return " | ".join("" if np.isnan(value) else f"{value:.3f}".lstrip("0") for value in values)
 
-    lines = [f"| {key} | {cells(lambda name, row=row: row.get(name, np.nan))} |" for key, row in rows.items()]
+    lines = [f"| {key} | {cells([row.get(name, np.nan) for name in names])} |" for key, row in rows.items()]
 
     def mean(name: str) -> float:
         known = [row[name] for row in rows.values() if name in row and not np.isnan(row[name])]
         return float(np.mean(known)) if known else np.nan
 
     head = f"| | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}"
-    return "\n".join([head, *lines, f"| mean | {cells(mean)} |"])
+    return "\n".join([head, *lines, f"| mean | {cells([mean(name) for name in names])} |"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

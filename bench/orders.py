@@ -72,7 +72,8 @@ def _sites(domains: NDArray[np.uint8], rng: np.random.Generator) -> list[NDArray
 
 def _in_turns(sites: list[NDArray[np.int64]], many: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """Parts of sites, so many of which are open at a time."""
-    waiting, opened, parts = list(reversed(sites)), [], []
+    waiting, parts = list(reversed(sites)), []
+    opened: list[NDArray[np.int64]] = []
     while waiting or opened:
         while waiting and len(opened) < many:
             opened.append(waiting.pop())

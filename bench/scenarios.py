@@ -75,20 +75,20 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
         label = name if order == "shuffled" else f"{name}@{order}"
         return Scenario(label, domain, arrange(corpus, order), plain)
     if kind in ("thin", "scarce", "absent"):
-        order = _thinned(inside, float(argument or 0))
-        budget = int(inside[order].sum() * share) if kind == "thin" else int(plain * len(order) / len(inside))
-        return Scenario(name, domain, order, budget)
+        rows = _thinned(inside, float(argument or 0))
+        budget = int(inside[rows].sum() * share) if kind == "thin" else int(plain * len(rows) / len(inside))
+        return Scenario(name, domain, rows, budget)
     if kind == "swap":
         half = len(inside) // 2
         segments = _windows("before", 0, half) + _windows("after", half, len(inside))
         budget = (plain + int(corpus.labels.of(argument).sum() * share)) // 2
         return Scenario(name, domain, everything, budget, segments, (half, argument))
     if kind == "mix-shift":
-        order, away, back = _shifted(corpus, domain)
+        rows, away, back = _shifted(corpus, domain)
         segments = (
-            _windows("here", 0, away) + _windows("away", away, back) + _windows("back", back, len(order))
+            _windows("here", 0, away) + _windows("away", away, back) + _windows("back", back, len(rows))
         )
-        return Scenario(name, domain, order, plain, segments)
+        return Scenario(name, domain, rows, plain, segments)
     if kind == "small":
         return Scenario(name, domain, everything[:SMALL], int(inside[:SMALL].sum() * share))
     if kind == "large":

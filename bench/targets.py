@@ -34,16 +34,16 @@ def target_pairs(corpus: Corpus, domain: str, how: str = "whole") -> PairBatch:
     if kind == "target":
         return PairBatch.of_side(targets, "target")
     rng = np.random.default_rng(2)
-    drawn = rng.permutation(len(sources)).tolist()
+    drawn: list[int] = rng.permutation(len(sources)).tolist()
     if kind == "first":
-        rows = sorted(drawn[: int(argument)])
-        return PairBatch.pack([sources[row] for row in rows], [targets[row] for row in rows])
+        first = sorted(drawn[: int(argument)])
+        return PairBatch.pack([sources[row] for row in first], [targets[row] for row in first])
     spoilt = drawn[: round(len(sources) * float(argument or 0))]
     if kind == "copied":
         for row in spoilt:
             targets[row] = sources[row]
     elif kind == "misaligned":
-        others = [texts.targets[row] for row in np.roll(spoilt, 1)]
+        others = [texts.targets[row] for row in np.roll(spoilt, 1).tolist()]
         for row, other in zip(spoilt, others, strict=True):
             targets[row] = other
     elif kind == "crawled":

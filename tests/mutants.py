@@ -140,7 +140,8 @@ def choose(session: Path, clone: Path, sample: int, seed: int) -> tuple[int, int
 
     spans: dict[Path, list[tuple[int, int, int, int]]] = {}
     with use_db(str(session)) as db:
-        kept, left = [], []
+        kept: list[str] = []
+        left: list[str] = []
         for item in db.pending_work_items:
             spec = item.mutations[0]
             path = clone / spec.module_path
@@ -160,7 +161,8 @@ def results(session: Path, clone: Path) -> tuple[list[Change], list[Change]]:
     from cosmic_ray.work_db import use_db
     from cosmic_ray.work_item import WorkerOutcome
 
-    noticed, survivors = [], []
+    noticed: list[Change] = []
+    survivors: list[Change] = []
     with use_db(str(session)) as db:
         for item, result in db.completed_work_items:
             if result.worker_outcome is WorkerOutcome.SKIPPED:

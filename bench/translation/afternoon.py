@@ -252,7 +252,7 @@ class Languages:
         return not self._foreign(source, "en") and not self._foreign(target, "fr")
 
     def _foreign(self, text: str, language: str) -> bool:
-        scores = self._eldc.detect_details(text[:500]).scores
+        scores: dict[str, float] = self._eldc.detect_details(text[:500]).scores
         margin = max(scores.values(), default=0.0) - scores.get(language, 0.0)
         letters = sum(map(str.isalpha, text))
         return margin * letters / (letters + 20) > _FOREIGN
@@ -286,7 +286,8 @@ class Lexicon:
             )
             for x, y, table in directions
         ]
-        return np.minimum(*fits)
+        worse: NDArray[np.float64] = np.minimum(*fits)
+        return worse
 
 
 def _model_one(source: Side, target: Side, size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

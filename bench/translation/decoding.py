@@ -108,7 +108,8 @@ def bits(
         loss = F.cross_entropy(scores.transpose(1, 2), flat, ignore_index=PAD, reduction="none")
         total += loss.sum(1)
         count += int((wanted != PAD).sum())
-    return (total / max(count, 1) / math.log(2)).tolist()
+    bits: list[float] = (total / max(count, 1) / math.log(2)).tolist()
+    return bits
 
 
 def _padded(texts: Sequence[Sequence[int]], begin: bool = False) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Material:
 
     stream: list[Document]
     targets: dict[str, list[Pair]]
-    tests: dict[str, list[Pair]]
+    tests: Mapping[str, Sequence[Pair]]
     notes: dict[str, Any]
 
 
@@ -144,7 +144,7 @@ def bicleaner(folder: Path) -> dict[int, float]:
     return {index: row["bicleaner"] for index, row in enumerate(rows) if "bicleaner" in row}
 
 
-def _tests(corpus: Path, real: Path) -> dict[str, list[Pair]]:
+def _tests(corpus: Path, real: Path) -> dict[str, list[Document]]:
     rows = list(_rows(real / "biomed-fr" / "test.en-fr.jsonl.zst"))
     tests = {"medline": [_pair(row, "medline") for row in rows if row["set"] in MEDLINE_TESTS]}
     opus = _opus(real, "test")

@@ -103,7 +103,7 @@ class Prepared:
 
 def write_tokens(folder: Path, source: Side, target: Side) -> None:
     """Write the stream's pieces."""
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "source": source.pieces,
         "source_lengths": source.lengths.astype(np.uint8),
         "target": target.pieces,
@@ -158,7 +158,7 @@ def read(folder: Path) -> Prepared:
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **dict(arrays))
+    np.savez(buffer, allow_pickle=False, **arrays)
     path.write_bytes(lzma.compress(buffer.getvalue(), preset=6))
 
 

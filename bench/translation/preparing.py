@@ -119,7 +119,7 @@ def select(task: selections.Task, method: str, shares: Sequence[float], out: Pat
     path.with_suffix(".json").write_text(
         json.dumps({"domain": task.domain, "method": method, "found": described})
     )
-    np.savez(path, **{str(number): one.chosen for number, one in enumerate(found)})
+    np.savez(path, allow_pickle=False, **{str(number): one.chosen for number, one in enumerate(found)})
 
 
 def _select(plan: Plan, domain: str, method: str) -> None:

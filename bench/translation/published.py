@@ -88,7 +88,10 @@ def tsds(
         text = "".join(f"{key}: {value}\n" for key, value in settings.items())
         (scratch / "config.yaml").write_text(text)
         _run(_TSDS, scratch, python, str(checkout.resolve()), str(seed))
-        return np.load(scratch / "output" / "selected_candidate_indices.npy").astype(np.int64)
+        chosen: NDArray[np.int64] = np.load(scratch / "output" / "selected_candidate_indices.npy").astype(
+            np.int64
+        )
+        return chosen
 
 
 def tarot(
@@ -115,7 +118,8 @@ def tarot(
         np.save(scratch / "candidates.npy", candidates)
         ratio = (count + 0.5) / len(candidates)  # theirs cuts off the fraction
         _run(_TAROT, scratch, python, str(checkout.resolve()), repr(ratio), device)
-        return np.load(scratch / "chosen.npy").astype(np.int64)
+        chosen: NDArray[np.int64] = np.load(scratch / "chosen.npy").astype(np.int64)
+        return chosen
 
 
 def _run(program: str, scratch: Path, python: str, *arguments: str) -> None:

@@ -172,7 +172,9 @@ class Trainer:
 
     def _new(self) -> Translator:
         shape = self.form.shape(self._processor.get_piece_size())
-        return Translator(shape, self._seeds).to(self.device)
+        model = Translator(shape, self._seeds)
+        model.to(self.device)
+        return model
 
     def _train(self, model: Translator, rows: NDArray[np.int64], schedule: Schedule) -> Row:
         begun = time.perf_counter()
@@ -304,7 +306,7 @@ def run(
             results.pack(bring, [row])
     for row in done.values():
         durations.setdefault(row["mode"], []).append(_seconds(row))
-    left_out = []
+    left_out: list[plan.Block] = []
     with _Workers(folder, form, general, domains) as workers:
         for block in blocks:
             own = [block.domain] if block.domain else domains
