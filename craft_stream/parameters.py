@@ -6,7 +6,6 @@ start of an epoch.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import numbers
@@ -16,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeVar, get_args
 
 from craft_stream.errors import ConfigurationError
+from craft_stream.spelling import nearest_name
 
 Method = Literal["craft-plus", "craft"]
 Identifier = Literal["none", "py3langid", "eldc"]
@@ -199,8 +199,9 @@ def check_names(names: Iterable[str], *kinds: type) -> None:
     known = [field.name for kind in kinds for field in fields(kind)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ConfigurationError(f'unknown parameter "{name}"; the nearest known one is "{near[0]}"')
+            raise ConfigurationError(
+                f'unknown parameter "{name}"; the nearest known one is "{nearest_name(name, known)}"'
+            )
 
 
 def digest(parameters: LearningParameters | SelectionParameters | Parameters) -> str:

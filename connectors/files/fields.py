@@ -15,6 +15,7 @@ from connectors.files.compression import Packing
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.language_tags import is_name, nearest, parse_tag
 from craft_stream.settings import RecordSettings
+from craft_stream.spelling import nearest_name
 
 # names that tools give the two sides, in the order in which they are looked for
 SIDES = (
@@ -47,11 +48,11 @@ def split_options(path: str, known: Collection[str]) -> tuple[str, dict[str, str
         ConfigurationError: an option is not among `known`.
     """
     name, query = split_query(path)
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options, every = dict(parse_qsl(query, keep_blank_values=True)), sorted({*known, *COMMON})
     for option in options:
-        if option not in known and option not in COMMON:
+        if option not in every:
             raise ConfigurationError(
-                f'{path}: unknown option "{option}"; known are {", ".join(sorted({*known, *COMMON}))}'
+                f'{path}: unknown option "{option}"; the nearest is "{nearest_name(option, every)}" of {", ".join(every)}'
             )
     return name, options
 

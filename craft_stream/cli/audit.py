@@ -18,9 +18,10 @@ from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.presence import require
-from craft_stream.errors import ConfigurationError, DataError, IntegrityError
+from craft_stream.cli.stretches import Asked, From, To, asked
+from craft_stream.errors import DataError, IntegrityError
 from craft_stream.ports.transport import Reader
-from craft_stream.recomputation import Recomputation, Stretch, look
+from craft_stream.recomputation import Recomputation, Stretch
 from craft_stream.schema import is_number, read_json
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
@@ -31,9 +32,6 @@ from craft_stream.writing.decisions import decision_lines, release_of, unlike
 
 app = typer.Typer(add_completion=False)
 
-_OFFSETS = "An offset for all partitions, or PARTITION:OFFSET[,...]."
-From = Annotated[str | None, typer.Option("--from", metavar="OFFSETS", help=_OFFSETS)]
-To = Annotated[str | None, typer.Option("--to", metavar="OFFSETS", help=f"End, exclusive. {_OFFSETS}")]
 ModelFile = Annotated[
     Path | None,
     typer.Option(
@@ -65,19 +63,6 @@ class Findings:
     from_here: dict[int, int] = field(default_factory=dict)
 
 
-def parse_offsets(text: str | None, partition: int, default: int) -> int:
-    """The offset that `--from` or `--to` names for a partition."""
-    if text is None:
-        return default
-    try:
-        if ":" not in text:
-            return int(text)
-        named = dict(part.split(":", 1) for part in text.split(","))
-        return int(named.get(str(partition), default))
-    except ValueError:
-        raise ConfigurationError(f'"{text}" is no offset and no list of PARTITION:OFFSET') from None
-
-
 @app.command(epilog="Example: craft-stream audit --config craft.toml --from 0:20000 --to 0:30000")
 def audit(
     from_: From = None,
@@ -105,12 +90,9 @@ def audit(
         selector = load_selector(settings, store)
         listed = read_lists(settings)
         total = Findings()
-        for partition in reader.partitions(settings.kafka.input_topic):
-            stretch = look(evidence, settings, partition)
-            start = parse_offsets(from_, partition, 0)
-            stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
-            work = Recomputation(reader, settings, selector, store, stretch, listed=listed)
-            found = _audit(work, evidence, settings, selector, stretch, start, stop)
+        for part in asked(evidence, settings, from_, to):
+            work = Recomputation(reader, settings, selector, store, part.stretch, listed=listed)
+            found = _audit(work, evidence, settings, selector, part)
             total.decided += found.decided
             total.compared += found.compared
             total.wrong += found.wrong
@@ -125,11 +107,7 @@ def audit(
         print(line)
     print(f"recomputed {total.decided} decisions, compared {total.compared}: {len(total.wrong)} differ")
     if not total.decided and not total.wrong:
-        kafka = settings.kafka
-        raise DataError(
-            f"nothing was audited: is there a topic {kafka.input_topic} on which the group {kafka.group_id} has decided "
-            "anything in this stretch?"
-        )
+        raise DataError("nothing of this stretch can be recomputed any more")
     if total.other_parameters:
         print(
             f"{total.other_parameters} decisions were made under other parameters than the ledger names: with other files of "
@@ -166,16 +144,14 @@ def _audit(
     evidence: Reader,
     settings: Settings,
     selector: Selector,
-    stretch: Stretch,
-    start: int,
-    stop: int,
+    part: Asked,
 ) -> Findings:
-    """One partition, offsets [start, stop)."""
+    """One partition."""
     found = Findings()
+    stretch, start, stop = part.stretch, part.start, part.stop
     topic, partition = settings.kafka.input_topic, stretch.partition
     begun = work.begin(start)
-    if begun is None:
-        return found
+    assert begun is not None  # noqa: S101  # something is decided
     earliest = max(start, stretch.first or 0)
     found.missed = max(0, min(begun, stop) - earliest)
     print(

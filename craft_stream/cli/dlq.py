@@ -12,11 +12,13 @@ import orjson
 import typer
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.errors import UnavailableError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Output, Record, TransactionError
+from craft_stream.reading.records import DecodeReason
 from craft_stream.settings import KafkaSettings, Settings
 
 BATCH = 1_000  # letters of one transaction
@@ -27,7 +29,7 @@ MARK = b"craft-replayed"
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List dead letters and send them again.")
 
 Reason = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Only those with this reason, such as not_json.")
+    str | None, typer.Option(metavar="REASON", help="Only those with this reason, such as not_json.")
 ]
 
 
@@ -52,7 +54,12 @@ class Letter:
 
 
 def _letters(settings: Settings, reason: str | None) -> Iterator[Letter]:
-    topic = settings.kafka.dead_letter_topic
+    """Dead letters with a reason, or all.
+
+    Raises:
+        ConfigurationError: at the end, where no letter has had that reason and none ever will.
+    """
+    topic, known = settings.kafka.dead_letter_topic, {*map(str, DecodeReason)}
     with closing(KafkaTransport(settings.kafka).reader()) as reader:
         require(reader, topic)
         for partition, (first, end) in reader.bounds(topic, reader.partitions(topic)).items():
@@ -66,8 +73,12 @@ def _letters(settings: Settings, reason: str | None) -> Iterator[Letter]:
                         for name, value in message.headers
                         if name.startswith(_PREFIX)
                     }
+                    if facts:
+                        known.add(facts.get("class", ""))
                     if facts and (reason is None or facts.get("class") == reason):
                         yield Letter(message, facts, message.offset in sent)
+    # Beside the reasons of reading a letter may have any error's name.
+    check_choice("--reason", reason, sorted(known))
 
 
 def _marked(messages: Iterable[Message]) -> Iterator[int]:

@@ -17,8 +17,9 @@ from connectors.kafka.internals import check_client
 from connectors.kafka.rights import NEEDS, Rights
 from connectors.kafka.transport import KafkaTransport
 from connectors.kafka.wire import Brokers
+from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.errors import ConfigurationError, CraftError, DataError
+from craft_stream.errors import CraftError, DataError
 from craft_stream.ports.transport import Reader
 from craft_stream.settings import Settings
 
@@ -56,8 +57,7 @@ def doctor(
 
     Every address is tried step by step (name, port, TLS, login), and each fault is one line with what to do.
     """
-    if command not in NEEDS:
-        raise ConfigurationError(f"--for takes one of {', '.join(NEEDS)}")
+    check_choice("--for", command, NEEDS)
     settings = load_settings(config, overrides)
     failures = 0
     for finding in examine(settings, command):

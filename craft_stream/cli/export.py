@@ -8,8 +8,8 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
-from craft_stream.errors import ConfigurationError
 from craft_stream.ports.transport import Reader
 from craft_stream.topics.models import ModelStore
 
@@ -24,7 +24,9 @@ def export(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option("--format", metavar="TEXT", help="tsv, tsv.gz, jsonl, jsonl.gz, jsonl.zst or parquet."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="tsv, tsv.gz, jsonl, jsonl.gz, jsonl.zst or parquet."
+        ),
     ] = "tsv",
     shard_size: Annotated[
         int, typer.Option(metavar="NUMBER", min=1, max=10_000_000, help="Records of a shard.")
@@ -61,8 +63,7 @@ def export(
             json.dumps({"records": records}) if as_json else f"{records} records, all as the manifest says"
         )
         return
-    if layout not in get_args(Layout):
-        raise ConfigurationError(f'--format "{layout}": known are {", ".join(get_args(Layout))}')
+    check_choice("--format", layout, get_args(Layout))
     settings = load_settings(config, overrides)
     if not columns and layout.startswith("tsv"):
         columns = f"{settings.record.source_field},{settings.record.target_field}"

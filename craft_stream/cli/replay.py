@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,14 @@ import typer
 
 from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.audit import From, To, parse_offsets
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import read_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.presence import require
-from craft_stream.recomputation import Recomputation, changed, look
+from craft_stream.cli.stretches import From, To, asked
+from craft_stream.cli.tell import tell
+from craft_stream.recomputation import Recomputation, changed
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings.versioned import differences, with_named
 from craft_stream.topics.models import ModelStore
@@ -28,6 +30,8 @@ from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
 
 app = typer.Typer(add_completion=False)
+
+FEW = 400  # accepted pairs, of which chance moves the number by 5 %
 
 
 @app.command(
@@ -53,19 +57,19 @@ def replay(
     """Decide the log again with `--set`, `--model` or `--version` and say what would have been different.
 
     Recomputed beside the decisions as they were made: with the settings that were in force, but for those that `--set`
-    names. It says what `craft-stream settings apply` with the same `--set` would change. Nothing is written to any topic.
+    names. It says what `craft-stream settings apply` with the same `--set` would change, how much of the log that was compared
+    on, and when that is too little. Nothing is written to any topic.
     """
     before, after = load_settings(config, None), load_settings(config, overrides)
     for settings in (before, after):
         protect_inputs([str(output) if output else None], [str(model) if model else None], settings, config)
     lists = read_lists(before), read_lists(after)
-    change = partial(
-        with_named, named=[text.partition("=")[0].strip() for text in overrides or []], settings=after
-    )
+    named = [text.partition("=")[0].strip() for text in overrides or []]
+    change = partial(with_named, named=named, settings=after)
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]
     moves: Counter[tuple[int, int]] = Counter()
-    total = accepted_before = accepted_after = 0
+    total = accepted_before = accepted_after = held = young = 0
     with ExitStack() as opened:
         for reader in readers:
             opened.enter_context(closing(reader))
@@ -74,6 +78,7 @@ def replay(
         require(readers[2], kafka.input_topic, kafka.ledger_topic, kafka.model_topic)
         store = ModelStore(readers[2], before.kafka.model_topic, Signatures.of(before))
         store.refresh()
+        settling = before.learner.prime_pairs // len(readers[2].partitions(kafka.input_topic))
         other = (
             load_model(model, after.parameters().learning)
             if model
@@ -81,10 +86,8 @@ def replay(
             if version
             else None
         )
-        for partition in readers[2].partitions(before.kafka.input_topic):
-            stretch = look(readers[2], before, partition)
-            start = parse_offsets(from_, partition, 0)
-            stop = min(parse_offsets(to, partition, stretch.committed), stretch.committed)
+        for part in asked(readers[2], before, from_, to):
+            stretch, start, stop = part.stretch, part.start, part.stop
             runs = (
                 Recomputation(
                     readers[0], before, load_selector(before, store), store, stretch, None, lists[0]
@@ -93,15 +96,14 @@ def replay(
                     readers[1], after, load_selector(after, store), store, stretch, other, lists[1], change
                 ),
             )
-            begun = runs[0].begin(start)
-            if begun is None:
-                continue
-            runs[1].begin(start)
+            begun, _ = (run.begin(start) for run in runs)
+            assert begun is not None  # noqa: S101  # something is decided
+            held += stretch.committed - max(stretch.first or 0, stretch.retained)
             for line in differences(runs[0].ledger.parameters, change(runs[0].ledger.parameters)):
                 print(line)
             told = f", compared from {start}" if start > begun else ""
             print(
-                f"{before.kafka.input_topic}/{partition}: decided again from offset {begun} to {stop}{told}"
+                f"{before.kafka.input_topic}/{stretch.partition}: decided again from offset {begun} to {stop}{told}"
             )
             # The same log in the same chunks, so the two go side by side.
             both = zip(runs[0].run(stop), runs[1].run(stop), strict=True)
@@ -110,6 +112,7 @@ def replay(
                 old, within = old.take(rows), new.take(rows)
                 moves.update(changed(old, within))
                 total += len(within)
+                young += int((within.positions < (stretch.first or 0) + settling).sum())
                 accepted_before += int(old.accepted.sum())
                 accepted_after += int(within.accepted.sum())
                 if file is not None:
@@ -118,7 +121,45 @@ def replay(
     if diff:
         for line in _table(moves):
             print(line)
-    print(f"{total} decisions, {sum(moves.values())} differ; accepted {accepted_before} -> {accepted_after}")
+    print(
+        f"{total} decisions, {sum(moves.values())} differ; accepted {accepted_before} -> {accepted_after}; "
+        f"compared {_share(total, held)} of what is decided and still in the log"
+    )
+    for line in [*_not_replayed(named), *_too_little(total, young, min(accepted_before, accepted_after))]:
+        tell(line)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / max(whole, 1):.0%} ({part:,} of {whole:,} records)"
+
+
+def _not_replayed(named: Sequence[str]) -> Iterator[str]:
+    """What of `--set` no replay can show."""
+    if learned := [name for name in named if name.startswith(("learner.", "encoder."))]:
+        yield (
+            f"{', '.join(learned)}: not shown here, as it changes decisions through the versions of the model that are "
+            "learned with it; `craft-stream select` on a file of the crawl shows it"
+        )
+
+
+def _too_little(compared: int, young: int, accepted: int) -> Iterator[str]:
+    """Why what was compared says little of what would change from now on.
+
+    Args:
+        compared: decisions.
+        young: of these, among the first of the group, which the learner is primed with.
+        accepted: the smaller number of both.
+    """
+    if accepted < FEW:
+        yield (
+            f"too little to go by: {accepted} were accepted, a number that moves by {100 / math.sqrt(max(accepted, 1)):.0f} % "
+            f"by chance alone; compare a stretch with {FEW} or more"
+        )
+    if young > compared / 2:
+        yield (
+            f"too young to go by: {_share(young, compared)} are among the first that the group decided, while its model knew "
+            "little of the stream (learner.prime_pairs) and its budget had not settled; later ones (--from) tell more"
+        )
 
 
 def _table(moves: Counter[tuple[int, int]]) -> Iterator[str]:

@@ -74,6 +74,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
                 line = {
                     "version": version.number, "published_at_ms": version.published_at_ms, "release": version.release,
                     "digest": version.parameters.digest, "changes": changes, "newest": newest,
+                    "restores": version.restores or None,
                 }  # fmt: skip
                 print(orjson.dumps(line).decode())
             else:
@@ -81,6 +82,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
                 told = "; ".join(changes) or ("the first" if before is None else "as before")
                 print(
                     f"{version.number:6d}  {when:%Y-%m-%d %H:%M:%S}Z  {version.parameters.digest}  {told}"
+                    + (f"  (those of {version.restores} again)" if version.restores else "")
                     + ("  (newest)" if newest else "")
                 )
             before = version
@@ -153,14 +155,16 @@ def apply(config: Config = None, overrides: Overrides = None) -> None:
 def rollback(
     number: Annotated[
         int | None,
-        typer.Argument(
-            metavar="VERSION", min=1, help="Back to this version; the one before the newest if not given."
-        ),
+        typer.Argument(metavar="VERSION", min=1, help="Back to this one; if not given, one step back."),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Publish the settings of an earlier version again, under a new number."""
+    """Publish the settings of an earlier version again, under a new number.
+
+    Without VERSION one step back: to the last version before the newest that says something else. Called again it goes one
+    step further back, not forth: what a roll-back published counts as the version that it brought back.
+    """
     settings = load_settings(config, overrides)
     group = settings.kafka.group_id
     told: list[str] = []
@@ -170,22 +174,33 @@ def rollback(
             told.clear()
             if before is None:
                 raise ConfigurationError(f"group {group} has no settings yet")
-            wanted = number or max(
-                (n for n in store.settings_numbers(group) if n < before.number), default=None
-            )
-            if wanted is None:
-                raise ConfigurationError(f"there are no settings before {before.number}, the newest")
-            back = _known(store, group, wanted)
+            back = _known(store, group, number) if number else _before(store, group, before)
             told.extend(back.changes(before))
             if not told:
                 return None
+            told.append(f"back from {_named(before)} to {_named(back)}")
             return replace(
                 back,
                 parameters=back.parameters.numbered(before.number + 1),
                 published_at_ms=int(1000 * time.time()),
+                restores=back.origin,
             )
 
         _publish(settings, make, told, store)
+
+
+def _before(store: ModelStore, group: str, newest: SettingsVersion) -> SettingsVersion:
+    """The last version before what the newest says, that says something else."""
+    for number in sorted(store.settings_numbers(group), reverse=True):
+        if number < newest.origin:
+            found = _known(store, group, number)
+            if any(found.changes(newest)):
+                return found
+    raise ConfigurationError(f"there are no other settings before {_named(newest)}, the newest")
+
+
+def _named(version: SettingsVersion) -> str:
+    return f"settings {version.number}" + (f" (those of {version.restores})" if version.restores else "")
 
 
 def _made(settings: Settings, number: int) -> SettingsVersion:

@@ -10,11 +10,12 @@ import typer
 
 from connectors.files import open_source
 from connectors.kafka.sink import TopicSink
+from craft_stream.cli.choices import check_choice
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import read_texts
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.tell import tell
-from craft_stream.errors import ConfigurationError, DataError
+from craft_stream.errors import DataError
 from craft_stream.reading.records import Refusal, examine
 from craft_stream.settings import RecordSettings
 
@@ -50,8 +51,7 @@ def publish(
     overrides: Overrides = None,
 ) -> None:
     """Write pairs to the target topic, each under its id; an id that is there already is replaced."""
-    if side not in (None, "source", "target"):
-        raise ConfigurationError(f"--side {side}: it must be source or target")
+    check_choice("--side", side, ("source", "target"))
     settings = load_settings(config, overrides)
     fields, kind = settings.record, "texts" if side else "pairs"
     sink = TopicSink(settings.kafka, settings.kafka.target_topic)

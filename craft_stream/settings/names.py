@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from craft_stream.spelling import nearest_name
 
 _EXAMPLES = {"budget.rate": ": it is a share, such as 0.05 for 5 %"}  # where a unit is easily mistaken
 
@@ -63,8 +64,7 @@ def _words(message: str) -> str:
 def unknown(name: str, whole: BaseModel) -> str:
     """That there is no such setting under `whole`, and which is the nearest."""
     known = [setting.name for setting in describe(whole)] if "." in name else list(type(whole).model_fields)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f'unknown setting "{name}"; the nearest known one is "{near[0]}"'
+    return f'unknown setting "{name}"; the nearest known one is "{nearest_name(name, known)}"'
 
 
 def _attribute_text(owner: type, name: str) -> str:

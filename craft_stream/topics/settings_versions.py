@@ -27,6 +27,7 @@ class SettingsVersion:
         published_at_ms: by the publisher's clock.
         release: of craft_stream, that published it.
         common: what every worker must take from its own machine, by the names of the settings.
+        restores: number of the version that `settings rollback` published again as this one; 0: it is no other's.
     """
 
     parameters: Parameters
@@ -35,6 +36,7 @@ class SettingsVersion:
     published_at_ms: int
     release: str = __version__
     common: Mapping[str, Any] = field(default_factory=dict)
+    restores: int = 0
 
     @classmethod
     def of(
@@ -61,6 +63,11 @@ class SettingsVersion:
         """1, 2, ..."""
         return self.parameters.version
 
+    @property
+    def origin(self) -> int:
+        """Number of the version that first said what this one does, as far as roll-backs tell."""
+        return self.restores or self.number
+
     def values(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -71,6 +78,7 @@ class SettingsVersion:
             "encoder": self.encoder.model_dump(mode="json"),
             "fixed": dict(self.fixed),
             "common": dict(self.common),
+            "restores": self.restores,
         }
 
     def encode(self) -> bytes:
@@ -99,6 +107,7 @@ class SettingsVersion:
                 int(values["published_at_ms"]),
                 release,
                 {str(name): value for name, value in values.get("common", {}).items()},
+                int(values.get("restores", 0)),
             )
         except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
             raise IntegrityError(

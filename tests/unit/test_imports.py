@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 TABLE = {
     "errors": "",
     "meanings": "",
+    "spelling": "",
     "concurrency": "",
-    "parameters": "errors",
-    "settings": "errors parameters | pydantic pydantic_settings",
+    "parameters": "errors spelling",
+    "settings": "errors parameters spelling | pydantic pydantic_settings",
     "schema": "errors | numpy",
     "codec": "errors schema | numpy zstandard",
     "journal": "codec errors",
@@ -63,7 +64,7 @@ TABLE = {
     "testing": "encoders.dense errors ports settings signals | numpy orjson",
     "demo": "connectors.crawl.urls connectors.gettext errors | fastwarc orjson rich",
     "connectors": "errors ports | orjson",
-    "connectors.files": "errors language_tags ports settings | orjson pyarrow zstandard",
+    "connectors.files": "errors language_tags ports settings spelling | orjson pyarrow zstandard",
     "connectors.gettext": "connectors.files errors ports settings | orjson polib",
     "connectors.kafka": "errors ports settings | kafka numba numpy orjson",
     "connectors.crawl": (

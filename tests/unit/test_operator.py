@@ -1,0 +1,192 @@
+"""What an operator types about a group, on a message system in memory: which part, which names, how much that says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from craft_stream.cli import main
+from craft_stream.scoring.model import Model
+from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+from craft_stream.topics.model_writer import publish
+from tests.unit.test_runtime_worker import PARTITIONS, RECORDS, configuration, filled, model, run
+
+__all__ = ["model"]  # a fixture
+
+FLAGS = ("learner.prime_pairs=1000", "decisions.rejected_sample=1.0")
+LAST = RECORDS // PARTITIONS
+
+
+class Desk:
+    """A shell whose commands talk to a broker in memory."""
+
+    def __init__(
+        self, broker: MemoryBroker, folder: Path, capfd: pytest.CaptureFixture[str], patch: Any
+    ) -> None:
+        self._capfd, self._patch = capfd, patch
+        self._file = folder / "craft.toml"
+        self._file.write_text("\n".join(FLAGS))
+        for name in ("audit", "replay", "settings", "dlq"):
+            module = importlib.import_module(f"craft_stream.cli.{name}")
+            patch.setattr(module, "KafkaTransport", lambda kafka: MemoryTransport(broker, kafka))
+
+    def type(self, *words: object) -> tuple[int, str, str]:
+        """Exit code, standard output and error of a command."""
+        self._patch.setattr(sys, "argv", ["craft-stream", *map(str, words), "--config", str(self._file)])
+        self._capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *self._capfd.readouterr()
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    """With the log."""
+    return filled(configuration())
+
+
+@pytest.fixture
+def desk(
+    broker: MemoryBroker, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    """At that broker."""
+    return Desk(broker, tmp_path, capfd, monkeypatch)
+
+
+@pytest.fixture
+def decided(broker: MemoryBroker, model: Model) -> None:
+    """The log is decided, by a version that is on its topic."""
+    configured = configuration()
+    run(broker, configured, model)
+    publish(MemoryTransport(broker, configured.kafka).output("learner"), configured.kafka.model_topic, model)
+
+
+# Offsets.
+
+
+@pytest.mark.usefixtures("decided")
+@pytest.mark.parametrize("command", ["audit", "replay"])
+def test_nothing_past_the_end_differs(command: str, desk: Desk) -> None:
+    """Offsets at which nothing is decided: exit code 2, and how far each partition is; where some is there, that is taken."""
+    code, out, err = desk.type(command, "--from", LAST)
+    assert (code, out) == (2, "")
+    assert f"crawl.pairs/0: nothing is there, decided are offsets 0 to {LAST - 1}" in err
+    assert f"crawl.pairs/1: nothing is there, decided are offsets 0 to {LAST - 1}" in err
+    assert desk.type(command, "--from", 1000, "--to", 1000)[0] == 2
+    code, out, err = desk.type(command, "--from", f"0:{LAST + 7},1:1000")
+    assert code == 0, err
+    assert "crawl.pairs/0: nothing is there" in err
+    assert "crawl.pairs/1: " in out
+    assert "crawl.pairs/0" not in out
+
+
+@pytest.mark.usefixtures("decided")
+@pytest.mark.parametrize(
+    ("offsets", "said"),
+    [
+        ("9:5", "crawl.pairs has no partition 9"), ("-5", "is no offset"), ("0:x", "is no offset"),
+        ("0:1;1:2", "is no offset"), ("", "is no offset"), ("٣", "is no offset"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_what_is_no_offset_is_refused(option: str, offsets: str, said: str, desk: Desk) -> None:
+    """By the option's name; a partition that is not there, too, of which nothing was said."""
+    code, _, err = desk.type("audit", f"{option}={offsets}")
+    assert code == 2
+    assert option in err
+    assert said in err
+
+
+def test_a_group_that_has_decided_nothing_says_so(desk: Desk) -> None:
+    """It is no difference, and no success."""
+    for command in ("audit", "replay"):
+        code, _, err = desk.type(command)
+        assert code == 1
+        assert "the group craft has decided nothing of crawl.pairs yet" in err
+
+
+# How much a replay says.
+
+
+@pytest.mark.usefixtures("decided")
+def test_a_replay_says_when_it_compared_too_little(desk: Desk) -> None:
+    """How much of the log, how far chance moves its numbers, that the learner was primed with it, what it cannot show."""
+    code, out, err = desk.type("replay", "--set", "budget.rate=0.2", "--from", 500)
+    assert code == 0, err
+    assert f"compared 65% ({2 * (LAST - 500) - 40:,} of {RECORDS:,} records)" in out
+    assert "too little to go by" in err
+    assert "too young" not in err  # behind what it was primed with
+    code, out, err = desk.type("replay", "--set", "learner.clusters=7", "--to", 700)
+    assert code == 0, err
+    assert "too young to go by" in err
+    assert "learner.clusters: not shown here" in err
+
+
+# Going back.
+
+
+@pytest.mark.usefixtures("decided")
+def test_going_back_twice_goes_further_back(desk: Desk) -> None:
+    """One step each, to what the group decided by before, and then no further; a version is named, whatever it is."""
+    for rate in (0.1, 0.2):
+        assert desk.type("settings", "apply", "--set", f"budget.rate={rate}")[0] == 0
+    code, out, _ = desk.type("settings", "rollback")
+    assert (code, out.splitlines()[:2]) == (
+        0, ["budget.rate: 0.2 -> 0.1", "back from settings 3 to settings 2"],
+    )  # fmt: skip
+    code, out, _ = desk.type("settings", "rollback")
+    assert out.splitlines()[:3] == [
+        "budget.rate: 0.1 -> 0.05", "learner.prime_seconds: 30.0 -> 0.1", "back from settings 4 (those of 2) to settings 1",
+    ]  # fmt: skip
+    code, _, err = desk.type("settings", "rollback")
+    assert code == 2
+    assert "there are no other settings before settings 5 (those of 1), the newest" in err
+    code, out, _ = desk.type("settings", "rollback", 3)
+    assert "back from settings 5 (those of 1) to settings 3" in out
+    assert desk.type("settings", "apply", "--set", "budget.rate=0.3")[0] == 0
+    assert "back from settings 7 to settings 6 (those of 3)" in desk.type("settings", "rollback")[1]
+    assert "back from settings 8 (those of 3) to settings 2" in desk.type("settings", "rollback")[1]
+    listed = [json.loads(line) for line in desk.type("settings", "ls", "--json")[1].splitlines()]
+    assert [line["restores"] for line in listed] == [None, None, None, 2, 1, 3, None, 3, 2]
+
+
+# Names out of a list.
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (("dlq", "ls", "--reason", "not_jsn"), "not_json"), (("dlq", "replay", "--reason", "TOMBSTONES"), "tombstone"),
+        (("export", "--output", "o", "--format", "jsonl.zip"), "jsonl.gz"), (("doctor", "--for", "learner"), "learn"),
+        (("target", "publish", "a.txt", "--side", "src"), "source"),
+    ],
+)  # fmt: skip
+def test_a_name_that_there_is_none_of_is_refused_with_the_nearest(
+    words: tuple[str, ...], nearest: str, desk: Desk
+) -> None:
+    """Exit code 2, before anything is done."""
+    code, out, err = desk.type(*words)
+    assert (code, out) == (2, "")
+    assert f'{words[-2]}: there is no "{words[-1]}"; the nearest is "{nearest}" of ' in err
+
+
+def test_letters_of_an_error_that_happened_are_found(desk: Desk, broker: MemoryBroker) -> None:
+    """Beside the reasons of reading, whatever error a letter names is one; a reason without letters is no error."""
+    broker.append(
+        configuration().kafka.dead_letter_topic,
+        0,
+        b"x",
+        b"k",
+        (("craft-error-class", b"EmbeddingError"), ("craft-error-stage", b"embed")),
+    )
+    assert "1  in all" in desk.type("dlq", "ls", "--reason", "EmbeddingError")[1]
+    assert desk.type("dlq", "ls", "--reason", "not_json")[0] == 0
+    assert '"EmbeddingError" of' in desk.type("dlq", "ls", "--reason", "embeddingerror")[2]
