@@ -215,6 +215,11 @@ def digest_of(values: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def lists_digest(lists: Mapping[str, str]) -> str:
+    """16 hexadecimal digits of all lists together, by the names of their settings and the digests of each; empty for none."""
+    return digest_of(dict(lists)) if lists else ""
+
+
 def hashing_digest(dimensions: int = 128) -> str:
     """Digest of the hashing encoder; its last number changes with the hash functions."""
     return f"hashing-{dimensions}-2"

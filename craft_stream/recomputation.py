@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from craft_stream.errors import IntegrityError, LogTruncatedError
 from craft_stream.parameters import Parameters
@@ -63,6 +64,38 @@ def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
     return Stretch(partition, records, begun, position.offset if position else 0, retained)
 
 
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What must not be accepted, and what must not have been before.
+
+    Attributes:
+        own: of the settings; None: they name none.
+        older: reads others, by the digests of all lists together.
+        always: the own were in force all along.
+    """
+
+    own: Blocklist | None = None
+    older: Mapping[str, Callable[[], Blocklist]] = field(default_factory=dict)
+    always: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Of the own ones; empty without any."""
+        return self.own.digest if self.own else ""
+
+    def knows(self, digest: str | None) -> bool:
+        """Whether lists are at hand; None: nobody noted which these were, and the own are taken for them."""
+        return self.always or digest in (None, "", self.digest) or digest in self.older
+
+    def chosen(self, digest: str | None) -> str:
+        """The digest of those to decide by: the own ones in the place of what is not at hand."""
+        return self.digest if self.always or digest is None or not self.knows(digest) else digest
+
+    def read(self, digest: str) -> Blocklist | None:
+        """Those that were `chosen`."""
+        return self.own if digest == self.digest else self.older[digest]() if digest else None
+
+
 class Recomputation:
     """Decides a partition's log again.
 
@@ -73,7 +106,7 @@ class Recomputation:
         store: where the versions of the Model are.
         stretch: the partition's past.
         model: decide with this one all along, instead of the versions that were in force.
-        listed: what must not be accepted.
+        lists: what must not be accepted, as far as it is at hand.
         change: of the parameters that were in force makes those to decide by.
 
     Attributes:
@@ -89,7 +122,7 @@ class Recomputation:
         store: ModelStore,
         stretch: Stretch,
         model: Model | None = None,
-        listed: Blocklist | None = None,
+        lists: Lists = Lists(),  # frozen
         change: Callable[[Parameters], Parameters] | None = None,
     ) -> None:
         self._begun_with = replace(selector.parameters, listed="")
@@ -97,8 +130,9 @@ class Recomputation:
         self.disagreeing: list[int] = []
         self._begun: int | None = None
         self._reader, self._settings, self._selector = reader, settings, selector
-        self._store, self._stretch, self._model, self._listed = store, stretch, model, listed
+        self._store, self._stretch, self._model, self._lists = store, stretch, model, lists
         self._change = change
+        self._beside: dict[str, tuple[Selector, Blocklist | None]] = {}
         self._offsets = np.array(sorted(stretch.records.models), np.int64)
         self._settings_offsets = np.array(sorted(stretch.records.settings), np.int64)
 
@@ -137,6 +171,29 @@ class Recomputation:
             "ledger.retained_snapshot_hours must be more than the topic's retention"
         )
 
+    def unknown_lists(self, stop: int) -> Iterator[tuple[int, int, str]]:
+        """Offsets [start, end) among those to decide that were decided beside lists which are not at hand, and their digest."""
+        noted, begun = self._stretch.records.settings, self._begun or 0
+        edges = [at for at in self._settings_offsets.tolist() if at < stop]
+        for listed, run in itertools.groupby(
+            itertools.pairwise([*edges, stop]), lambda edge: noted[edge[0]].listed
+        ):
+            (start, end), *others = run
+            end = others[-1][1] if others else end
+            if not self._lists.knows(listed) and begun < end:
+                yield max(start, begun), end, listed or ""
+
+    def beside(self, offset: int) -> tuple[Selector, Blocklist | None]:
+        """Lists to decide an offset by, and a selector whose decisions name them."""
+        place = int(np.searchsorted(self._settings_offsets, offset, "right"))
+        noted = (
+            self._stretch.records.settings[int(self._settings_offsets[place - 1])].listed if place else None
+        )
+        digest = self._lists.chosen(noted)
+        if digest not in self._beside:
+            self._beside[digest] = self._selector.beside(digest), self._lists.read(digest)
+        return self._beside[digest]
+
     def run(self, stop: int, limit: int = 4096) -> Iterator[tuple[Chunk, Decisions]]:
         """Decide up to `stop`, chunk by chunk, from where `begin` has put the ledger.
 
@@ -147,6 +204,14 @@ class Recomputation:
         start = self._begun if self._begun is not None else self.begin(0)
         if start is None or start >= stop:
             return
+        for first, end, _ in self.unknown_lists(stop):
+            log.warning(
+                "partition %d: offsets %d to %d were decided beside other lists (selection.decontaminate, "
+                "selection.takedown) than those at hand, which are taken in their place",
+                self._stretch.partition,
+                first,
+                end - 1,
+            )
         known = [offset for offset in self._stretch.records.starts() if start < offset <= stop]
         topic, partition = self._settings.kafka.input_topic, self._stretch.partition
         for first, end in itertools.pairwise([start, *known, *([stop] if stop not in known else [])]):
@@ -169,7 +234,7 @@ class Recomputation:
 
     def _decide(self, chunk: Chunk) -> Decisions:
         pairs = chunk.pairs
-        listed = None if self._listed is None else self._listed.matches(pairs, chunk.origins)
+        matches: dict[str, NDArray[np.bool_] | None] = {}
         # Cut where another Model or other settings came into force: each piece is decided with those that were.
         places, settings = (
             np.searchsorted(offsets, pairs.batch.positions, "right")
@@ -180,11 +245,13 @@ class Recomputation:
         for start, stop in itertools.pairwise(cuts):
             if start < stop:
                 model = self._in_force(int(places[start]))
-                own = None if listed is None else listed[start:stop]
+                selector, listed = self.beside(int(pairs.batch.positions[start]))
+                if (name := selector.parameters.listed) not in matches:
+                    matches[name] = listed.matches(pairs, chunk.origins) if listed else None
+                found = matches[name]
+                own = None if found is None else found[start:stop]
                 parameters = self._parameters(int(settings[start]))
-                parts.append(
-                    self._selector.decide(pairs.slice(start, stop), self.ledger, model, own, parameters)
-                )
+                parts.append(selector.decide(pairs.slice(start, stop), self.ledger, model, own, parameters))
         if self.ledger.next_offset < chunk.end:
             self.ledger.skip(chunk.end - 1)
         return Decisions.concatenate(parts) if parts else Decisions.none()

@@ -15,17 +15,18 @@ import typer
 from connectors.kafka.transport import KafkaTransport
 from craft_stream import __version__
 from craft_stream.cli.engine import load_model, load_selector
-from craft_stream.cli.lists import read_lists
+from craft_stream.cli.lists import OlderLists, known_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.cli.stretches import Asked, From, To, asked
 from craft_stream.errors import DataError, IntegrityError
 from craft_stream.ports.transport import Reader
-from craft_stream.recomputation import Recomputation, Stretch
+from craft_stream.recomputation import Lists, Recomputation, Stretch
 from craft_stream.schema import is_number, read_json
 from craft_stream.selection.decisions import Decisions
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
+from craft_stream.settings.versioned import LISTS, lists_of
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines, release_of, unlike
@@ -49,24 +50,26 @@ class Findings:
         compared: of these, decisions that were written down.
         wrong: what differs, in words.
         missed: offsets asked for that nothing is left to recompute from.
-        other_parameters: of these, decisions made under another digest of the parameters than the ledger names.
         other_releases: decisions that are other than this release would make them, by the release that made them.
-        from_here: by partition, from which offset on this release has decided and a recomputation can begin.
+        from_here: by partition, from which offset on this release has decided beside lists that are at hand, and a
+            recomputation can begin.
+        other_lists: what was decided beside lists that are not at hand, in words.
     """
 
     decided: int = 0
     compared: int = 0
     wrong: list[str] = field(default_factory=list)
     missed: int = 0
-    other_parameters: int = 0
     other_releases: Counter[str] = field(default_factory=Counter)
     from_here: dict[int, int] = field(default_factory=dict)
+    other_lists: list[str] = field(default_factory=list)
 
 
 @app.command(epilog="Example: craft-stream audit --config craft.toml --from 0:20000 --to 0:30000")
 def audit(
     from_: From = None,
     to: To = None,
+    older_lists: OlderLists = None,
     model: ModelFile = None,
     config: Config = None,
     overrides: Overrides = None,
@@ -77,6 +80,9 @@ def audit(
     (decisions.rejected_sample). Wherever a snapshot of the ledger was written, and at the end of the log, the
     recomputed ledger is compared with it, bit by bit. It begins at the group's first offset, or where the log no longer
     reaches that far, at a snapshot that was kept (ledger.retained_snapshots); each partition's line says where.
+
+    What was decided beside other lists (selection.decontaminate, selection.takedown) than the settings name now is audited with
+    the files of then (--older-lists); without them it is named, and left out.
     """
     settings = load_settings(config, overrides)
     reader, evidence = (KafkaTransport(settings.kafka).reader() for _ in range(2))
@@ -88,16 +94,16 @@ def audit(
         if model is not None:
             store.give(load_model(model))
         selector = load_selector(settings, store)
-        listed = read_lists(settings)
+        lists = known_lists(settings, older_lists)
         total = Findings()
         for part in asked(evidence, settings, from_, to):
-            work = Recomputation(reader, settings, selector, store, part.stretch, listed=listed)
-            found = _audit(work, evidence, settings, selector, part)
+            work = Recomputation(reader, settings, selector, store, part.stretch, lists=lists)
+            found = _audit(work, evidence, settings, selector, part, lists, store)
             total.decided += found.decided
             total.compared += found.compared
             total.wrong += found.wrong
             total.missed += found.missed
-            total.other_parameters += found.other_parameters
+            total.other_lists += found.other_lists
             total.other_releases += found.other_releases
             total.from_here |= found.from_here
     finally:
@@ -106,18 +112,31 @@ def audit(
     for line in total.wrong[:20]:
         print(line)
     print(f"recomputed {total.decided} decisions, compared {total.compared}: {len(total.wrong)} differ")
-    if not total.decided and not total.wrong:
+    if not total.decided and not total.wrong and not total.other_lists:
         raise DataError("nothing of this stretch can be recomputed any more")
-    if total.other_parameters:
-        print(
-            f"{total.other_parameters} decisions were made under other parameters than the ledger names: with other files of "
-            f"selection.decontaminate and selection.takedown (now {selector.parameters.listed or 'none'})"
-        )
+    _tell_of_lists(total)
     _tell_of_releases(total)
     if total.wrong:
         raise DataError(f"{len(total.wrong)} decisions are not what the log and the models say")
+    if total.other_lists:
+        raise DataError(f"of {len(total.other_lists)} stretches the lists are not at hand")
     if total.missed and from_ is not None:
         raise DataError(f"{total.missed} of the offsets asked for cannot be recomputed any more")
+
+
+def _tell_of_lists(total: Findings) -> None:
+    for line in total.other_lists:
+        print(line)
+    if total.other_lists:
+        print(
+            "they are audited with the files of then: `craft-stream audit --older-lists selection.takedown=OLD.txt`"
+        )
+        _tell_from_here(total)
+
+
+def _tell_from_here(total: Findings) -> None:
+    if places := ",".join(f"{partition}:{offset}" for partition, offset in sorted(total.from_here.items())):
+        print(f"the rest can be audited from {places} on: `craft-stream audit --from {places}`")
 
 
 def _tell_of_releases(total: Findings) -> None:
@@ -133,9 +152,7 @@ def _tell_of_releases(total: Findings) -> None:
             f"{count} decisions of release {release} are not those that this one ({__version__}) makes: audit them with "
             f"craft_stream {release}, installed in an environment of its own (the CHANGELOG names its revision)"
         )
-    places = ",".join(f"{partition}:{offset}" for partition, offset in sorted(total.from_here.items()))
-    if places:
-        print(f"those of this release can be audited from {places} on: `craft-stream audit --from {places}`")
+    _tell_from_here(total)
     raise DataError(f"{total.other_releases.total()} decisions must be audited by the release that made them")
 
 
@@ -145,6 +162,8 @@ def _audit(
     settings: Settings,
     selector: Selector,
     part: Asked,
+    lists: Lists,
+    store: ModelStore,
 ) -> Findings:
     """One partition."""
     found = Findings()
@@ -152,6 +171,18 @@ def _audit(
     topic, partition = settings.kafka.input_topic, stretch.partition
     begun = work.begin(start)
     assert begun is not None  # noqa: S101  # something is decided
+    since = stretch.records.since(lambda one: one.release == __version__ and lists.knows(one.listed))
+    if since is not None:
+        # An earlier place would lead over decisions that are not to be had here, to another ledger.
+        begins = (place for place in stretch.records.starts() if place >= since)
+        found.from_here[partition] = next(begins, since)
+    if unknown := list(work.unknown_lists(stop)):
+        for first, end, digest in unknown:
+            which = _changed(store, settings, digest, lists)
+            found.other_lists.append(
+                f"{topic}/{partition}: offsets {first} to {end - 1} were decided beside {which}"
+            )
+        return found
     earliest = max(start, stretch.first or 0)
     found.missed = max(0, min(begun, stop) - earliest)
     print(
@@ -180,14 +211,9 @@ def _audit(
             elif (names := unlike(line, made)) and release_of(line) != __version__:
                 found.other_releases[release_of(line)] += 1
             elif names:
-                found.other_parameters += "parameters" in names
                 found.wrong.append(
                     f"{identity}: {', '.join(f'{n} {line.get(n)} should be {made[n]}' for n in names)}"
                 )
-    if (since := stretch.records.since(__version__)) is not None:
-        # An earlier place would lead over decisions of the other release, to another ledger.
-        begins = (place for place in stretch.records.starts() if place >= since)
-        found.from_here[partition] = next(begins, since)
     if found.other_releases:  # what follows from a ledger that is another one differs, too
         found.wrong = []
         return found
@@ -201,6 +227,21 @@ def _audit(
         if restored is None or restored.ledger.digest() != work.ledger.digest():
             found.wrong.append(f"{topic}/{partition}: the recomputed ledger is not the committed one")
     return found
+
+
+def _changed(store: ModelStore, settings: Settings, digest: str, lists: Lists) -> str:
+    """Which lists are others than those at hand, by the version of the group's settings that named them."""
+    own = lists.own.digests if lists.own else {}
+    for version in store.all_settings(settings.kafka.group_id):
+        if version.listed == digest:
+            then = lists_of(version.common)
+            names = [
+                f"another {name} ({then.get(name, 'none')}, now {own.get(name, 'none')})"
+                for name in LISTS
+                if then.get(name) != own.get(name)
+            ]
+            return f"{' and '.join(names)}, that of settings {version.number}"
+    return f"other lists ({digest}, now {lists.digest or 'none'}), which no version of the settings names"
 
 
 def _noteworthy(decisions: Decisions, written: dict[int, dict[str, Any]], start: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -33,9 +34,16 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
 
     settings = load_settings(config, overrides)
     parameters, _ = load_engine(settings)
-    print(f"the settings are valid; digest of the parameters {parameters.digest}")
+    print("the settings are valid")
+    print(f"digest of the parameters, as `settings ls` has it: {replace(parameters, listed='').digest}")
     if listed := read_lists(settings):
-        print(f"the lists hold {listed.entries:,} entries; digest {listed.digest}")
+        for name, digest in listed.digests.items():
+            print(f"{name}: {_entries(listed.entries[name])}; digest {digest}, as `settings diff` has it")
+        print(f"digest of the parameters and lists together, as decisions have it: {parameters.digest}")
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"
 
 
 @app.command(epilog="Example: craft-stream config table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_selector
-from craft_stream.cli.lists import read_lists
+from craft_stream.cli.lists import known_lists
 from craft_stream.cli.presence import require
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.messages import Message
@@ -169,8 +169,7 @@ def _decide_again(
     store = ModelStore(evidence, kafka.model_topic, Signatures.of(settings))
     store.refresh()
     selector = load_selector(settings, store)
-    listed = read_lists(settings)
-    work = Recomputation(reader, settings, selector, store, stretch, listed=listed)
+    work = Recomputation(reader, settings, selector, store, stretch, lists=known_lists(settings))
     begun = work.begin(offset)
     if begun is None or begun > offset:
         raise DataError(f"{place} cannot be recomputed: the earliest place to begin at is {begun}")
@@ -180,6 +179,7 @@ def _decide_again(
         work.ledger.skip(offset - 1)
     since, version = _version(stretch, offset)
     chunk = Chunk.read([message], settings.record)
+    selector, listed = work.beside(offset)
     blocked = listed is not None and bool(listed.matches(chunk.pairs, chunk.origins)[0])
     model = store.load(version)
     columns = chunk.pairs.batch.columns
@@ -195,7 +195,7 @@ def _decide_again(
         parts,
         since,
         begun,
-        work.ledger.parameters.digest,
+        replace(work.ledger.parameters, listed=selector.parameters.listed).digest,
         work.ledger.parameters.selection.rate,
     )
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from craft_stream.api.model import read_model
 from craft_stream.cli.kernels import announce_compiling
-from craft_stream.cli.lists import lists_digest
+from craft_stream.cli.lists import list_digests
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
-from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.parameters import LearningParameters, Parameters, lists_digest
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.selection.selector import Selector
@@ -26,7 +26,7 @@ def load_engine(settings: Settings) -> tuple[Parameters, Embedder]:
     """
     announce_compiling()
     encoder = load_encoder(settings.encoder.kind, **settings.encoder.options)
-    return settings.parameters(encoder.digest, lists_digest(settings)), encoder
+    return settings.parameters(encoder.digest, lists_digest(list_digests(settings))), encoder
 
 
 def load_selector(settings: Settings, store: ModelStore) -> Selector:

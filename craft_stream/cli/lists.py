@@ -4,47 +4,93 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
+import typer
 from numpy.typing import NDArray
 
 from connectors.files import ending, open_source
 from connectors.files.entries import entries
 from connectors.files.fields import sides, split_query
 from connectors.files.open import STANDARD
+from craft_stream.cli.choices import check_choice
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.hosts import listed_host
+from craft_stream.parameters import lists_digest
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import read_id
+from craft_stream.recomputation import Lists
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.settings import RecordSettings, Settings
+from craft_stream.settings.versioned import LISTS
 
 _RUN = 4096
 _HOST_FIELD = "host"
 
 
-def lists_digest(settings: Settings) -> str:
-    """16 hexadecimal digits over the names of the lists and the bytes of their files; empty where nothing is listed.
+OlderLists = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=FILE",
+        help="A list as it was before, such as selection.takedown=old.txt; one as a list of files: "
+        'selection.takedown=["a.txt","b.txt"]. Repeatable.',
+    ),
+]
+
+
+def list_digests(settings: Settings) -> dict[str, str]:
+    """16 hexadecimal digits over the bytes of the files of each list that names some, by the name of its setting.
 
     Raises:
         ConfigurationError: a file cannot be read.
     """
-    chosen = settings.selection
-    if not chosen.decontaminate and not chosen.takedown:
-        return ""
-    sha = hashlib.sha256()
-    for name, paths in (("decontaminate", chosen.decontaminate), ("takedown", chosen.takedown)):
+    found = {}
+    for name, paths in _paths(settings).items():
+        sha = hashlib.sha256()
         for path in paths:
-            sha.update(f"{name}\0".encode())
             try:
                 with open(split_query(path)[0], "rb") as file:
                     sha.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as error:
-                raise ConfigurationError(f"selection.{name}: cannot read {path}: {error.strerror}") from None
-    return sha.hexdigest()[:16]
+                raise ConfigurationError(f"{name}: cannot read {path}: {error.strerror}") from None
+        if paths:
+            found[name] = sha.hexdigest()[:16]
+    return found
+
+
+def _paths(settings: Settings) -> dict[str, tuple[str, ...]]:
+    return dict(zip(LISTS, (settings.selection.decontaminate, settings.selection.takedown), strict=True))
+
+
+def known_lists(settings: Settings, older: Sequence[str] | None = None) -> Lists:
+    """The lists of settings, and every combination of these with older ones, of which are read what is asked for.
+
+    Args:
+        older: as `OlderLists`.
+
+    Raises:
+        ConfigurationError: an older one is of another setting, or as for `read_lists`.
+    """
+    states = [settings]
+    for text in older or ():
+        name = text.partition("=")[0].strip()
+        check_choice("--older-lists", name, LISTS)
+        key = name.partition(".")[2]
+        files = {key: getattr(Settings.load(None, [text]).selection, key)}
+        states += [each.model_copy(update={"selection": replace(each.selection, **files)}) for each in states]
+    found = {lists_digest(list_digests(each)): partial(_read_some, each) for each in states[1:]}
+    return Lists(read_lists(settings), found)
+
+
+def _read_some(settings: Settings) -> Blocklist:
+    found = read_lists(settings)
+    assert found is not None  # noqa: S101  # older ones are files
+    return found
 
 
 def matching(settings: Settings) -> Callable[[Chunk], NDArray[np.bool_] | None]:
@@ -63,15 +109,13 @@ def read_lists(settings: Settings) -> Blocklist | None:
     Raises:
         ConfigurationError: a file cannot be read, a record of it says nothing that can be listed, or there are too many.
     """
-    chosen = settings.selection
-    digest = lists_digest(settings)
-    if not digest:
+    digests = list_digests(settings)
+    if not digests:
         return None
-    listed = Blocklist(digest)
-    for path in chosen.decontaminate:
-        _read(path, settings.record, listed, _add_test_set, "decontaminate")
-    for path in chosen.takedown:
-        _read(path, settings.record, listed, _add_takedown, "takedown")
+    listed = Blocklist(digests)
+    for (name, paths), add in zip(_paths(settings).items(), (_add_test_set, _add_takedown), strict=True):
+        for path in paths:
+            _read(path, settings.record, listed, add, name)
     listed.seal()
     return listed
 
@@ -84,15 +128,16 @@ def _read(
     name: str,
 ) -> None:
     if path == STANDARD:
-        raise ConfigurationError(f"selection.{name}: a list is read by every process: name a file, not `-`")
+        raise ConfigurationError(f"{name}: a list is read by every process: name a file, not `-`")
     try:
         found: Iterator[dict[str, Any] | str] = (
             entries(path) if ending(path) == "txt" else _records(path, fields)
         )
         while run := list(islice(found, _RUN)):
+            listed.entries[name] += len(run)
             add(listed, run, fields, path)
     except (DataError, ConfigurationError) as error:
-        raise ConfigurationError(f"selection.{name}: {error}") from None
+        raise ConfigurationError(f"{name}: {error}") from None
 
 
 def _records(path: str, fields: RecordSettings) -> Iterator[dict[str, Any] | str]:

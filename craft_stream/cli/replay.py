@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace as with_values
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +18,14 @@ from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.files import protect_inputs
-from craft_stream.cli.lists import read_lists
+from craft_stream.cli.lists import OlderLists, known_lists
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.cli.stretches import From, To, asked
 from craft_stream.cli.tell import tell
 from craft_stream.recomputation import Recomputation, changed
 from craft_stream.selection.decisions import Reason
-from craft_stream.settings.versioned import differences, with_named
+from craft_stream.settings.versioned import LISTS, differences, with_named
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
@@ -50,6 +51,7 @@ def replay(
     from_: From = None,
     to: To = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print what would change, by reason.")] = True,
+    older_lists: OlderLists = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the other decisions, one JSON object a line.")
     ] = None,
@@ -63,8 +65,10 @@ def replay(
     before, after = load_settings(config, None), load_settings(config, overrides)
     for settings in (before, after):
         protect_inputs([str(output) if output else None], [str(model) if model else None], settings, config)
-    lists = read_lists(before), read_lists(after)
+    lists = known_lists(before, older_lists), known_lists(after, older_lists)
     named = [text.partition("=")[0].strip() for text in overrides or []]
+    if not {*LISTS}.isdisjoint(named):
+        lists = lists[0], with_values(lists[1], always=True)
     change = partial(with_named, named=named, settings=after)
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]

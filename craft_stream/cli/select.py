@@ -20,7 +20,7 @@ from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_chunks, read_runs
 from craft_stream.cli.first_look import LOOKED, FirstLook
 from craft_stream.cli.interpreter import keep_memory, lighten
-from craft_stream.cli.lists import lists_digest, matching
+from craft_stream.cli.lists import list_digests, matching
 from craft_stream.cli.many_values import ManyValues
 from craft_stream.cli.options import (
     Config,
@@ -44,6 +44,7 @@ from craft_stream.concurrency import prefetch
 from craft_stream.errors import ConfigurationError
 from craft_stream.journal import Journal
 from craft_stream.learning.even_sample import EvenSample
+from craft_stream.parameters import lists_digest
 from craft_stream.ports.messages import size as message_bytes
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.reading.chunk import Chunk, Run
@@ -222,7 +223,7 @@ def select(
         described.paths,
         side=described.side,
         model=pinned.digest if pinned else None,
-        lists=lists_digest(settings),
+        lists=lists_digest(list_digests(settings)),
         one_pass=one_pass,
     )
     with resumable(state, about, resume, written) as journal:

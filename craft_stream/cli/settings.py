@@ -15,6 +15,7 @@ import typer
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.config import toml
 from craft_stream.cli.engine import load_engine
+from craft_stream.cli.lists import list_digests
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.ports.transport import TransactionError
@@ -207,7 +208,7 @@ def _made(settings: Settings, number: int) -> SettingsVersion:
     """What this process's settings say, as a version."""
     parameters, _ = load_engine(settings)
     return SettingsVersion.of(
-        settings, parameters.encoder, number, int(1000 * time.time()), parameters.listed
+        settings, parameters.encoder, number, int(1000 * time.time()), list_digests(settings)
     )
 
 

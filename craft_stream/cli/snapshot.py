@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_selector
-from craft_stream.cli.lists import read_lists
+from craft_stream.cli.lists import known_lists
 from craft_stream.cli.presence import require
 from craft_stream.cli.written import written_rows
 from craft_stream.ports.transport import Reader
@@ -57,12 +57,12 @@ def recompute(settings: Settings, last: int, given: Model | None) -> Iterator[Sn
     """
     with ExitStack() as opened:
         reader, store, stretches = _open(settings, opened, given)
-        selector, listed = load_selector(settings, store), read_lists(settings)
+        selector, lists = load_selector(settings, store), known_lists(settings)
         model = _newest(stretches, store)
 
         def rows() -> Iterator[Rows]:
             for place, stretch in enumerate(stretches):
-                work = Recomputation(reader, settings, selector, store, stretch, listed=listed)
+                work = Recomputation(reader, settings, selector, store, stretch, lists=lists)
                 begun = work.begin(max(stretch.committed - last, 0))
                 if begun is None:
                     continue

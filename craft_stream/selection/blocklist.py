@@ -7,13 +7,15 @@ difference, nor does what the eye does not see or tell apart (`text.plain`). Run
 training data are cleaned by (Brown et al. 2020, appendix C: shorter runs meet by chance); a test sentence of fewer words is
 found as a whole side only.
 
-The hashes lie in an open-addressed table that is at most half full: 16 to 32 bytes an entry. A pair that is not listed passes
-for listed with probability entries x 2^-64 for each of its hashes: 5e-11 for a pair of 40 words and the largest list.
+The hashes lie in an open-addressed table that is at most half full: 16 to 32 bytes each. A pair that is not listed passes
+for listed with probability hashes x 2^-64 for each of its hashes: 5e-11 for a pair of 40 words and the largest list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import numba
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError
 from craft_stream.hosts import ascii_host
+from craft_stream.parameters import lists_digest
 from craft_stream.text.batch import TextBatch
 from craft_stream.text.hashing import FNV_OFFSET, GOLDEN, fnv, mix
 from craft_stream.text.plain import hidden, plain
@@ -29,7 +32,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import MARK, Tokens, tokenize
 
 WORDS = 13
-MOST_ENTRIES = 1 << 24
+MOST_HASHES = 1 << 24
 _IDENTIFIER, _HOST, _SIDE, _RUN = (np.uint64(kind) for kind in (1, 2, 3, 4))
 # Of the polynomial over words, odd, so that every word moves every higher bit.
 _BASE = np.uint64(0xD1342543DE82EF95)
@@ -158,13 +161,16 @@ class Blocklist:
     """What is listed.
 
     Attributes:
-        entries: how many hashes it holds.
-        digest: names what it was read from.
+        digests: of the files that it was read from, by the names of their settings.
+        digest: of all of them.
+        entries: lines or records of these files, by the names of their settings.
+        hashes: how many it holds of these.
     """
 
-    def __init__(self, digest: str = "") -> None:
-        self.entries = 0
-        self.digest = digest
+    def __init__(self, digests: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.digests, self.digest = dict(digests), lists_digest(digests)
+        self.entries: Counter[str] = Counter()
+        self.hashes = 0
         self._hashes: list[NDArray[np.uint64]] = []
         # What there is an entry of: nothing else is looked up.
         self._kinds: set[str] = set()
@@ -193,11 +199,11 @@ class Blocklist:
         self._add("hosts", host_hashes(hosts))
 
     def _add(self, kind: str, hashes: NDArray[np.uint64]) -> None:
-        self.entries += len(hashes)
-        if self.entries > MOST_ENTRIES:
+        self.hashes += len(hashes)
+        if self.hashes > MOST_HASHES:
             raise ConfigurationError(
-                f"the lists hold more than {MOST_ENTRIES:,} entries (a line of a test set holds one for each 13 words in a "
-                "row): shorten selection.decontaminate or selection.takedown"
+                f"the lists hold more than {MOST_HASHES:,} hashes (a line of a test set has one for each 13 words in a row, a "
+                "line of a takedown list one as an id, a host and a text each): shorten selection.decontaminate or .takedown"
             )
         if len(hashes):
             self._hashes.append(hashes)
@@ -205,7 +211,7 @@ class Blocklist:
 
     def seal(self) -> None:
         """Build the table; nothing may be added afterwards."""
-        self._table = np.zeros(1 << int(np.ceil(np.log2(max(2 * self.entries, 2)))), np.uint64)
+        self._table = np.zeros(1 << int(np.ceil(np.log2(max(2 * self.hashes, 2)))), np.uint64)
         for hashes in self._hashes:
             _insert(self._table, hashes)
         self._hashes = []

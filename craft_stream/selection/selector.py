@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -218,6 +219,12 @@ class Selector:
             raise IntegrityError(
                 f"the ledger has model {ledger.model_version} in force: bind it before deciding"
             )
+
+    def beside(self, listed: str) -> Selector:
+        """The same beside other lists, of which only the digest is known here; it shares what scores with this one."""
+        other = copy.copy(self)
+        other.parameters, other._digests = replace(self.parameters, listed=listed), {}
+        return other
 
     def _digest(self, parameters: Parameters) -> int:
         """Of a ledger's parameters with the lists that are in use here."""

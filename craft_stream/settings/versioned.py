@@ -19,7 +19,7 @@ FIXED = (
     "record.source_field", "record.target_field", "record.id_field", "record.url_fields", "record.max_bytes",
 )  # fmt: skip
 SIGNALS = ("record.signals", "record.computed_signals")
-LISTS = "selection.decontaminate and .takedown"
+LISTS = ("selection.decontaminate", "selection.takedown")
 
 
 def named_values(parameters: Parameters) -> dict[str, Any]:
@@ -60,9 +60,18 @@ def fixed_values(settings: Settings) -> dict[str, Any]:
     return _of_record(settings, FIXED)
 
 
-def common_values(settings: Settings, listed: str) -> dict[str, Any]:
-    """What changes by new files and a restart of every worker, by name: which signals are read, and the digest of the lists."""
-    return {**_of_record(settings, SIGNALS), LISTS: listed or "none"}
+def common_values(settings: Settings, lists: Mapping[str, str]) -> dict[str, Any]:
+    """What changes by new files and a restart of every worker, by name: which signals are read, and the digest of each list.
+
+    Args:
+        lists: digests of those that there are, by the names of their settings.
+    """
+    return {**_of_record(settings, SIGNALS), **{name: lists.get(name, "none") for name in LISTS}}
+
+
+def lists_of(common: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of lists that `common_values` names."""
+    return {name: str(common[name]) for name in LISTS if common.get(name, "none") != "none"}
 
 
 def _of_record(settings: Settings, names: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from craft_stream.errors import IntegrityError, NewerReleaseError
 from craft_stream.parameters import Parameters
@@ -149,11 +149,11 @@ class LedgerRecords:
             )
         return best
 
-    def since(self, release: str) -> int | None:
-        """Offset from which on a release has decided without another in between; None: another decided last."""
+    def since(self, holds: Callable[[SettingsInForce], bool]) -> int | None:
+        """Offset from which on something holds of what was in force, without a break; None: at the end it does not."""
         offset = None
         for at, one in sorted(self.settings.items()):
-            offset = (at if offset is None else offset) if one.release == release else None
+            offset = (at if offset is None else offset) if holds(one) else None
         return offset
 
     def starts(self) -> list[int]:
@@ -200,6 +200,11 @@ class LedgerRecords:
             origin=self.origin,
             noted=self.origin,
         )
+        if writer.in_force is not None:
+            noted = max((at for at in self.settings if at < ledger.next_offset), default=None)
+            if noted is not None:
+                writer.in_force = replace(writer.in_force, listed=self.settings[noted].listed)
+                writer.in_force_at = noted if writer.in_force == self.settings[noted] else None
         index = LedgerIndex(references, {number: entry.at for number, entry in self.segments.items()})
         return PartitionLedger(ledger, writer, index)
 

@@ -65,7 +65,8 @@ class LedgerWriter:
         first_segment: the oldest segment of seen pairs that the newest snapshot needs; None before the first.
         retained: snapshots that are kept for audits.
         model_version: of the last change written.
-        in_force: what was written last of settings and release; None: nothing.
+        in_force: what was written last of settings, lists and release; None: nothing.
+        in_force_at: the offset under which it was; None: it is not on the topic.
         deltas: since the newest snapshot.
         delta_bytes: of these.
         snapshot_bytes: of the newest snapshot.
@@ -81,6 +82,7 @@ class LedgerWriter:
     retained: RetainedSnapshots = field(default_factory=RetainedSnapshots)
     model_version: int = 0
     in_force: SettingsInForce | None = None
+    in_force_at: int | None = None
     deltas: int = 0
     delta_bytes: int = 0
     snapshot_bytes: int = 0
@@ -103,7 +105,8 @@ class LedgerWriter:
             changes: (offset, Model version in force from there) of these decisions.
             settings: which snapshots to retain.
             now_ms: the time.
-            in_force: (offset, settings in force from there) of these decisions, where they are others than before.
+            in_force: (offset, settings, lists and release in force from there) of these decisions, where they are others
+                than before.
         """
         records: list[tuple[bytes, Entry | None]] = [(key, None) for key in sorted(self.given_up)]
         self.given_up = frozenset()
@@ -111,16 +114,18 @@ class LedgerWriter:
             payload = json.dumps({"offset": offset, "version": version}).encode()
             records.append(self._record(offset, Entry(Kind.MODEL, offset, version, payload)))
             self.model_version = version
-        # So that an audit by another release can begin where that begins to decide.
-        anew = any(self.in_force and self.in_force.release != chosen.release for _, chosen in in_force)
-        for offset, chosen in in_force:
-            entry = Entry(Kind.SETTINGS, offset, chosen.parameters.version, chosen.encode(offset))
-            records.append(self._record(offset, entry))
-            self.in_force = chosen
+        # So that an audit by another release, or with other lists, can begin where these begin to decide.
+        before = self.in_force
+        anew = any(before and before.release != chosen.release for _, chosen in in_force)
+        others = any(before and before.listed not in (None, chosen.listed) for _, chosen in in_force)
+        told = dict(in_force)
+        if in_force:
+            self.in_force_at, self.in_force = in_force[-1]
         for index, segment in ledger.closed_segments():
             records.append(self._record(index, Entry(Kind.SEGMENT, index, ledger.next_offset, segment)))
         due = (
             anew
+            or others
             or self.first_segment is None
             or self.deltas >= SNAPSHOT_EVERY
             or self.delta_bytes > DELTA_BYTES * self.snapshot_bytes
@@ -142,6 +147,11 @@ class LedgerWriter:
             self.deltas += 1
             self.delta_bytes += len(delta.payload)
         # Behind the snapshot, from which a restore reads on.
+        if due and self.in_force is not None and self.in_force_at is not None:
+            told[self.in_force_at] = self.in_force
+        for offset, chosen in told.items():
+            entry = Entry(Kind.SETTINGS, offset, chosen.parameters.version, chosen.encode(offset))
+            records.append(self._record(offset, entry))
         if self.origin != Origin() and (due or self.noted != self.origin):
             entry = Entry(Kind.ORIGIN, self.sequence, ledger.next_offset, self.origin.encode())
             records.append(self._record(0, entry))

@@ -1,4 +1,4 @@
-"""Which settings a partition was decided under, and by which release, as the ledger topic tells it from an offset on."""
+"""Under which settings, beside which lists and by which release a partition was decided, as the ledger topic tells it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ class SettingsInForce:
     Attributes:
         parameters: with the version under which they were published.
         release: of craft_stream.
+        listed: digest of the lists, empty without any; None where it was not noted.
     """
 
     parameters: Parameters
     release: str = __version__
+    listed: str | None = None
 
     def encode(self, offset: int) -> bytes:
         """As JSON, in force from an offset of the input on."""
-        values = {"offset": offset, "release": self.release, "parameters": self.parameters.encode()}
+        values = {
+            "offset": offset,
+            "release": self.release,
+            "parameters": self.parameters.encode(),
+            "listed": self.listed,
+        }
         return json.dumps(values).encode()
 
     @classmethod
@@ -36,6 +43,11 @@ class SettingsInForce:
         """
         try:
             values = json.loads(data)
-            return cls(Parameters.decode(values["parameters"]), str(values["release"]))
+            listed = values.get("listed")
+            return cls(
+                Parameters.decode(values["parameters"]),
+                str(values["release"]),
+                None if listed is None else str(listed),
+            )
         except (ValueError, KeyError, TypeError, ConfigurationError) as error:
             raise IntegrityError(f"the settings that were in force cannot be read: {error}") from error

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from craft_stream import __version__
 from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
-from craft_stream.parameters import Parameters
+from craft_stream.parameters import Parameters, lists_digest
 from craft_stream.settings import EncoderSettings, Settings
-from craft_stream.settings.versioned import common_values, differences, fixed_values
+from craft_stream.settings.versioned import common_values, differences, fixed_values, lists_of
 
 FORMAT = 1
 
@@ -40,15 +41,20 @@ class SettingsVersion:
 
     @classmethod
     def of(
-        cls, settings: Settings, encoder: str, number: int, now_ms: int, listed: str = ""
+        cls,
+        settings: Settings,
+        encoder: str,
+        number: int,
+        now_ms: int,
+        lists: Mapping[str, str] = MappingProxyType({}),
     ) -> SettingsVersion:
-        """What settings say, with the digests of the encoder that they ask for and of their lists."""
+        """What settings say, with the digests of the encoder that they ask for and of each of their lists."""
         return cls(
             settings.parameters(encoder).numbered(number),
             settings.encoder,
             fixed_values(settings),
             published_at_ms=now_ms,
-            common=common_values(settings, listed),
+            common=common_values(settings, lists),
         )
 
     def changes(self, before: SettingsVersion) -> Iterator[str]:
@@ -62,6 +68,11 @@ class SettingsVersion:
     def number(self) -> int:
         """1, 2, ..."""
         return self.parameters.version
+
+    @property
+    def listed(self) -> str:
+        """Digest of the lists that it names, all together; empty without any."""
+        return lists_digest(lists_of(self.common))
 
     @property
     def origin(self) -> int:

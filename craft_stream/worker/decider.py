@@ -209,7 +209,13 @@ class Decider:
             changes,
             self._settings.ledger,
             int(1000 * time.time()),
-            settings_changes(decisions, before, ledger.parameters, restored.writer.in_force),
+            settings_changes(
+                decisions,
+                before,
+                ledger.parameters,
+                restored.writer.in_force,
+                self._selector.parameters.listed,
+            ),
         )
         return Outcome(
             restored, parts, decisions, dead, changes, pending, ledger.next_offset, ledger.summary()
@@ -261,14 +267,15 @@ def model_changes(decisions: Decisions, before: int) -> list[tuple[int, int]]:
 
 
 def settings_changes(
-    decisions: Decisions, before: Parameters, after: Parameters, known: SettingsInForce | None
+    decisions: Decisions, before: Parameters, after: Parameters, known: SettingsInForce | None, listed: str
 ) -> list[tuple[int, SettingsInForce]]:
-    """(offset, settings) wherever other settings were in force than those `known`, or this release is another.
+    """(offset, settings) wherever other settings or lists were in force than those `known`, or this release is another.
 
     Args:
         decisions: of a transaction, in which settings change once at most.
         before, after: in force before and after it.
         known: what the ledger topic says of decisions before.
+        listed: digest of the lists.
     """
     if not len(decisions):
         return []
@@ -277,7 +284,7 @@ def settings_changes(
     row = int(others[-1]) + 1 if len(others) else 0
     found = []
     for at, parameters in ((0, before), (row, after)) if row else ((0, after),):
-        chosen = SettingsInForce(parameters)
+        chosen = SettingsInForce(parameters, listed=listed)
         if chosen != known:
             found.append((int(decisions.positions[at]), chosen))
             known = chosen

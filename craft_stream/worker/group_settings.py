@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from types import MappingProxyType
 
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.events import Observer
@@ -27,14 +29,19 @@ class GroupSettings:
         encoder: digest of the encoder that they ask for.
         store: of the model topic; others refresh it.
         observer: is told what takes force.
-        listed: digest of the lists that this process has read.
+        lists: digests of the lists that this process has read, by the names of their settings.
     """
 
     def __init__(
-        self, settings: Settings, encoder: str, store: ModelStore, observer: Observer, listed: str = ""
+        self,
+        settings: Settings,
+        encoder: str,
+        store: ModelStore,
+        observer: Observer,
+        lists: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._settings, self._encoder, self._store, self._observer = settings, encoder, store, observer
-        self._listed = listed
+        self._lists = lists
         self._version: SettingsVersion | None = None
         self._seen = 0
 
@@ -51,7 +58,7 @@ class GroupSettings:
             known = publish_next(transport, self._store, kafka.model_topic, kafka.group_id, self._first)
         assert known is not None  # noqa: S101  # the first, or another worker's
         check_fixed(known, self._settings)
-        check_common(known, self._settings, self._listed)
+        check_common(known, self._settings, self._lists)
         if others := self._take(known):
             log.warning(
                 "settings %d of group %s rule, where this process was given others: %s; `craft-stream settings apply` "
@@ -64,7 +71,7 @@ class GroupSettings:
     def _first(self, before: SettingsVersion | None) -> SettingsVersion | None:
         if before is not None:
             return None
-        return SettingsVersion.of(self._settings, self._encoder, 1, int(1000 * time.time()), self._listed)
+        return SettingsVersion.of(self._settings, self._encoder, 1, int(1000 * time.time()), self._lists)
 
     def current(self) -> Parameters:
         """What is to be in force from each partition's next epoch on."""
@@ -94,7 +101,7 @@ class GroupSettings:
                 version.number,
                 "; ".join(changes) or "nothing is different",
             )
-            if wrong := contradictions(version.common, common_values(self._settings, self._listed)):
+            if wrong := contradictions(version.common, common_values(self._settings, self._lists)):
                 log.warning(
                     "this worker goes on with %s: restart it with what settings %d say",
                     ", ".join(wrong),
@@ -115,18 +122,20 @@ def check_fixed(version: SettingsVersion, settings: Settings) -> None:
         )
 
 
-def check_common(version: SettingsVersion, settings: Settings, listed: str | None = None) -> None:
+def check_common(
+    version: SettingsVersion, settings: Settings, lists: Mapping[str, str] | None = None
+) -> None:
     """Hold what a process takes from its own machine against what its group has published.
 
     Args:
-        listed: digest of the lists; None: this process reads none.
+        lists: digests of the lists, by the names of their settings; None: this process reads none.
 
     Raises:
         ConfigurationError: it is different.
     """
-    own = common_values(settings, listed or "")
-    if listed is None:
-        del own[LISTS]
+    own = common_values(settings, lists or {})
+    if lists is None:
+        own = {name: value for name, value in own.items() if name not in LISTS}
     if wrong := contradictions(version.common, own):
         raise ConfigurationError(
             f"this process has {', '.join(wrong)}, by settings {version.number} of group {settings.kafka.group_id}: all "

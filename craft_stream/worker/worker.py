@@ -65,7 +65,7 @@ class Worker:
         self._learner = EmbeddedLearner(settings, transport, encoder, observer, make_encoder)
         self._loop: Loop | None = None
         self._group_settings = GroupSettings(
-            settings, encoder.digest, models.store, observer, parameters.listed
+            settings, encoder.digest, models.store, observer, listed.digests if listed else {}
         )
 
     def run(self) -> None:

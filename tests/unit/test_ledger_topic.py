@@ -59,7 +59,13 @@ class Partition:
         self.ledger = Ledger(self.parameters)
         self.rng = random.Random(5)
 
-    def transact(self, pairs: int, settings: LedgerSettings = NONE_KEPT, now_ms: int = 0) -> PendingWrites:
+    def transact(
+        self,
+        pairs: int,
+        settings: LedgerSettings = NONE_KEPT,
+        now_ms: int = 0,
+        in_force: Sequence[tuple[int, SettingsInForce]] = (),
+    ) -> PendingWrites:
         """Decide so many pairs and write."""
         texts = [TOY.pair(self.rng, self.rng.random() < 0.2) for _ in range(pairs)]
         start, before = self.ledger.next_offset, self.ledger.model_version
@@ -69,7 +75,7 @@ class Partition:
         self.selector.decide(TokenizedPairs.of(batch), self.ledger, self.model)
         changes = [(start, self.model.version)] if before != self.model.version else []
         first = [] if self.writer.in_force else [(start, SettingsInForce(self.ledger.parameters))]
-        pending = self.writer.write(self.ledger, changes, settings, now_ms, first)
+        pending = self.writer.write(self.ledger, changes, settings, now_ms, in_force or first)
         written = []
         for key, entry in pending.records:
             if entry is not None:
@@ -161,7 +167,7 @@ def test_the_first_transaction_writes_a_snapshot_and_later_ones_deltas(model: Mo
     """Every one a delta with the next number and the offset that it leads to; the change of model once."""
     partition = Partition(model)
     first = partition.transact(10)
-    assert kinds(first) == [Kind.MODEL, Kind.SETTINGS, Kind.DELTA, Kind.SNAPSHOT, Kind.RETAINED_SNAPSHOTS]
+    assert kinds(first) == [Kind.MODEL, Kind.DELTA, Kind.SNAPSHOT, Kind.RETAINED_SNAPSHOTS, Kind.SETTINGS]
     assert first.snapshot is not None
     assert first.snapshot_seconds > 0
     assert partition.writer.deltas == 0
@@ -177,6 +183,30 @@ def test_the_first_transaction_writes_a_snapshot_and_later_ones_deltas(model: Mo
     assert (partition.writer.deltas, partition.writer.delta_bytes) == (1, len(entry.payload))
     assert partition.read().models == {0: model.version}
     assert partition.read().settings == {0: SettingsInForce(partition.parameters)}
+
+
+def test_what_was_in_force_is_told_behind_every_snapshot(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a restore from there knows it; under its own key, and other lists bring a snapshot, to begin an audit at."""
+    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 3)
+    partition = Partition(model)
+    for _ in range(5):
+        partition.transact(10)
+    start = partition.index.restore_offset
+    assert start > 0
+    restored = partition.read(partition.log[start:]).restore(partition.parameters)
+    assert restored is not None
+    assert restored.writer.in_force == SettingsInForce(partition.parameters)
+    assert restored.writer.in_force_at == 0
+    for listed, snapshot in (("a", False), ("a", False), ("b", True)):
+        offset = partition.ledger.next_offset
+        pending = partition.transact(
+            10, in_force=[(offset, SettingsInForce(partition.parameters, listed=listed))]
+        )
+        assert (pending.snapshot is not None) == snapshot
+    noted = partition.read().settings
+    assert [one.listed for _, one in sorted(noted.items())] == [None, "a", "a", "b"]
 
 
 @pytest.mark.parametrize("every", [1, 3])

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from toy import Toy, stream, target
 
 from craft_stream.cli import main
-from craft_stream.cli.lists import lists_digest, read_lists
+from craft_stream.cli.lists import list_digests, read_lists
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
 from craft_stream.learning.learner import Learner
-from craft_stream.parameters import Parameters
+from craft_stream.parameters import Parameters, lists_digest
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.recomputation import Recomputation, look
@@ -230,14 +230,14 @@ def test_strangers_pass_and_the_table_is_half_empty() -> None:
     """Of 20,000 texts that are not among 20,000 listed ones none is rejected, all that are; 32 bytes an entry at most."""
     lines = [f"line {k} of a test set" for k in range(20_000)]
     listed = sealed(test_set=lines)
-    assert listed._table.nbytes <= 32 * listed.entries
+    assert listed._table.nbytes <= 32 * listed.hashes
     assert not any(mask(listed, [(f"line {k} of a test", "x") for k in range(20_000)]))
     assert all(mask(listed, [("x", line) for line in lines]))
 
 
 def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of more entries than there is room for is an error that says which settings."""
-    monkeypatch.setattr(module, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(module, "MOST_HASHES", 10)
     with pytest.raises(ConfigurationError, match=r"selection\.decontaminate"):
         sealed(identifiers=[str(k) for k in range(11)])
 
@@ -354,7 +354,7 @@ def test_the_digest_tells_lists_apart(files: dict[str, Path]) -> None:
 
     def parameters(**lists: Path) -> Parameters:
         chosen = settings(**lists)
-        return chosen.parameters(listed=lists_digest(chosen))
+        return chosen.parameters(listed=lists_digest(list_digests(chosen)))
 
     plain, first = parameters(), parameters(takedown=files["lines"])
     moved = parameters(decontaminate=files["lines"])

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from craft_stream.cli import main
+from craft_stream.cli.lists import read_lists
+from craft_stream.encoders import load_encoder
+from craft_stream.events import Observer
 from craft_stream.scoring.model import Model
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.topics.model_writer import publish
-from tests.unit.test_runtime_worker import PARTITIONS, RECORDS, configuration, filled, model, run
+from craft_stream.topics.models import ModelStore
+from craft_stream.worker.model_follower import FixedModel
+from craft_stream.worker.worker import Worker
+from tests.unit.test_runtime_worker import (
+    PARTITIONS,
+    RECORDS,
+    VALUES,
+    configuration,
+    fill,
+    filled,
+    model,
+    run,
+)
 
 __all__ = ["model"]  # a fixture
 
@@ -31,7 +48,7 @@ class Desk:
         self._capfd, self._patch = capfd, patch
         self._file = folder / "craft.toml"
         self._file.write_text("\n".join(FLAGS))
-        for name in ("audit", "replay", "settings", "dlq"):
+        for name in ("audit", "replay", "settings", "dlq", "decided"):
             module = importlib.import_module(f"craft_stream.cli.{name}")
             patch.setattr(module, "KafkaTransport", lambda kafka: MemoryTransport(broker, kafka))
 
@@ -67,6 +84,85 @@ def decided(broker: MemoryBroker, model: Model) -> None:
     configured = configuration()
     run(broker, configured, model)
     publish(MemoryTransport(broker, configured.kafka).output("learner"), configured.kafka.model_topic, model)
+
+
+# Lists.
+
+
+def follow(broker: MemoryBroker, model: Model, **lists: Path) -> None:
+    """Another worker with other lists decides what has come."""
+    configured = configuration(**{f"selection__{name}": (str(path),) for name, path in lists.items()})
+    stop = threading.Event()
+    transport = MemoryTransport(broker, configured.kafka, {}, stop.set)
+    models = FixedModel(ModelStore(transport.reader(), configured.kafka.model_topic), Observer(), model, 1)
+    guard = threading.Timer(60, stop.set)
+    guard.start()
+    Worker(
+        configured, transport, load_encoder(), models, Observer(), stop, listed=read_lists(configured)
+    ).run()
+    guard.cancel()
+
+
+def gone(path: Path, first: int) -> Path:
+    """A list of every seventh id."""
+    path.write_text("".join(f"r{number}\n" for number in range(first, RECORDS, 7)))
+    return path
+
+
+def test_an_audit_across_lists_names_them_and_is_exact_with_the_old_ones(
+    desk: Desk, broker: MemoryBroker, model: Model, tmp_path: Path
+) -> None:
+    """One list, another, and the first again: by name, with the command for what is left; the old file audits it all."""
+    first, second = gone(tmp_path / "first.txt", 0), gone(tmp_path / "second.txt", 3)
+    now = ("--set", f"selection.takedown={second}")
+    configured = configuration()
+    publish(MemoryTransport(broker, configured.kafka).output("learner"), configured.kafka.model_topic, model)
+    for start, path in ((0, first), (0, second), (1, first), (2, second)):
+        if start or path is second:
+            fill(broker, configured, VALUES, RECORDS * start)
+            applied = desk.type("settings", "apply", "--set", f"selection.takedown={path}")
+            assert applied[0] == 0, applied[2]
+        follow(broker, model, takedown=path)
+    code, out, err = desk.type("audit", *now)
+    assert code == 1
+    said = f"crawl.pairs/0: offsets 0 to {LAST - 1} were decided beside another selection.takedown ("
+    assert said in out
+    assert ", that of settings 1" in out
+    assert f"crawl.pairs/1: offsets {2 * LAST} to {3 * LAST - 1} were decided beside" in out
+    assert "craft-stream audit --older-lists selection.takedown=OLD.txt" in out
+    places = re.search(r"`craft-stream audit --from (\S+)`", out)
+    assert places is not None, out
+    code, out, err = desk.type("audit", *now, "--from", places[1])
+    assert (code, " 0 differ" in out) == (0, True), (out, err)
+    code, out, err = desk.type("audit", *now, "--older-lists", f"selection.takedown={first}")
+    assert (code, f"compared {4 * (RECORDS - 60)}: 0 differ" in out) == (0, True), (out, err)
+    code, _, err = desk.type("audit", *now, "--older-lists", f"selection.takdown={first}")
+    assert code == 2
+    assert 'the nearest is "selection.takedown"' in err
+
+
+def test_digests_of_a_check_are_those_of_the_settings_of_a_group(
+    desk: Desk, broker: MemoryBroker, model: Model, tmp_path: Path
+) -> None:
+    """Of parameters, of each list, and of all together as decisions have it, and `explain`; a line is one entry."""
+    path = tmp_path / "gone.txt"
+    path.write_text("www.example.org\n")
+    now = ("--set", f"selection.takedown={path}", "--set", "learner.prime_seconds=0.1")
+    follow(broker, model, takedown=path)
+    code, checked, err = desk.type("config", "check", *now)
+    assert code == 0, err
+    listed = json.loads(desk.type("settings", "ls", "--json")[1])
+    assert f"as `settings ls` has it: {listed['digest']}\n" in checked
+    assert "selection.takedown: 1 entry; digest " in checked
+    digest = checked.partition("entry; digest ")[2][:16]
+    assert f"selection.takedown: {digest} -> none" in desk.type(
+        "settings", "diff", "--set", "learner.prime_seconds=0.1"
+    )[1].replace("\n", " ")
+    (line, *_) = (json.loads(m.value or b"") for m in broker.log("craft.decisions", 0))
+    assert f"as decisions have it: {line['parameters']}\n" in checked
+    publish(MemoryTransport(broker, configuration().kafka).output("learner"), "craft.model", model)
+    code, out, err = desk.type("explain", "--offset", "crawl.pairs/0/700", "--json", *now)
+    assert (code, json.loads(out)["differs"]) == (0, []), err
 
 
 # Offsets.

@@ -183,15 +183,15 @@ def test_the_first_worker_publishes_and_the_next_follows(caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize(
-    ("changes", "listed", "named"),
+    ("changes", "lists", "named"),
     [
-        ({"record__signals": ("laser",)}, "", r"record\.signals = \['laser'\] \(it is \[\]\)"),
-        ({"record__computed_signals": ("len?x=1",)}, "", r"record\.computed_signals = "),
-        ({}, "abc", r"selection\.decontaminate and \.takedown = abc \(it is none\)"),
+        ({"record__signals": ("laser",)}, {}, r"record\.signals = \['laser'\] \(it is \[\]\)"),
+        ({"record__computed_signals": ("len?x=1",)}, {}, r"record\.computed_signals = "),
+        ({}, {"selection.takedown": "abc"}, r"selection\.takedown = abc \(it is none\)"),
     ],
 )
 def test_what_a_process_takes_from_its_own_machine_is_the_same_in_all(
-    changes: dict[str, Any], listed: str, named: str, caplog: pytest.LogCaptureFixture
+    changes: dict[str, Any], lists: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Signals and lists: other ones are refused by name at the start, published they are; who is at work says so."""
     first, second = configuration(), configuration(**changes)
@@ -200,17 +200,17 @@ def test_what_a_process_takes_from_its_own_machine_is_the_same_in_all(
     store = store_of(broker, first)
     own = GroupSettings(first, HASHING, store, Observer())
     own.agree(transport)
-    another = GroupSettings(second, HASHING, store_of(broker, second), Observer(), listed)
+    another = GroupSettings(second, HASHING, store_of(broker, second), Observer(), lists)
     with pytest.raises(ConfigurationError, match=f"{named}.*settings 1 of group craft.*settings apply"):
         another.agree(transport)
-    version = SettingsVersion.of(second, HASHING, 2, 5, listed)
+    version = SettingsVersion.of(second, HASHING, 2, 5, lists)
     assert len(list(version.changes(version_of(1, first)))) == 1
     broker.append(first.kafka.model_topic, MANIFESTS, version.encode(), b"settings/craft/2")
     store.refresh()
     assert [own.current().version for _ in range(2)] == [2, 2]
     (warned,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "restart it with what settings 2 say" in warned.getMessage()
-    GroupSettings(second, HASHING, store_of(broker, second), Observer(), listed).agree(transport)
+    GroupSettings(second, HASHING, store_of(broker, second), Observer(), lists).agree(transport)
     with pytest.raises(ConfigurationError, match="this process has"):
         GroupSettings(first, HASHING, store_of(broker, first), Observer()).agree(transport)
 
