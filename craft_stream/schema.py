@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.errors import IntegrityError
+from craft_stream.errors import IntegrityError, NewerReleaseError
 
 # Of offsets, counts and sequence numbers: sums of some of them stay within 64 bits.
 LARGEST_NUMBER = 1 << 60
@@ -126,6 +126,28 @@ def check(what: str, values: Mapping[str, Any], schema: Schema, **sizes: int) ->
         if problem:
             raise IntegrityError(f"{what} is damaged: its part {name} {problem}")
     return sizes
+
+
+def check_format(what: str, written: int, formats: range, remedy: str) -> None:
+    """That something is of a format that this release reads.
+
+    Args:
+        what: is read, for the message.
+        written: its format.
+        formats: that are read.
+        remedy: what to do about one that is too old.
+
+    Raises:
+        IntegrityError: it is older.
+        NewerReleaseError: it is newer.
+    """
+    if written >= formats.stop:
+        raise NewerReleaseError(f"{what} is of format {written}", formats.stop - 1)
+    if written < formats.start:
+        raise IntegrityError(
+            f"{what} is of format {written}, which an older release wrote; this one reads {formats.start} to "
+            f"{formats.stop - 1}: {remedy}"
+        )
 
 
 def has_type(value: object, wanted: Any) -> bool:

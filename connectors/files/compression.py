@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, cast
 
 import zstandard
 
+from connectors.files.blocks import Blocks
 from connectors.files.zstd import HEADER, MAGIC, Frame, ZstdFrames
 from craft_stream.errors import ConfigurationError, DataError
 
@@ -125,20 +126,15 @@ def first_bytes(file: io.BufferedReader, count: int) -> tuple[io.BufferedReader,
     return file, head
 
 
-class _Rejoined(io.RawIOBase):
+class _Rejoined(Blocks):
     """What was read of a file, and then the file."""
 
     def __init__(self, head: bytes, file: io.BufferedReader) -> None:
         self._head, self._file = head, file
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._head[: len(buffer)] or self._file.read1(len(buffer))
-        self._head = self._head[len(block) :]
-        buffer[: len(block)] = block
-        return len(block)
+    def block(self, size: int) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._file.read1(size)
 
     def close(self) -> None:
         self._file.close()
@@ -183,7 +179,7 @@ def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase
         raise DataError(f"cannot read {path}: {error}") from None
 
 
-class _Frames(io.RawIOBase):
+class _Frames(Blocks):
     """Unpacks frames one behind the other, and the zeros that xz allows between them; notices a last one that is cut off.
 
     zstandard's own reader does not notice that, and lzma's does not know the zeros.
@@ -192,22 +188,14 @@ class _Frames(io.RawIOBase):
     def __init__(self, raw: IO[bytes], frame: Callable[[bytes], Frame]) -> None:
         self._raw, self._new = raw, frame
         self._frame: Frame | None = None
-        self._ready = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._ready:
-            block = self._raw.read(_ZSTD_BLOCK)
-            if not block:
-                if self._frame is not None and not self._frame.eof:
-                    raise EOFError("the last frame is cut off")
-                return 0
-            self._ready = memoryview(self._decompress(block))
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
+    def block(self, size: int) -> bytes:
+        while packed := self._raw.read(_ZSTD_BLOCK):
+            if found := self._decompress(packed):
+                return found
+        if self._frame is not None and not self._frame.eof:
+            raise EOFError("the last frame is cut off")
+        return b""
 
     def _decompress(self, block: bytes) -> bytes:
         parts = []

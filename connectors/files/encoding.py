@@ -7,6 +7,7 @@ import io
 import re
 from typing import IO
 
+from connectors.files.blocks import Blocks
 from connectors.files.compression import first_bytes
 
 _BLOCK = 1 << 17
@@ -63,25 +64,19 @@ def as_utf8(file: io.BufferedReader, declared: str | None = None) -> io.Buffered
     return io.BufferedReader(_Transcoded(file, name), _BLOCK)
 
 
-class _Transcoded(io.RawIOBase):
+class _Transcoded(Blocks):
     def __init__(self, file: IO[bytes], encoding: str) -> None:
         self._file = file
         self._decoder = codecs.getincrementaldecoder(encoding)("craft-stream-keep")
-        self._ready = memoryview(b"")
         self._ended = False
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._ready and not self._ended:
-            block = self._file.read(_BLOCK)
-            self._ended = not block
-            text = self._decoder.decode(block, self._ended)
-            self._ready = memoryview(text.encode("utf-8", "surrogatepass"))
-        count = min(len(buffer), len(self._ready))
-        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
-        return count
+    def block(self, size: int) -> bytes:
+        text = ""
+        while not text and not self._ended:
+            read = self._file.read(_BLOCK)
+            self._ended = not read
+            text = self._decoder.decode(read, self._ended)
+        return text.encode("utf-8", "surrogatepass")
 
     def close(self) -> None:
         if not self.closed:

@@ -19,6 +19,7 @@ from typing import IO, Protocol, Self, cast
 
 import zstandard
 
+from connectors.files.blocks import Blocks
 from connectors.files.compression import PLAIN, Packing, unpacked
 from connectors.files.encoding import as_utf8
 from craft_stream.errors import ConfigurationError, DataError, WriteError
@@ -62,19 +63,14 @@ class Closing(Protocol):
         """Release it."""
 
 
-class _Standard(io.RawIOBase):
+class _Standard(Blocks):
     """Standard input, which is not ours to close."""
 
     def __init__(self) -> None:
         self._file = cast(io.BufferedReader, sys.stdin.buffer)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._file.read1(len(buffer))
-        buffer[: len(block)] = block
-        return len(block)
+    def block(self, size: int) -> bytes:
+        return self._file.read1(size)
 
 
 def open_text(path: str, packing: Packing = PLAIN, declared: str | None = None) -> io.BufferedReader:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.text.batch import PairBatch
-from craft_stream.text.hashing import GOLDEN
+from craft_stream.text.hashing import GOLDEN, finish
 from craft_stream.text.tokenized import TokenizedPairs
 
 
@@ -86,9 +86,6 @@ class EvenSample:
 
 
 def _uniform(positions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Between 0 and 1, by SplitMix64's finisher over the positions: a product alone takes every eighth of some strides."""
-    h = (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    h ^= h >> np.uint64(31)
+    """Between 0 and 1, by a hash of the positions: a product alone takes every eighth of some strides."""
+    h = finish((positions.astype(np.uint64) + np.uint64(1)) * GOLDEN)
     return np.asarray(((h >> np.uint64(11)).astype(np.float64) + 0.5) / (1 << 53), np.float64)

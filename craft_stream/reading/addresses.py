@@ -1,9 +1,9 @@
-"""Where pairs come from: the page and the host that their records name, as hashes."""
+"""Where pairs come from: the page and the host that their records name, and their hashes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,19 @@ from numpy.typing import NDArray
 from craft_stream.text.contexts import Contexts
 
 
-def contexts(values: Sequence[bytes], rows: NDArray[np.int64], names: Sequence[str]) -> Contexts | None:
-    """Of each pair, the page and the host of the first URL field that holds a text; None where no record has one.
+def origin(record: dict[str, Any], names: Iterable[str]) -> tuple[str, str]:
+    """Page and host of the first URL field that holds a text; empty where none does.
 
     What is no URL, such as the name of a document, is a page of no host. A page's fragment does not count.
+    """
+    held = (record.get(name) for name in names)
+    url = next((text for text in held if isinstance(text, str) and text), "").partition("#")[0]
+    _, mark, rest = url.partition("://")
+    return url, rest.partition("/")[0].rpartition("@")[2].partition(":")[0].lower() if mark else ""
+
+
+def contexts(values: Sequence[bytes], rows: NDArray[np.int64], names: Sequence[str]) -> Contexts | None:
+    """Of each pair, hashes of its page and host, see `origin`; None where no record has such a field.
 
     Args:
         values: of messages.
@@ -32,13 +41,8 @@ def contexts(values: Sequence[bytes], rows: NDArray[np.int64], names: Sequence[s
         value = values[row]
         if not any(name in value for name in quoted):
             continue
-        record: dict[str, Any] = orjson.loads(value)
-        held = [record.get(name) for name in names]
-        url: str = next((text for text in held if isinstance(text, str) and text), "")
-        url = url.partition("#")[0]
-        _, mark, rest = url.partition("://")
-        host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0].lower() if mark else ""
-        found.page[pair], found.host[pair] = _hash(url, known), _hash(host, known)
+        page, host = origin(orjson.loads(value), names)
+        found.page[pair], found.host[pair] = _hash(page, known), _hash(host, known)
     return found
 
 

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.report.origins import Origins, origin
+from craft_stream.reading.addresses import origin
+from craft_stream.report.origins import Origins
 from craft_stream.report.pairs import Example
 from craft_stream.report.rows import Rows
 from craft_stream.report.samples import Samples, priorities
@@ -26,6 +27,7 @@ OF_REASON, OF_CLUSTER = 24, 7
 _NEAR_CLUSTERS, _NEAR_WIDE = 128, 4
 # Rows that are looked at one by one, for hosts, pages and words, before only each second one is, and so on.
 _LOOKED = 1 << 13
+_NAME = 500  # characters of a page's or a host's name that are kept
 
 
 class Gathered:
@@ -145,9 +147,9 @@ class Gathered:
             record, reason = rows.record(row), int(rows.reason[row])
             page, host = origin(record, self._fields.url_fields)
             if page:
-                self.pages.add(page, reason, self._stride)
+                self.pages.add(page[:_NAME], reason, self._stride)
             if host:
-                self.hosts.add(host, reason, self._stride)
+                self.hosts.add(host[:_NAME], reason, self._stride)
             # words of all that was accepted, and of a quarter of the rest: they cost most of it
             wanted = reason == Reason.ACCEPTED or not (rows.positions[row] // self._stride) & 3
             text = record.get(self._fields.source_field) if wanted else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from craft_stream.selection.decisions import Reason
 
@@ -62,12 +61,3 @@ class Origins:
     @staticmethod
     def _first(items: Iterable[tuple[str, Origin]], by: str, count: int) -> list[tuple[str, Origin]]:
         return sorted(items, key=lambda item: (-getattr(item[1], by), item[0]))[:count]
-
-
-def origin(record: dict[str, Any], names: Iterable[str]) -> tuple[str, str]:
-    """Page and host that a record names first; empty where it names none."""
-    found = (record.get(name) for name in names)
-    url = next((text for text in found if isinstance(text, str) and text), "").partition("#")[0]
-    _, mark, rest = url.partition("://")
-    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0].lower() if mark else ""
-    return url[:500], host[:250]

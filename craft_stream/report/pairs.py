@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from craft_stream.report.origins import origin
+from craft_stream.reading.addresses import origin
 from craft_stream.report.rows import Rows
 from craft_stream.report.shown import parts, visible
 from craft_stream.selection.decisions import Reason
@@ -56,7 +56,7 @@ class Example:
             target=target[:_TEXT],
             source_length=len(source),
             target_length=len(target),
-            host=origin(record, fields.url_fields)[1],
+            host=origin(record, fields.url_fields)[1][:250],
             reason=Reason(int(rows.reason[row])),
             score=float(rows.score[row]),
             threshold=float(rows.threshold[row]),

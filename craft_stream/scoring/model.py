@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream import codec
-from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
+from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import LearningParameters
-from craft_stream.schema import has_type
+from craft_stream.schema import check_format, has_type
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.model_schema import check_parts
@@ -100,14 +100,8 @@ class Model:
             IntegrityError: damaged, of another format, or not a Model.
         """
         header, arrays = codec.decode(MAGIC, data)
-        written = int(header.pop("format", 0))
-        if written > FORMAT:
-            raise NewerReleaseError(f"the model is of format {written}", FORMAT)
-        if written < OLDEST:
-            raise IntegrityError(
-                f"the model is of format {written}, which an older release wrote; this one reads {OLDEST} to {FORMAT}: learn a "
-                "new model, or run the release that made it"
-            )
+        remedy = "learn a new model, or run the release that made it"
+        check_format("the model", int(header.pop("format", 0)), range(OLDEST, FORMAT + 1), remedy)
         digest = header.pop("digest", None)
         model = cls.of(header | arrays)
         if model.digest != digest:

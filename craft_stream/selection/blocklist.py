@@ -238,13 +238,17 @@ class Blocklist:
             return listed
         named = list(origins())
         if "identifiers" in self._kinds:
-            names = [(name, row) for row, (own, urls) in enumerate(named) for name in (own, *urls)]
-            owners = np.array([row for _, row in names], np.int64)
-            _mark(self._table, identifier_hashes([name for name, _ in names]), owners, listed)
+            self._mark_named([(own, *urls) for own, urls in named], identifier_hashes, listed)
         if "hosts" in self._kinds:
-            found = [
-                (host, row) for row, (_, urls) in enumerate(named) for url in urls for host in hosts_of(url)
-            ]
-            owners = np.array([row for _, row in found], np.int64)
-            _mark(self._table, host_hashes([host for host, _ in found]), owners, listed)
+            hosts = [[host for url in urls for host in hosts_of(url)] for _, urls in named]
+            self._mark_named(hosts, host_hashes, listed)
         return listed
+
+    def _mark_named(
+        self,
+        names: Sequence[Sequence[str]],
+        hashes: Callable[[Sequence[str]], NDArray[np.uint64]],
+        listed: NDArray[np.bool_],
+    ) -> None:
+        owners = np.repeat(np.arange(len(names)), np.fromiter(map(len, names), np.int64, len(names)))
+        _mark(self._table, hashes([name for own in names for name in own]), owners, listed)

@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream import __version__, codec, schema
-from craft_stream.errors import ConfigurationError, IntegrityError, NewerReleaseError
+from craft_stream.errors import IntegrityError
 from craft_stream.parameters import MOST_CLUSTERS, Parameters, digest
-from craft_stream.schema import Number
 from craft_stream.scoring.model import Model
 from craft_stream.selection import contexts, histogram
 from craft_stream.selection.decisions import Reason
-from craft_stream.selection.ledger_schema import DELTA, DELTA_WITHOUT_CONTEXTS, MASSES, SNAPSHOT, STATE
-from craft_stream.selection.older_ledgers import OLDEST, upgrade
+from craft_stream.selection.ledger_format import FORMAT, MAGIC, decode, decode_parameters
+from craft_stream.selection.ledger_schema import DELTA, MASSES, SNAPSHOT, STATE
 from craft_stream.selection.seen import SeenPairs, whole_generations
 from craft_stream.selection.segments import Segment
 
-MAGIC = b"CRAFTLDG"
-FORMAT = 7
 # How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
 # from how the log was cut into transactions, so it is no part of the digest.
 _INTEGERS = 14
@@ -232,7 +229,7 @@ class LedgerState:
         Raises:
             IntegrityError: damaged, of a newer format, not made from this state, or a segment is missing.
         """
-        header, arrays = _decode(delta, "delta", self.parameters, self._remembered)
+        header, arrays = decode(delta, "delta", self.parameters, self._remembered)
         schema.check("the ledger", header | arrays, DELTA, integers=len(self.integers))
         if (arrays["places"] >= len(self.floats) - MASSES).any():
             raise IntegrityError("the ledger is damaged: a delta changes numbers that there are not")
@@ -249,7 +246,7 @@ class LedgerState:
         self.release = str(header.get("release", self.release))
         self.integers += codec.joined(arrays["integers"], np.int64)
         if "parameters" in header:
-            self._set_parameters(_parameters(header["parameters"]))
+            self._set_parameters(decode_parameters(header["parameters"]))
             if self.seen_pairs.size != self._generation_size:
                 self.seen_pairs.merge()
         self.floats[:-MASSES][arrays["places"]] = codec.joined(arrays["numbers"], np.float64)
@@ -289,9 +286,9 @@ class LedgerState:
         Raises:
             IntegrityError: damaged, of a newer format, or a segment is missing.
         """
-        header, arrays = _decode(snapshot, "whole", parameters, 0)
+        header, arrays = decode(snapshot, "whole", parameters, 0)
         schema.check("the ledger", header | arrays, SNAPSHOT)
-        ledger = cls(_parameters(header.get("parameters")))
+        ledger = cls(decode_parameters(header.get("parameters")))
         ledger.release = str(header.get("release"))
         floats = codec.joined(arrays["floats"], np.float64)
         if arrays["integers"].shape != ledger.integers.shape or floats.shape != ledger.floats.shape:
@@ -389,34 +386,3 @@ class LedgerState:
             or self.settings_version != self.parameters.version
         ):
             raise IntegrityError("the ledger is damaged: its counters contradict one another")
-
-
-def _decode(
-    data: bytes, kind: str, parameters: Parameters, remembered: int
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays of a snapshot or a delta, as this format has them."""
-    header, arrays = codec.decode(MAGIC, data)
-    schema.check("the ledger", header, {"format": Number()})
-    written = header["format"]
-    if written > FORMAT:
-        raise NewerReleaseError(f"the ledger is of format {written}", FORMAT)
-    if written < OLDEST:
-        raise IntegrityError(
-            f"the ledger is of format {written}, which an older release wrote; this one reads {OLDEST} to {FORMAT}: begin a "
-            "new group, or go on with that release"
-        )
-    if header.get("kind") != kind:
-        raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
-    if written == FORMAT:
-        return header, arrays
-    schema.check("the ledger", header | arrays, DELTA_WITHOUT_CONTEXTS if kind == "delta" else SNAPSHOT)
-    return upgrade(header, arrays, parameters, remembered)
-
-
-def _parameters(values: Any) -> Parameters:
-    try:
-        return Parameters.decode(values)
-    except ConfigurationError as error:
-        raise IntegrityError(
-            f"the ledger's parameters cannot be read: {error}; a newer release may"
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 U64 = np.uint64
 GOLDEN = U64(0x9E3779B97F4A7C15)
@@ -32,3 +33,10 @@ def fnv(h: np.uint64, byte: np.uint8) -> np.uint64:
 def chain(previous: np.uint64, current: np.uint64) -> np.uint64:
     """Hash of an ordered pair of hashes."""
     return mix(previous * U64(0x94D049BB133111EB) ^ current)
+
+
+def finish(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of SplitMix64 of each number; what comes of equal steps has no pattern, as that of a product alone has."""
+    h = (h ^ (h >> U64(30))) * U64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> U64(27))) * U64(0x94D049BB133111EB)
+    return h ^ (h >> U64(31))

@@ -32,6 +32,7 @@ from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
 from craft_stream.text.batch import PairBatch
+from craft_stream.text.hashing import GOLDEN, finish
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_writer import PendingWrites
 from craft_stream.topics.partition_ledger import PartitionLedger
@@ -295,10 +296,5 @@ def sampled(positions: NDArray[np.int64], partition: int, share: float) -> NDArr
     """A share of the offsets, bool [n], by SplitMix64 of partition and offset: the same whenever asked."""
     if share >= 1:
         return np.ones(len(positions), np.bool_)
-    with np.errstate(over="ignore"):
-        z = positions.astype(np.uint64) + (np.uint64(partition + 1) << np.uint64(48))
-        z = (z + np.uint64(0x9E3779B97F4A7C15)) & np.uint64(0xFFFFFFFFFFFFFFFF)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
+    z = finish(positions.astype(np.uint64) + (np.uint64(partition + 1) << np.uint64(48)) + GOLDEN)
     return np.asarray((z >> np.uint64(11)) < np.uint64(share * (1 << 53)), np.bool_)

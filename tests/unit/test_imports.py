@@ -41,7 +41,10 @@ TABLE = {
     "selection": "codec errors hosts parameters schema scoring text | numba numpy",
     "selection.monitor": "selection.decisions | numpy river",
     "writing": "events ports reading selection.decisions | numpy orjson",
-    "report": "meanings reading.chunk selection.decisions selection.divergence settings | jinja2 markupsafe numpy orjson",
+    "report": (
+        "meanings reading.addresses reading.chunk selection.decisions selection.divergence settings"
+        " | jinja2 markupsafe numpy orjson"
+    ),
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
     "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
     "session": "concurrency errors journal learning parameters scoring selection text | numpy",

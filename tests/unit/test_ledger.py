@@ -22,11 +22,11 @@ from craft_stream.selection.divergence import divergence
 from craft_stream.selection.faults import faults, fitness
 from craft_stream.selection.histogram import upper_quantile
 from craft_stream.selection.ledger import EPOCH, Ledger
+from craft_stream.selection.ledger_format import FORMAT, MAGIC
 from craft_stream.selection.ledger_schema import MASSES
 from craft_stream.selection.methods import Cascade, Craft, CraftPlus, known_to, method_of
 from craft_stream.selection.older_ledgers import OLDEST
 from craft_stream.selection.pacing import duals, tail_forgetting
-from craft_stream.selection.state import FORMAT, MAGIC
 
 RATE, WINDOW = 0.05, 4096
 

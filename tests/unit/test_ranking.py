@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import orjson
 import pytest
 import toy
 from hypothesis import given, settings
@@ -33,6 +34,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 
 TOY = Toy()
 SIZE = 2400
+FIELDS = RecordSettings()
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def test_neither_cuts_nor_threads_change_a_decision(
     assert ranking.model is not None
     assert whole[1].model is not None
     assert ranking.model.digest == whole[1].model.digest
+    assert ranking.ledger.summary() == whole[1].ledger.summary()
 
 
 def test_the_order_has_no_influence(whole: tuple[Decisions, Ranking[PairChunk]]) -> None:
@@ -235,6 +238,29 @@ def test_a_pinned_version_ranks_without_learning() -> None:
     assert decisions.accepted.sum() == 100
     assert ranking.model is model
     assert set(decisions.model_version) == {model.version}
+
+
+def test_what_holds_no_pair_is_passed_over() -> None:
+    """At the end of each run, and a run of nothing else: the budget is of the pairs, the ledger ends behind the last record."""
+    model, _ = toy.versions()
+    batch = stream(TOY, 300).batch
+    texts = zip(batch.source.texts(), batch.target.texts(), strict=True)
+    records = [orjson.dumps({"src": source, "tgt": target}) for source, target in texts]
+    values = [*records[:200], b"?", b"?", *records[200:], *[b"?"] * 110]
+    runs = [
+        Run(
+            [Message(value, start + at) for at, value in enumerate(values[start : start + 101])],
+            start,
+            FIELDS,
+        )
+        for start in range(0, len(values), 101)
+    ]
+    ranking: Ranking[Chunk] = Ranking(Parameters.of(rate=0.1), load_encoder(), model)
+    decided = [decisions for _, decisions in ranking.decide(lambda: runs)]
+    decisions = Decisions.concatenate(decided)
+    assert decisions.positions.tolist() == [at for at, value in enumerate(values) if value != b"?"]
+    assert (decisions.accepted.sum(), ranking.ledger.seen) == (30, 300)
+    assert ranking.ledger.next_offset == len(values) == 412
 
 
 # Contexts.
@@ -398,13 +424,14 @@ def test_a_spool_gives_back_what_was_appended() -> None:
 
 
 def test_candidates_keep_words_and_ngrams() -> None:
-    """Of chosen rows, in any order, as the batch had them."""
+    """Of chosen rows, in any order, as the batch had them, also after more were added, one at a time."""
     pairs = TokenizedPairs.of(stream(TOY, 50).batch)
     candidates = Candidates()
-    for rows in (np.array([3, 10]), np.array([49])):
-        ones = np.ones(len(rows), np.float32)
-        candidates.add(pairs, rows, ones, ones, np.zeros(len(rows), np.int16))
-    candidates.seal()
+    for row in (3, 10, 49):
+        one = np.ones(1, np.float32)
+        candidates.add(pairs, np.array([row]), one, one, np.zeros(1, np.int16))
+        candidates.seal()
+        assert len(candidates.ngrams(np.arange(len(candidates)))) == len(candidates)
     assert candidates.positions.tolist() == [3, 10, 49]
     for order in ([2, 0], [1], []):
         chosen = np.array(order, np.int64)

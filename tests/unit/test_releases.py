@@ -17,7 +17,7 @@ from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.scoring import model as models
 from craft_stream.scoring.model import Model
-from craft_stream.selection import state
+from craft_stream.selection import ledger_format
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
@@ -129,6 +129,6 @@ def test_what_a_newer_release_wrote_is_refused(release: str, ahead: int) -> None
     newer = codec.encode(models.MAGIC, {**header, "format": models.FORMAT + ahead}, arrays)
     with pytest.raises(IntegrityError, match=r"newer release.*upgrade"):
         Model.decode(newer)
-    ledger = codec.encode(state.MAGIC, {"format": state.FORMAT + ahead, "kind": "whole"}, {})
+    ledger = codec.encode(ledger_format.MAGIC, {"format": ledger_format.FORMAT + ahead, "kind": "whole"}, {})
     with pytest.raises(IntegrityError, match=r"newer release.*upgrade"):
         Ledger.restore(Parameters(), ledger)

@@ -28,7 +28,7 @@ from craft_stream.scoring import model as models
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.model_schema import SCHEMA
 from craft_stream.scoring.scorer import Scorer
-from craft_stream.selection import segments, state
+from craft_stream.selection import ledger_format, segments
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import KafkaSettings
@@ -214,7 +214,8 @@ def ledger_bytes() -> dict[str, tuple[bytes, bytes]]:
     waiting = ledger.snapshot()
     ((_, segment), *_) = ledger.closed_segments()
     return {
-        "snapshot": (state.MAGIC, waiting), "delta": (state.MAGIC, delta()), "segment": (segments.MAGIC, segment),
+        "snapshot": (ledger_format.MAGIC, waiting), "delta": (ledger_format.MAGIC, delta()),
+        "segment": (segments.MAGIC, segment),
     }  # fmt: skip
 
 
@@ -278,10 +279,10 @@ def test_a_delta_is_applied_to_no_ledger_under_other_parameters() -> None:
     for snapshot in (otherwise, Ledger(PARAMETERS.numbered(1)).snapshot()):
         with pytest.raises(IntegrityError, match="under other parameters"):
             Ledger.restore(PARAMETERS, snapshot).apply(after)
-    header, arrays = codec.decode(state.MAGIC, after)
+    header, arrays = codec.decode(ledger_format.MAGIC, after)
     del header["after"]
     with pytest.raises(IntegrityError, match="does not say under which parameters"):
-        Ledger.restore(PARAMETERS, whole).apply(codec.encode(state.MAGIC, header, arrays))
+        Ledger.restore(PARAMETERS, whole).apply(codec.encode(ledger_format.MAGIC, header, arrays))
 
 
 # The codec, and what stands beside it on topics.
