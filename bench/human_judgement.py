@@ -1,4 +1,4 @@
-"""Learns the trees that ship as `craft_stream/scoring/human_judgement.npz`: what people have judged, and noise that was made.
+"""Learns the trees that ship in `craft_stream/scoring`: what people have judged, and noise that was made.
 
 Each language's pairs are seen through a Model of its own, which has no trees yet. CORPORA holds a folder en-LANGUAGE for each,
 as `bench.catalogue_corpus` makes it; DATA the judged pairs (see `bench.judged`).
@@ -6,7 +6,12 @@ as `bench.catalogue_corpus` makes it; DATA the judged pairs (see `bench.judged`)
   python -m bench.human_judgement features --data DATA --corpora CORPORA --output FEATURES
   python -m bench.human_judgement learn FEATURES --output craft_stream/scoring/human_judgement.npz
 
-The file holds numbers only: features, thresholds and leaves of the trees.
+The same with an encoder learns trees that know the likeness of both sides too, from the languages that it knows:
+
+  python -m bench.human_judgement features --data DATA --corpora CORPORA --encoder universal-sentence-encoder --output LIKENESS
+  python -m bench.human_judgement learn LIKENESS --output craft_stream/scoring/human_judgement_of_likeness.npz
+
+The files hold numbers only: features, thresholds and leaves of the trees.
 """
 
 from __future__ import annotations
@@ -23,13 +28,15 @@ from numpy.typing import NDArray
 
 from bench.corpus import Corpus
 from bench.judged import judged_features, learn, read
+from craft_stream.encoders import load_encoder
+from craft_stream.scoring.quality import LIKENESS
 from craft_stream.scoring.translation import JUDGED_FEATURES
 from craft_stream.scoring.trees import BoostedTrees
 
 DEPTH, TREES, RATE = 4, 150, 0.08
 _RIDGE, _BINS = 5.0, 63
 # Spoilt pairs and their like of a language's corpus, which together weigh as much as its judged pairs.
-_MADE = 2000
+MADE = 2000
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Examples:
     def load(cls, path: Path) -> Examples:
         """From a file that `features` wrote."""
         with np.load(path) as stored:
-            if tuple(stored["names"].tolist()) != JUDGED_FEATURES:
+            if tuple(stored["names"].tolist()) not in (JUDGED_FEATURES, (*JUDGED_FEATURES, LIKENESS)):
                 raise SystemExit(f"{path} holds other features than this version has: make it anew")
             return cls(stored["judged"], stored["clean"], stored["made"], stored["sound"])
 
@@ -69,10 +76,10 @@ def fit(languages: Iterable[Examples]) -> BoostedTrees:
     inputs, truth, weights = [], [], []
     for own in languages:
         n = len(own.clean)
-        inputs += [own.judged, own.made[:_MADE]]
-        truth += [own.clean, own.sound[:_MADE]]
+        inputs += [own.judged, own.made[:MADE]]
+        truth += [own.clean, own.sound[:MADE]]
         weights += [np.where(own.clean, n / 2 / own.clean.sum(), n / 2 / (~own.clean).sum())]
-        made = own.sound[:_MADE]
+        made = own.sound[:MADE]
         weights += [np.where(made, n / 2 / made.sum(), n / 2 / (~made).sum())]
     model = HistGradientBoostingClassifier(
         max_depth=DEPTH,
@@ -114,20 +121,29 @@ def _as_arrays(model: Any) -> BoostedTrees:
 
 def _features(chosen: argparse.Namespace) -> None:
     chosen.output.mkdir(parents=True, exist_ok=True)
+    encoder = load_encoder(chosen.encoder)
     for language, judged in read(chosen.data).items():
         if chosen.language and language not in chosen.language.split(","):
             continue
-        scorer, made = learn(judged, Corpus(chosen.corpora / f"en-{language}"), no_trees())
+        scorer, made = learn(
+            judged, Corpus(chosen.corpora / f"en-{language}"), no_trees(), no_trees(), encoder
+        )
+        of_likeness = scorer.translation.likeness is not None
+        if encoder.expensive and not of_likeness:
+            print(f"{language}: not known to the encoder", flush=True)
+            continue
         kept = np.flatnonzero(judged.clean | judged.bad)
+        # Those that are learned from; the others would cost an encoder minutes.
+        rows = MADE if of_likeness else len(made.sound)
         np.savez(
             chosen.output / f"{language}.npz",
-            names=np.array(JUDGED_FEATURES),
-            judged=judged_features(scorer, judged.pairs)[kept],
+            names=np.array((*JUDGED_FEATURES, LIKENESS) if of_likeness else JUDGED_FEATURES),
+            judged=judged_features(scorer, judged.pairs.take(kept)),
             clean=judged.clean[kept],
-            made=judged_features(scorer, made.pairs),
-            sound=made.sound,
+            made=judged_features(scorer, made.pairs.slice(0, rows)),
+            sound=made.sound[:rows],
         )
-        print(f"{language}: {len(kept)} judged pairs, {len(made.sound)} of the corpus", flush=True)
+        print(f"{language}: {len(kept)} judged pairs, {rows} of the corpus", flush=True)
 
 
 def _learn(chosen: argparse.Namespace) -> None:
@@ -150,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     features.add_argument("--data", type=Path, required=True, help="folder of judged pairs")
     features.add_argument("--corpora", type=Path, required=True, help="folder of en-LANGUAGE corpora")
     features.add_argument("--language", help="comma-separated; all of the data unless given")
+    features.add_argument("--encoder", default="hashing", help="a kind (encoder.kind)")
     features.add_argument("--output", type=Path, required=True, help="folder; is made")
     features.set_defaults(run=_features)
     learning = commands.add_parser("learn", help="make the trees of them")

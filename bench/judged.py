@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from bench.corpus import Corpus
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
-from craft_stream.parameters import Parameters
+from craft_stream.parameters import Parameters, SelectionParameters
+from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.scoring.trees import BoostedTrees
+from craft_stream.selection.faults import all_faults
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
@@ -113,9 +115,24 @@ class Made:
     sound: NDArray[np.bool_]
 
 
-def learn(judged: Judged, corpus: Corpus, judgement: BoostedTrees, seed: int = 0) -> tuple[Scorer, Made]:
-    """A Model of a corpus's stream and the judged pairs, shuffled, with no label seen; and a sample of the corpus."""
-    rng, encoder = np.random.default_rng(seed), load_encoder()
+def learn(
+    judged: Judged,
+    corpus: Corpus,
+    judgement: BoostedTrees,
+    likeness: BoostedTrees | None = None,
+    encoder: Embedder | None = None,
+    seed: int = 0,
+) -> tuple[Scorer, Made]:
+    """A Model of a corpus's stream and the judged pairs, shuffled, with no label seen; and a sample of the corpus.
+
+    Args:
+        judged: pairs.
+        corpus: of the same language.
+        judgement, likeness: trees (`scoring.trees`).
+        encoder: None: the default one.
+        seed: of all that is drawn.
+    """
+    rng, encoder = np.random.default_rng(seed), encoder or load_encoder()
     targets = [
         corpus.target(path.name.partition(".")[0]) for path in sorted((corpus.folder / "target").iterdir())
     ]
@@ -124,7 +141,7 @@ def learn(judged: Judged, corpus: Corpus, judgement: BoostedTrees, seed: int = 0
     stream = PairBatch.concatenate([corpus.pairs, judged.pairs])
     stream = stream.take(rng.permutation(len(stream)))
     stream = PairBatch(stream.source, stream.target, np.arange(len(stream)))
-    learner = Learner(Parameters(), encoder, judgement=judgement)
+    learner = Learner(Parameters(), encoder, judgement=judgement, likeness=likeness)
     learner.observe_target([str(i) for i in range(len(target))], target)
     for start in range(0, len(stream), _BATCH):
         learner.observe(stream.slice(start, min(start + _BATCH, len(stream))))
@@ -138,16 +155,30 @@ def _blocks(pairs: PairBatch) -> Iterator[TokenizedPairs]:
 
 
 def judged_features(scorer: Scorer, pairs: PairBatch) -> NDArray[np.float32]:
-    """What the trees look at, float32 [n, F]."""
-    return np.concatenate([scorer.judged_features(block, np.arange(len(block))) for block in _blocks(pairs)])
+    """What the trees look at, with an encoder of both languages the likeness of the sides too, float32 [n, F]."""
+    likeness, found = scorer.translation.likeness, []
+    for block in _blocks(pairs):
+        rows = np.arange(len(block))
+        columns = [scorer.judged_features(block, rows)]
+        if likeness is not None:
+            x, y, _ = scorer.embed(block, rows, scorer.clusters(block))
+            columns.append(likeness.scaled(x, y)[:, None])
+        found.append(np.concatenate(columns, axis=1))
+    return np.concatenate(found)
 
 
 def log_clean(scorer: Scorer, pairs: PairBatch) -> NDArray[np.float32]:
     """Log P(clean), float32 [n]."""
-    found = []
+    return judge(scorer, pairs)[0]
+
+
+def judge(scorer: Scorer, pairs: PairBatch) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Log P(clean), float32 [n], and what makes each no good translation (`selection.faults`), `Reason` as uint8 [n]."""
+    found, faults, floor = [], [], SelectionParameters().quality_floor
     for block in _blocks(pairs):
         rows = np.arange(len(block))
-        found.append(
-            scorer.quality(scorer.features(block, rows, scorer.embed(block, rows, scorer.clusters(block))))
-        )
-    return np.concatenate(found)
+        features = scorer.features(block, rows, scorer.embed(block, rows, scorer.clusters(block)))
+        quality = scorer.quality(features)
+        found.append(quality)
+        faults.append(all_faults(features, quality, floor, scorer.foreign(block, rows)))
+    return np.concatenate(found), np.concatenate(faults)

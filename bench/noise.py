@@ -7,6 +7,7 @@ are learned anew for each language without it; else those that ship are used, wh
   python -m bench.noise --data DATA --corpora CORPORA --features FEATURES --picture docs/pictures/reliability.svg
 
 prints Markdown tables. Translations are V and F, what is none A and L; MT, E and T are left out but in the table of labels.
+`--encoder universal-sentence-encoder --likeness LIKENESS` does the same with an encoder of both languages.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from numpy.typing import NDArray
 
 from bench.corpus import Corpus
 from bench.human_judgement import Examples, fit
-from bench.judged import SCORES, Judged, learn, log_clean, read
+from bench.judged import SCORES, Judged, judge, learn, log_clean, read
 from bench.signals import area
+from craft_stream.encoders import load_encoder
 from craft_stream.parameters import SelectionParameters
-from craft_stream.scoring.trees import human_judgement
+from craft_stream.scoring.embedding import Embedder
+from craft_stream.scoring.trees import BoostedTrees, human_judgement, human_judgement_of_likeness
+from craft_stream.selection.decisions import Reason
 
 # Share of the translations that is kept where it is said how much of the rest is.
 _KEPT = 0.93
@@ -39,6 +43,8 @@ _LENGTHS = {
 }
 _LEAST = 20  # pairs of either class, for a figure
 _BINS = 10
+# Pairs of a corpus that an encoder which takes milliseconds a text looks at.
+_EXPENSIVE_MADE = 3000
 
 Scores = NDArray[np.floating]
 
@@ -50,11 +56,13 @@ class Result:
     Attributes:
         judged: its pairs.
         probability: P(clean), float64 [n].
+        faults: `Reason` of what makes each no good translation, uint8 [n].
         made: AUC on the noise that was made of its corpus.
     """
 
     judged: Judged
     probability: NDArray[np.float64]
+    faults: NDArray[np.uint8]
     made: float
 
 
@@ -99,13 +107,21 @@ def picture(points: Sequence[tuple[float, float, int]]) -> str:
     )
 
 
-def _measure(language: str, judged: Judged, corpora: Path, features: Path | None) -> Result:
-    trees = human_judgement()
-    if features is not None:
-        trees = fit([Examples.load(path) for path in sorted(features.glob("*.npz")) if path.stem != language])
-    scorer, made = learn(judged, Corpus(corpora / f"en-{language}"), trees)
-    probability = np.exp(log_clean(scorer, judged.pairs).astype(np.float64))
-    return Result(judged, probability, area(log_clean(scorer, made.pairs), made.sound))
+def _without(language: str, features: Path | None, shipped: BoostedTrees) -> BoostedTrees:
+    """Trees of all languages but one."""
+    if features is None:
+        return shipped
+    return fit([Examples.load(path) for path in sorted(features.glob("*.npz")) if path.stem != language])
+
+
+def _measure(language: str, judged: Judged, chosen: argparse.Namespace, encoder: Embedder) -> Result:
+    trees = _without(language, chosen.features, human_judgement())
+    likeness = _without(language, chosen.likeness, human_judgement_of_likeness())
+    scorer, made = learn(judged, Corpus(chosen.corpora / f"en-{language}"), trees, likeness, encoder)
+    quality, faults = judge(scorer, judged.pairs)
+    rows = min(len(made.sound), _EXPENSIVE_MADE) if encoder.expensive else len(made.sound)
+    found = area(log_clean(scorer, made.pairs.slice(0, rows)), made.sound[:rows])
+    return Result(judged, np.exp(quality.astype(np.float64)), faults, found)
 
 
 def _row(result: Result) -> dict[str, float]:
@@ -142,7 +158,20 @@ def _parts(result: Result) -> dict[str, dict[str, float]]:
     }
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+def reasons(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Share of each reason that the pairs of a label are refused for, of all languages together; `passed` of none."""
+    labels = np.concatenate([result.judged.labels for result in results])
+    faults = np.concatenate([result.faults for result in results])
+    found: dict[str, dict[str, float]] = {}
+    for label in ("V", "F", "MT", "E", "T", "A", "L"):
+        own = faults[labels == label]
+        shares = {reason.label: float((own == reason).mean()) if len(own) else np.nan for reason in Reason}
+        found[label] = {"passed": shares.pop(Reason.ACCEPTED.label)} | shares
+    seen = [name for name in found["V"] if any(row[name] > 0 for row in found.values())]
+    return {label: {name: row[name] for name in seen} for label, row in found.items()}
+
+
+def table(rows: Mapping[str, Mapping[str, float]], means: bool = True) -> str:
     """Markdown, a line a language, the means last."""
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
 
@@ -156,7 +185,8 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
         return float(np.mean(known)) if known else np.nan
 
     head = f"| | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}"
-    return "\n".join([head, *lines, f"| mean | {cells([mean(name) for name in names])} |"])
+    last = [f"| mean | {cells([mean(name) for name in names])} |"] if means else []
+    return "\n".join([head, *lines, *last])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,20 +199,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--features", type=Path, help="leave each language out of what its trees are learned from"
     )
+    parser.add_argument("--encoder", default="hashing", help="a kind (encoder.kind)")
+    parser.add_argument(
+        "--likeness", type=Path, help="the same as FEATURES of what knows the likeness of both sides"
+    )
     parser.add_argument("--language", help="comma-separated; all of the data unless given")
     parser.add_argument("--output", type=Path, help="append JSON lines, one a language")
     parser.add_argument("--picture", type=Path, help="write a reliability diagram (SVG)")
     chosen = parser.parse_args(arguments)
+    encoder = load_encoder(chosen.encoder)
     rows: dict[str, dict[str, float]] = {}
     parts: dict[str, dict[str, dict[str, float]]] = {}
     every: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
+    results: list[Result] = []
     for language, judged in read(chosen.data).items():
         if chosen.language and language not in chosen.language.split(","):
             continue
-        result = _measure(language, judged, chosen.corpora, chosen.features)
+        result = _measure(language, judged, chosen, encoder)
         rows[language], own = _row(result), _parts(result)
         for kind, figures in own.items():
             parts.setdefault(kind, {})[language] = figures
+        results.append(result)
         seen = judged.clean | judged.bad
         every.append((result.probability[seen], judged.clean[seen]))
         line = json.dumps({"language": language, **rows[language], **own})
@@ -193,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(rows))
     for kind, figures_of in parts.items():
         print(f"\nAUC by {kind}:\n\n{table(figures_of)}")
+    print(f"\nReasons by label:\n\n{table(reasons(results), means=False)}")
     points = reliability(*(np.concatenate(column) for column in zip(*every, strict=True)))
     print("\n| P(clean) | share of translations | pairs |\n|---|---|---|")
     for mean, share, count in points:

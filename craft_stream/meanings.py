@@ -181,6 +181,7 @@ FEATURES: Final[dict[str, str]] = {
     "cluster_residual": "logarithm of the squared distance from what this topic leads to expect; lower is closer",
     "cluster_cosine": "likeness of the target side to what this topic leads to expect",
     "cluster_ratio": "the distance beside what is usual in this topic; 0 is usual, below 0 is closer",
+    "likeness": "what the likeness of both sides' vectors adds to human_judgement; only with an encoder of both languages",
 }
 """What P(clean) is computed from; signals of the user's own come after these."""
 

@@ -1,4 +1,4 @@
-"""Sentence encoders behind one protocol, `scoring.embedding.Embedder`: hashing, sentence-transformers, entry points."""
+"""Sentence encoders behind one protocol, `scoring.embedding.Embedder`: three kinds of our own, others by entry point."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def load_encoder(kind: str = "hashing", **options: Any) -> Embedder:
     """The encoder of that kind.
 
     Args:
-        kind: "hashing", "sentence-transformers", or the name of an entry point of the group `craft_stream.encoders`: a
-            function that takes the options and returns an object with `encode` (see `encoders.dense.Encoder`).
+        kind: "hashing", "universal-sentence-encoder", "sentence-transformers", or the name of an entry point of the group
+            `craft_stream.encoders`: a function that takes the options and returns an object with `encode` (see
+            `encoders.dense.Encoder`).
         options: of the encoder.
 
     Raises:
@@ -28,6 +29,10 @@ def load_encoder(kind: str = "hashing", **options: Any) -> Embedder:
             from craft_stream.encoders.hashing import HashingEncoder
 
             return HashingEncoder(**options)
+        if kind == "universal-sentence-encoder":
+            from craft_stream.encoders import universal_sentence_encoder
+
+            return universal_sentence_encoder.load(**options)
         if kind == "sentence-transformers":
             from craft_stream.encoders import sentence_transformer
 
@@ -44,5 +49,5 @@ def load_encoder(kind: str = "hashing", **options: Any) -> Embedder:
             return DenseEncoder(encoder, f"{kind}-{version}-{hashlib.sha256(made.encode()).hexdigest()[:8]}")
     except TypeError as error:
         raise ConfigurationError(f"encoder.options does not fit {kind}: {error}") from error
-    known = ", ".join(["hashing", "sentence-transformers", *found])
+    known = ", ".join(["hashing", "universal-sentence-encoder", "sentence-transformers", *found])
     raise ConfigurationError(f'encoder.kind is "{kind}"; there are {known}')

@@ -50,6 +50,7 @@ class Learner:
         encoder: that turns texts into vectors.
         executor: does one of two jobs that touch nothing of one another; what is learned is the same in any.
         judgement: what people have judged of translations; None: what ships with the package.
+        likeness: the same with the likeness of both sides (`scoring.likeness`).
 
     Attributes:
         pairs_seen: pairs of the stream observed.
@@ -62,6 +63,7 @@ class Learner:
         encoder: Embedder,
         executor: Executor = IN_TURN,
         judgement: BoostedTrees | None = None,
+        likeness: BoostedTrees | None = None,
     ) -> None:
         self.pairs_seen = 0
         self._stood_for = 0  # pairs of the stream that those stand for
@@ -71,7 +73,7 @@ class Learner:
         self._compares_pairs = parameters.selection.method == "craft"
         self._expensive = encoder.expensive
         self._reservoir = Reservoir(self._learning.reservoir_size, self._learning.seed)
-        self._translation = TranslationLearner(self._learning, encoder, judgement)
+        self._translation = TranslationLearner(self._learning, encoder, judgement, likeness)
         self._domain = DomainLearner(self._learning)
         self._sample = EvenSample(_SAMPLE, self._learning.half_life)
         self._waiting: list[PairBatch] = []

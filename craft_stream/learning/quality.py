@@ -45,17 +45,19 @@ _SHARE_ROUNDS = 50
 
 
 def fit_classifier(clean: NDArray[np.float32], corrupted: NDArray[np.float32]) -> QualityClassifier:
-    """Fit on features of clean pairs [n, F] and corrupted pairs [m, F], starting from `human_judgement` among them."""
+    """Fit on features of clean pairs [n, F] and corrupted pairs [m, F], starting from what people's labels say among them."""
     mean = clean.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.maximum(clean.std(axis=0, dtype=np.float64), _SMALLEST_DEVIATION).astype(np.float32)
-    mean[_JUDGEMENT], deviation[_JUDGEMENT] = 0, _JUDGEMENT_DEVIATION
+    # What people's labels say begins with the weight 1: human_judgement, and likeness behind all others where there is one.
+    given = [_JUDGEMENT, *range(len(FEATURES), clean.shape[1])]
+    mean[given], deviation[given] = 0, _JUDGEMENT_DEVIATION
     inputs = np.concatenate([design(clean, mean, deviation), design(corrupted, mean, deviation)])
     truth = np.r_[np.ones(len(clean)), np.zeros(len(corrupted))]
     sample = len(inputs) / 2
     importance = np.where(truth > 0, sample / max(len(clean), 1), sample / max(len(corrupted), 1))
     ridge, prior = np.full(inputs.shape[1], _RIDGE), np.zeros(inputs.shape[1])
     ridge[-1] = 1e-6
-    prior[_JUDGEMENT] = _JUDGEMENT_DEVIATION
+    prior[given] = _JUDGEMENT_DEVIATION
     weights = solve_logistic(inputs, truth, importance, ridge, prior)
     return QualityClassifier(mean, deviation, weights.astype(np.float32))
 

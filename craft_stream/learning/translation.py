@@ -12,6 +12,7 @@ from craft_stream.learning.characters import CharacterCounts
 from craft_stream.learning.correction import CorrectionFit, fit_correction
 from craft_stream.learning.executor import Executor, both
 from craft_stream.learning.lexicon import learn_lexicon
+from craft_stream.learning.likeness import measure_likeness
 from craft_stream.learning.quality import QualityModel, fit_classifier
 from craft_stream.learning.regression import OnlineRegression
 from craft_stream.learning.reservoir import Sample
@@ -22,7 +23,7 @@ from craft_stream.scoring.embedding import Embedder, nearest
 from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.prediction import WideRegression, predict
 from craft_stream.scoring.translation import TranslationModel, TranslationScorer
-from craft_stream.scoring.trees import BoostedTrees, human_judgement
+from craft_stream.scoring.trees import BoostedTrees, human_judgement, human_judgement_of_likeness
 from craft_stream.text.bags import STEM_BITS, count_stems, inverse_frequency
 from craft_stream.text.languages import load_identifier
 from craft_stream.text.tokenized import TokenizedPairs
@@ -35,13 +36,19 @@ class TranslationLearner:
         learning: its parameters.
         encoder: that turns texts into vectors.
         judgement: what people have judged; None: what ships with the package.
+        likeness: the same with the likeness of both sides.
     """
 
     def __init__(
-        self, learning: LearningParameters, encoder: Embedder, judgement: BoostedTrees | None = None
+        self,
+        learning: LearningParameters,
+        encoder: Embedder,
+        judgement: BoostedTrees | None = None,
+        likeness: BoostedTrees | None = None,
     ) -> None:
         self._learning = learning
         self._judgement = human_judgement() if judgement is None else judgement
+        self._of_likeness = human_judgement_of_likeness() if likeness is None else likeness
         self._encoder = encoder
         self._identifier = load_identifier(learning.identifier)
         languages = learning.languages
@@ -148,6 +155,7 @@ class TranslationLearner:
             correction=fit.rounded,
             conditional=alone.rounded,
             judgement=self._judgement,
+            likeness=measure_likeness(x, y, self._of_likeness) if self._encoder.expensive else None,
         )
         return model, fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from craft_stream.schema import check_format, has_type
 from craft_stream.scoring.calibration import Calibration
 from craft_stream.scoring.domain import DomainModel
 from craft_stream.scoring.model_schema import check_parts
-from craft_stream.scoring.quality import FEATURES, QualityClassifier
+from craft_stream.scoring.quality import QualityClassifier, feature_names
 from craft_stream.scoring.signals import SignalModel
 from craft_stream.scoring.translation import TranslationModel
 
@@ -125,7 +125,7 @@ class Model:
             raise IntegrityError(f"the model's header is damaged: {error}") from error
         if leaves:
             raise IntegrityError(f"the model has parts that are not known here: {', '.join(sorted(leaves))}")
-        count = len(FEATURES)
+        count = len(feature_names(model.translation))
         if len(model.classifier.mean) != count:
             raise IntegrityError(
                 f"model {model.version} judges {len(model.classifier.mean)} features of a pair, this version of craft_stream "
@@ -135,12 +135,12 @@ class Model:
 
 
 def _leaves(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of every field that is no dataclass itself."""
+    """Dotted name and value of every field that is no dataclass itself; a part that may be missing has none where it is."""
     for item in fields(part):
         value = getattr(part, item.name)
         if is_dataclass(value):
             yield from _leaves(value, f"{prefix}{item.name}.")
-        else:
+        elif value is not None:
             yield prefix + item.name, value
 
 
@@ -150,6 +150,10 @@ def _built(kind: type[T], leaves: dict[str, Any], prefix: str) -> T:
     for name, of in get_type_hints(kind).items():
         if isinstance(of, type) and is_dataclass(of):
             values[name] = _built(of, leaves, f"{prefix}{name}.")
+        elif part := next((one for one in get_args(of) if is_dataclass(one)), None):
+            inside = f"{prefix}{name}."
+            known = any(key.startswith(inside) for key in leaves)
+            values[name] = _built(cast("type[Any]", part), leaves, inside) if known else None
         elif prefix + name in leaves:
             value = leaves.pop(prefix + name)
             if not has_type(value, of):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from craft_stream.errors import IntegrityError
-from craft_stream.schema import Array, Number, Schema, check
+from craft_stream.schema import Array, Number, check
 from craft_stream.scoring.lexicon import BUCKET_BITS
 from craft_stream.scoring.prediction import ROW_BITS
 from craft_stream.scoring.translation import JUDGED_FEATURES
@@ -31,7 +31,7 @@ _weights = partial(Array, "float32", low=-_WEIGHT, high=_WEIGHT)
 _counts = partial(Array, "float32", low=0, high=_MANY)
 _number = partial(Number, whole=False)
 
-SCHEMA: Schema = {
+SCHEMA: dict[str, Array | Number] = {
     "version": Number(1, LARGEST_VERSION),
     "target_pairs": Number(),
     "pairs_seen": Number(),
@@ -80,6 +80,19 @@ SCHEMA: Schema = {
     "calibration.weight": Array("float32", ("sample",), 0, _LARGE),
 }
 
+# Of a Model whose encoder has one space for both languages; others have none of these.
+LIKENESS: dict[str, Array | Number] = {
+    "translation.likeness.related": _number(-1.01, 1.01),
+    "translation.likeness.unrelated": _number(-1.01, 1.01),
+    "translation.likeness.trees.features": Array(
+        "int16", ("likeness_trees", "likeness_inner"), 0, len(JUDGED_FEATURES)
+    ),
+    "translation.likeness.trees.thresholds": Array(
+        "float32", ("likeness_trees", "likeness_inner"), -np.inf, np.inf
+    ),
+    "translation.likeness.trees.leaves": _weights(("likeness_trees", "likeness_inner+1")),
+}
+
 
 def check_parts(parts: Mapping[str, Any]) -> None:
     """Hold a Model's numbers and arrays, by their dotted names, against the schema, and against one another.
@@ -87,12 +100,22 @@ def check_parts(parts: Mapping[str, Any]) -> None:
     Raises:
         IntegrityError: one is missing, or is not as it must be; names it.
     """
-    sizes = check("the model", parts, SCHEMA)
+    of_likeness = any(name in parts for name in LIKENESS)
+    sizes = check("the model", parts, SCHEMA | LIKENESS if of_likeness else SCHEMA)
     clusters, inner, identifier = sizes["K"], sizes["inner"], parts.get("translation.identifier")
+    likeness_inner = sizes.get("likeness_inner", inner)
     for sound, problem in (
         (1 <= clusters <= _CLUSTERS, f"it has {clusters} clusters"),
         (abs(parts["translation.shares"].sum() - 1) < 1e-6, "the shares of its clusters do not add up to 1"),
-        (inner & (inner + 1) == 0 and 0 < inner < 1 << _DEEPEST, "its trees are not whole"),
+        (
+            all(0 < n < 1 << _DEEPEST and n & (n + 1) == 0 for n in (inner, likeness_inner)),
+            "its trees are not whole",
+        ),
+        (
+            not of_likeness
+            or parts["translation.likeness.related"] > parts["translation.likeness.unrelated"] + 1e-3,
+            "sides that belong together are no nearer than others",
+        ),
         (sizes["weights"] == 2 * sizes["features"] + 1, "its classifier does not weigh its features"),
         (_clustered(parts, clusters), "its calibration names clusters that it has not"),
         (_named(parts.get("signals.names"), sizes["signals"]), "it does not name the signals that it weighs"),

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.scoring import prediction
-from craft_stream.scoring.translation import JUDGED_FEATURES
+from craft_stream.scoring.translation import JUDGED_FEATURES, TranslationModel
 
 # `human_judgement`: log-odds that people would call the pair a translation, from the features before it (`scoring.trees`).
 FEATURES = (*JUDGED_FEATURES, "human_judgement", *prediction.FEATURES)
+# What comes after these where the encoder has one space for both languages (`scoring.likeness`).
+LIKENESS = "likeness"
 # Of those, how many need no embedding: they come first.
 TEXT_FEATURES = len(JUDGED_FEATURES) + 1
 _LIMIT = 4.0
@@ -34,6 +36,11 @@ class QualityClassifier:
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
     weights: NDArray[np.float32]
+
+
+def feature_names(translation: TranslationModel) -> tuple[str, ...]:
+    """Of the features that pairs have with a model, in their order."""
+    return FEATURES if translation.likeness is None else (*FEATURES, LIKENESS)
 
 
 def design(

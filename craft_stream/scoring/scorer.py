@@ -11,9 +11,9 @@ from craft_stream.errors import IntegrityError
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.scoring.quality import (
-    FEATURES,
     TEXT_FEATURES,
     contributions,
+    feature_names,
     log_probability,
     without_embedding,
 )
@@ -40,6 +40,10 @@ class DomainScores:
 class Scorer(TranslationScorer):
     """Scores pairs with one Model.
 
+    Attributes:
+        model: as given.
+        own_features: names of the features that the quality classifier weighs; signals come after them.
+
     Raises:
         IntegrityError: the Model was made with another encoder, or tells languages by what is not installed here.
         ConfigurationError: nothing is installed that tells languages, which the Model needs.
@@ -59,6 +63,7 @@ class Scorer(TranslationScorer):
             )
         super().__init__(model.translation, embedder)
         self.model = model
+        self.own_features = feature_names(model.translation)
 
     def score_domain(self, pairs: TokenizedPairs) -> DomainScores:
         """Score the domain, assign clusters: the part that every pair gets."""
@@ -75,8 +80,8 @@ class Scorer(TranslationScorer):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Of the columns of `features`: `scoring.quality.FEATURES`, then the signals that the Model weighs."""
-        return *FEATURES, *self.model.signals.names
+        """Of the columns of `features`: `own_features`, then the signals that the Model weighs."""
+        return *self.own_features, *self.model.signals.names
 
     def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Those that need no embedding, the signals among them, float32 [rows, 33 + S]."""
@@ -101,12 +106,12 @@ class Scorer(TranslationScorer):
 
     def quality(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log P(clean) of features [n, F + S], float32 [n]."""
-        own, evidence = self._apart(features, len(FEATURES))
+        own, evidence = self._apart(features, len(self.own_features))
         return log_probability(own, self.model.classifier, evidence)
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each of `scoring.quality.FEATURES` adds to the log-odds of P(clean), float32 [n, F]."""
-        return contributions(self._apart(features, len(FEATURES))[0], self.model.classifier)
+        """What each of `own_features` adds to the log-odds of P(clean), float32 [n, F]."""
+        return contributions(self._apart(features, len(self.own_features))[0], self.model.classifier)
 
     def _with_signals(
         self, features: NDArray[np.float32], pairs: TokenizedPairs, rows: NDArray[np.int64]

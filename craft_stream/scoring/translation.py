@@ -15,6 +15,7 @@ from craft_stream.scoring import alignment, lexicon, surface
 from craft_stream.scoring.alignment import alignment_features
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
 from craft_stream.scoring.lexicon import Lexicon, lexicon_features
+from craft_stream.scoring.likeness import Likeness
 from craft_stream.scoring.prediction import (
     Correction,
     WideRegression,
@@ -47,6 +48,7 @@ class TranslationModel:
         lexicon, characters, forward, backward, correction: see their classes.
         conditional: the paper's clustered regression, E[Y | x, c] by the reservoir alone.
         judgement: what people have judged, of `JUDGED_FEATURES`.
+        likeness: of a pair's sides; None: the encoder has no space for both languages.
     """
 
     encoder: str
@@ -64,6 +66,7 @@ class TranslationModel:
     correction: Correction
     conditional: Correction
     judgement: BoostedTrees
+    likeness: Likeness | None = None
 
 
 class Embeddings(NamedTuple):
@@ -154,7 +157,7 @@ class TranslationScorer:
         text: NDArray[np.float32] | None = None,
         corrections: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.FEATURES`.
+        """Every feature of P(clean) for the pairs at `rows`, float32 [rows, F]; see `scoring.quality.feature_names`.
 
         Args:
             pairs: a batch.
@@ -171,9 +174,11 @@ class TranslationScorer:
         variances = model.correction.variances[cluster]
         if text is None:
             text = self.text_features(pairs, rows)
-        return np.concatenate(
-            [text, prediction_features(y, forward, corrections, x, backward, variances)], axis=1
-        )
+        found = [text, prediction_features(y, forward, corrections, x, backward, variances)]
+        if model.likeness is not None:
+            count = len(JUDGED_FEATURES)
+            found.append(model.likeness.gain(text[:, :count], text[:, count], x, y)[:, None])
+        return np.concatenate(found, axis=1)
 
     def distance(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """CRAFT's criterion, the squared residual of its clustered regression, negated; float32 [rows]."""

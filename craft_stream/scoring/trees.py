@@ -1,8 +1,8 @@
 """Boosted trees: a sum of small decision trees, as plain arrays that a kernel walks.
 
-Those that ship with the package, `human_judgement.npz`, hold what people have judged: log-odds that a pair is a translation,
-learned offline (`bench.judgement`) from crawled pairs of many languages that people have labelled, and from noise that was
-made. Every tree has the same depth, its nodes numbered as in a heap: the children of node k are 2 k + 1 and 2 k + 2.
+Those that ship with the package hold what people have judged: log-odds that a pair is a translation, learned offline
+(`bench.human_judgement`) from crawled pairs of many languages that people have labelled, and from noise that was made. Every
+tree has the same depth, its nodes numbered as in a heap: the children of node k are 2 k + 1 and 2 k + 2.
 """
 
 from __future__ import annotations
@@ -56,9 +56,18 @@ def _score(
         out[n] = np.float32(total)
 
 
-@lru_cache(1)
 def human_judgement() -> BoostedTrees:
-    """The trees that ship with the package, of `scoring.quality.JUDGED_FEATURES`."""
-    with files(__package__).joinpath("human_judgement.npz").open("rb") as file:
+    """The trees that ship with the package, of `scoring.translation.JUDGED_FEATURES`."""
+    return _shipped("human_judgement.npz")
+
+
+def human_judgement_of_likeness() -> BoostedTrees:
+    """Those of the same features and the likeness of both sides (`scoring.likeness`)."""
+    return _shipped("human_judgement_of_likeness.npz")
+
+
+@lru_cache(2)
+def _shipped(name: str) -> BoostedTrees:
+    with files(__package__).joinpath(name).open("rb") as file:
         arrays = np.load(file, allow_pickle=False)
         return BoostedTrees(arrays["features"], arrays["thresholds"], arrays["leaves"])

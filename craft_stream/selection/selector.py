@@ -15,7 +15,6 @@ from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.parameters import Parameters
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import FEATURES
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.faults import all_faults
@@ -189,7 +188,9 @@ class Selector:
             "score": float(ahead.method.scores(found.gate_scores, quality, dual)[0]),
             "features": dict(zip(scorer.feature_names, features[0].astype(float).tolist(), strict=True)),
             "contributions": dict(
-                zip(FEATURES, scorer.contributions(features)[0].astype(float).tolist(), strict=True)
+                zip(
+                    scorer.own_features, scorer.contributions(features)[0].astype(float).tolist(), strict=True
+                )
             ),
         }
         floor = ahead.parameters.selection.quality_floor

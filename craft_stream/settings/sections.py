@@ -318,7 +318,7 @@ class EncoderSettings(Section):
     """What turns a text into a vector."""
 
     kind: str = "hashing"
-    """`hashing`, `sentence-transformers`, or the name of an entry point"""
+    """`hashing`, `universal-sentence-encoder`, `sentence-transformers`, or the name of an entry point"""
     options: Annotated[dict[str, Option], BeforeValidator(_typed)] = {}
     """passed to the encoder"""
 

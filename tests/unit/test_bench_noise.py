@@ -16,8 +16,10 @@ from bench.judged import log_clean, read
 from craft_stream.encoders import load_encoder
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scoring.quality import LIKENESS
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.scoring.translation import JUDGED_FEATURES
+from craft_stream.selection.decisions import Reason
 
 sklearn = pytest.importorskip("sklearn.ensemble")
 
@@ -97,6 +99,32 @@ def test_trees_are_what_was_learned() -> None:
     assert found[(values[:, 3] > 1) & (values[:, 5] > 0.5)].mean() > 1
     assert found[(values[:, 3] < -1) & (values[:, 5] < -0.5)].mean() < -1
     assert not no_trees().score(values).any()
+
+
+def test_trees_may_know_one_feature_more(tmp_path: Path) -> None:
+    """A file of features says whether the likeness is among them; any other names are refused."""
+    rows = np.zeros((2, len(JUDGED_FEATURES) + 1), np.float32)
+    truth = np.array([True, False])
+    for names, fits in (((*JUDGED_FEATURES, LIKENESS), True), ((*JUDGED_FEATURES, "other"), False)):
+        path = tmp_path / "xx.npz"
+        np.savez(path, names=np.array(names), judged=rows, clean=truth, made=rows, sound=truth)
+        if fits:
+            assert Examples.load(path).judged.shape == rows.shape
+        else:
+            with pytest.raises(SystemExit, match="other features"):
+                Examples.load(path)
+
+
+def test_reasons_are_counted_by_label(tmp_path: Path) -> None:
+    """Of each label the share that passes and that each reason has; reasons that nothing has are left out."""
+    (tmp_path / "rows.jsonl.zst").write_bytes(
+        zstandard.compress(b"".join(orjson.dumps(row) + b"\n" for row in ROWS))
+    )
+    judged = read(tmp_path)["xx"]
+    faults = np.array([Reason.ACCEPTED, Reason.COPY], np.uint8)
+    found = noise.reasons([noise.Result(judged, np.ones(2), faults, 0.5)])
+    assert found["V"] == {"passed": 1.0, "copy": 0.0}
+    assert found["A"] == {"passed": 0.0, "copy": 1.0}
 
 
 def test_a_model_without_trees_judges_by_corruptions_alone() -> None:

