@@ -24,6 +24,7 @@ from craft_stream.ranking.contexts import PLACES, ContextMeans, places_of
 from craft_stream.ranking.portions import Portions
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.ranking.spool import Spool
+from craft_stream.ranking.taking import Scores, Taking
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.session import PairChunk
@@ -469,6 +470,37 @@ def test_clusters_get_their_share(budget: int, relaxation: float, seed: int) -> 
     enough = np.bincount(cluster, minlength=3) >= np.ceil(firm * shares * budget)
     assert (held + 2 >= np.floor(firm * shares * budget))[enough].all()
     assert taken.sum() + portions.missing == budget
+
+
+def _take(shares: list[float], count: int | None, lowest: float = -np.inf) -> tuple[Decisions, float, int]:
+    """Of 300 pairs, the even ones in one cluster and 10 better than the odd ones, which are in another."""
+
+    def said(chunk: PairChunk) -> Scores:
+        at, odd = chunk.pairs.batch.positions, chunk.pairs.batch.positions % 2
+        score = (10.0 * (odd == 0) + at / 1000).astype(np.float32)
+        return Scores(np.full(len(at), Reason.ACCEPTED, np.uint8), score, score, score, odd.astype(np.int16))
+
+    selection = SelectionParameters(relaxation=0.2, duplicates=False, near_duplicate=1.1)
+    taking = Taking[PairChunk](selection, np.array(shares), said)
+    taken = [told for _, told in taking.take(lambda: parts(stream(TOY, 300).batch, 101), count, lowest)]
+    return Decisions.concatenate(taken), taking.threshold, taking.missing
+
+
+def test_what_is_taken_keeps_to_the_shares_of_clusters() -> None:
+    """Of two as many as the bounds say, of one the best; the rest is over budget, and what is missing is told."""
+    decisions, threshold, missing = _take([0.5, 0.5], 40)
+    taken = decisions.positions[decisions.accepted]
+    assert (taken % 2).sum() == 16
+    assert (len(taken), missing) == (40, 0)
+    assert threshold == decisions.score[decisions.accepted].min() == decisions.threshold[0]
+    assert set(decisions.reason.tolist()) == {Reason.ACCEPTED, Reason.OVER_BUDGET}
+    decisions, _, _ = _take([1.0], 40)
+    assert decisions.positions[decisions.accepted].tolist() == list(range(220, 300, 2))
+    decisions, _, missing = _take([1.0], 500)
+    assert (decisions.accepted.sum(), missing) == (300, 200)
+    decisions, threshold, missing = _take([1.0], None, 10.25)
+    assert decisions.positions[decisions.accepted].tolist() == list(range(250, 300, 2))
+    assert (threshold, missing) == (10.25, 0)
 
 
 def test_runs_read_some_records() -> None:
