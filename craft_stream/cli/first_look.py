@@ -93,10 +93,10 @@ class FirstLook:
 
     def _look(self, head: list[Chunk], ended: bool) -> None:
         self._told = True
-        read, pairs = (sum(map(count, head)) for count in (_records, _pairs))
+        read = sum(len(chunk.messages) for chunk in head)
         if not read:
             tell(f"the stream is empty: {', '.join(self._stream)} holds no record")
-        elif not pairs:
+        elif not any(len(chunk.pairs) for chunk in head):
             if not ended and all(_has_no_sides(chunk) for chunk in head):
                 faults = Faults()
                 for chunk in head:
@@ -182,16 +182,8 @@ class FirstLook:
         return f"Type --input '{name}{options}'"
 
 
-def _records(chunk: Chunk) -> int:
-    return len(chunk.messages)
-
-
 def _keys(pairs: TokenizedPairs) -> NDArray[np.uint64]:
     return pair_keys(pairs, np.arange(len(pairs)))
-
-
-def _pairs(chunk: Chunk) -> int:
-    return len(chunk.pairs)
 
 
 def _has_no_sides(chunk: Chunk) -> bool:

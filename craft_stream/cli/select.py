@@ -231,7 +231,7 @@ def select(
         if one_pass or pipe:
             if pipe and model is None:
                 tell(f"{pipe} can be read once only: its head teaches, all is decided as it comes")
-            engine = _open_session(settings, pinned, journal)
+            engine = SelectionSession.threaded(*load_engine(settings), pinned, matching(settings), journal)
         else:
             engine = _open_ranking(settings, pinned, jobs or len(os.sched_getaffinity(0)), journal)
         if model is not None and described.paths:
@@ -253,13 +253,8 @@ def select(
     summary.check(settings.errors.dead_letter_limit)
 
 
-def _open_session(settings: Settings, model: Model | None, journal: Journal) -> SelectionSession[Chunk]:
-    """A session by settings, which accepts nothing that their lists name; `model` pins a version."""
-    return SelectionSession.threaded(*load_engine(settings), model, matching(settings), journal)
-
-
 def _open_ranking(settings: Settings, model: Model | None, jobs: int, journal: Journal) -> Ranking[Chunk]:
-    """The same for what is read again."""
+    """What decides by settings what is read again; `model` pins a version."""
     rate, count = settings.budget.rate, settings.budget.count
 
     def budget(pairs: int) -> int:

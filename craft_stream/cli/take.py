@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import orjson
 import typer
-from numpy.typing import NDArray
 
 from connectors.files.fields import split_query
 from connectors.files.open import STANDARD
@@ -137,7 +135,7 @@ class ScoreFields:
         """
         records = [orjson.loads(chunk.message(pair).value or b"{}") for pair in range(len(chunk.pairs))]
         score, domain, quality, cluster = (
-            _numbers(record.get(name) for record in records)
+            np.array([number(record.get(name)) for record in records], np.float32)
             for name in (self._by, "domain", "quality", "cluster")
         )
         self.scored += int(np.isfinite(score).sum())
@@ -152,10 +150,6 @@ class ScoreFields:
             quality,
             np.nan_to_num(cluster, nan=-1).astype(np.int16),
         )
-
-
-def _numbers(values: Iterable[Any]) -> NDArray[np.float32]:
-    return np.array([number(value) for value in values], np.float32)
 
 
 def _able(reason: Reason) -> Reason:

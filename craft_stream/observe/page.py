@@ -106,7 +106,11 @@ class Page:
                 for partition in state["partitions"]
             ],
             reasons=_reasons(figures),
-            dead=[(key[2], int(value)) for key, value in sorted(figures.items()) if _is_dead(key) and value],
+            dead=[
+                (key[2], int(value))
+                for key, value in sorted(figures.items())
+                if key[0] == "craft_dead_letters_total" and value
+            ],
             budget=figures["craft_budget_wanted_ratio",],
             versions=lately["versions"],
             published=_moment(state["model"].get("published_at_ms", 0) / 1000),
@@ -146,10 +150,6 @@ def _figures(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
         for sample in family.samples
         if not sample.name.endswith("_bucket")
     }
-
-
-def _is_dead(key: tuple[str, ...]) -> bool:
-    return key[0] == "craft_dead_letters_total"
 
 
 def _reasons(figures: Mapping[tuple[str, ...], float]) -> list[dict[str, Any]]:
