@@ -13,6 +13,7 @@ import ast
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -54,19 +55,28 @@ class Accepted(NamedTuple):
 
     Attributes:
         module, line: where, the line by its text.
-        operator: what is done to it.
+        becomes: what it is changed to, of several changes each; of several lines the first.
         reason: why nobody could notice.
     """
 
     module: str
     line: str
-    operator: str
+    becomes: list[str]
     reason: str
+
+    @property
+    def places(self) -> set[tuple[str, str, str]]:
+        """Each as `Change.place`."""
+        return {(self.module, self.line, _bare(line)) for line in self.becomes}
 
 
 def accepted() -> list[Accepted]:
     """The survivors of `tests/mutants.toml`."""
     return [Accepted(**row) for row in tomllib.loads(ACCEPTED.read_text("utf-8"))["survivors"]]
+
+
+def _bare(line: str) -> str:
+    return "".join(line.split())
 
 
 def stale(known: list[Accepted], root: Path) -> list[str]:
@@ -101,8 +111,9 @@ class Change(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """What an `Accepted` names."""
-        return self.module, self.text, self.operator
+        """Where it is and what it makes of its line, without blanks."""
+        made = re.findall(r"^\+(?!\+\+ )(.*)", self.diff, re.MULTILINE)
+        return self.module, self.text, _bare(made[0]) if made else ""
 
 
 def pointless(path: Path) -> Iterator[tuple[int, int, int, int]]:
@@ -244,9 +255,9 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
     print(f"{name}: {count} of {possible} changes", flush=True)
     subprocess.run([*cosmic, "exec", config.name, session.name], cwd=clone, check=True)
     noticed, survivors = results(session, clone)
-    known = {one[:3] for one in accepted()}
+    known = {place for one in accepted() for place in one.places}
     found = [change for change in survivors if change.place not in known]
-    wrong = ({change.place for change in noticed} & known) - {change.place for change in survivors}
+    wrong = sorted({change.place for change in noticed} & known)
     return {
         "room": name,
         "possible": possible,
@@ -254,9 +265,7 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
         "noticed": len(noticed),
         "known": len(survivors) - len(found),
         "survivors": [change._asdict() for change in found],
-        "wrong": [
-            f"{module}: {operator} of {line!r} was noticed" for module, line, operator in sorted(wrong)
-        ],
+        "wrong": [f"{module}: {made!r} for {line!r} was noticed" for module, line, made in wrong],
     }
 
 

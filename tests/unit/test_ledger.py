@@ -419,6 +419,12 @@ def test_parameters_that_are_the_same_change_nothing(model: Model) -> None:
     assert codec.decode(MAGIC, other.delta())[0]["parameters"]["version"] == 4
 
 
+def test_a_format_has_its_numbers() -> None:
+    """A state of other sizes is another format: what was written could not be read."""
+    ledger = Ledger(parameters())
+    assert (FORMAT, len(ledger.integers), len(ledger.floats)) == (7, 26, 23_448)
+
+
 @given(st.sampled_from([OLDEST - 1, FORMAT + 1]))
 def test_another_format_says_what_to_do(written: int) -> None:
     """One older than those that are read is not to be upgraded, and a newer one is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mutants import ROOT, Accepted, accepted, nearest_first, pointless, rooms, stale, within
+from tests.mutants import ROOT, Accepted, Change, accepted, nearest_first, pointless, rooms, stale, within
 
 CODE = """\
 @wrapped(cache=True)
@@ -47,8 +47,17 @@ def test_accepted_survivors_are_of_today() -> None:
     """Each names one line of a room's code; one that does not is told."""
     assert stale(accepted(), ROOT) == []
     first = accepted()[0]
-    gone = [first._replace(line="no such line"), Accepted("craft_stream/errors.py", "x", "y", "z")]
+    gone = [first._replace(line="no such line"), Accepted("craft_stream/errors.py", "x", ["y"], "z")]
     assert len(stale(gone, ROOT)) == 3
+
+
+def test_a_change_is_known_by_what_it_makes_of_its_line() -> None:
+    """An entry names this change of the line, no other of the same operator."""
+    known = Accepted("a.py", "x = y + z", ["x = y - z"], "why")
+    diff = "--- mutation diff ---\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = y + z\n+    x = y -z\n"
+    change = Change("a.py", 1, "x = y + z", "ReplaceBinaryOperator_Add_Sub", diff)
+    assert change.place in known.places
+    assert change._replace(diff=diff.replace("y -z", "y *z")).place not in known.places
 
 
 def test_the_nearest_tests_run_first() -> None:
