@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import closing
 
 import typer
 
@@ -16,6 +17,9 @@ from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.ownership import check_owner
+from craft_stream.topics.signatures import Signatures
 from craft_stream.worker.learner_service import LearnerService
 from craft_stream.worker.retry import retry
 from craft_stream.worker.stream_follower import StreamFollower
@@ -37,6 +41,13 @@ def learn(config: Config = None, overrides: Overrides = None, log_level: LogLeve
     serve(settings, "learn", lambda recorder: _follow(settings, recorder, stop), stop)
 
 
+def _check_owner(settings: Settings, transport: KafkaTransport) -> None:
+    with closing(transport.reader()) as reader:
+        store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
+        store.refresh()
+        check_owner(reader, settings.kafka, store)
+
+
 def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:
     transport = KafkaTransport(settings.kafka)
     parameters, encoder = load_engine(settings)
@@ -47,6 +58,7 @@ def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> No
         settings.budget.rate,
     )
     recorder.joined(frozenset())
+    retry(lambda: _check_owner(settings, transport), settings.kafka.unavailable_seconds, stop, recorder.beat)
     service = LearnerService(settings, transport, encoder, recorder, load_encoder)
     service.start()
     reader = retry(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)

@@ -21,6 +21,7 @@ from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.ownership import check_owner
 from craft_stream.topics.settings_versions import SettingsVersion
 from craft_stream.topics.settings_writer import publish_next
 from craft_stream.topics.signatures import Signatures
@@ -39,11 +40,13 @@ _SECTIONS = ("budget", "selection", "learner", "encoder")
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[ModelStore]:
+def _store(settings: Settings, publish: bool = False) -> Iterator[ModelStore]:
     topic = settings.kafka.model_topic
     with closing(KafkaTransport(settings.kafka).reader()) as reader:
         if not reader.partitions(topic):
             raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
+        if publish:
+            check_owner(reader, settings.kafka)
         store = ModelStore(reader, topic, Signatures.of(settings))
         store.refresh()
         yield store
@@ -169,7 +172,7 @@ def rollback(
     settings = load_settings(config, overrides)
     group = settings.kafka.group_id
     told: list[str] = []
-    with _store(settings) as store:
+    with _store(settings, publish=True) as store:
 
         def make(before: SettingsVersion | None) -> SettingsVersion | None:
             told.clear()
@@ -220,7 +223,7 @@ def _publish(
 ) -> None:
     kafka = settings.kafka
     if store is None:
-        with _store(settings) as opened:
+        with _store(settings, publish=True) as opened:
             return _publish(settings, make, told, opened)
     before = store.settings_number(kafka.group_id)
     try:

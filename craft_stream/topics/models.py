@@ -271,6 +271,11 @@ class ModelStore:
             return self.pinned
         return max(self.manifests, default=0)
 
+    @property
+    def groups(self) -> set[str]:
+        """That have published settings here, or decided by versions of this topic."""
+        return {*self._settings, *(prefix.rsplit("/", 2)[0] for prefix, uses in self.uses.items() if uses)}
+
     def in_use(self, group: str) -> set[int]:
         """Versions that partitions of `group/topic` decided with last."""
         return {

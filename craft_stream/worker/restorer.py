@@ -233,8 +233,8 @@ class Restorer:
         upto = position.offset if position and position.note and exact else None
         found = records.restore(self._parameters, upto)
         if found is None:
-            if position is None:
-                return self._new(partition)
+            if position is None:  # told to rebuild, it may have taken over topics with another's decisions
+                return self._begun_anew(partition) if self._rebuild else self._new(partition)
             raise IntegrityError(
                 f"partition {partition}: offset {position.offset} is committed, but there is no ledger: was "
                 f"{self._settings.kafka.ledger_topic} deleted? `craft-stream run --rebuild` begins a new one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, TypeVar
 
 from craft_stream.errors import DataError
@@ -13,6 +14,7 @@ from craft_stream.scoring.embedding import Embedder
 from craft_stream.selection.blocklist import Blocklist
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import Settings
+from craft_stream.topics.ownership import check_owner
 from craft_stream.worker.committer import Committer
 from craft_stream.worker.decider import Decider
 from craft_stream.worker.embedded_learner import EmbeddedLearner
@@ -63,6 +65,7 @@ class Worker:
         self._committer = Committer(settings, transport, observer)
         self._restorer = Restorer(settings, transport, parameters, models.store, rebuild, observer)
         self._learner = EmbeddedLearner(settings, transport, encoder, observer, make_encoder)
+        self._rebuild = rebuild
         self._loop: Loop | None = None
         self._group_settings = GroupSettings(
             settings, encoder.digest, models.store, observer, listed.digests if listed else {}
@@ -102,6 +105,7 @@ class Worker:
     def _start(self) -> Loop:
         """Each step is tried again for as long as brokers may be out of reach."""
         self._reach(self._models.look)
+        self._reach(self._check_owner)
         self._reach(lambda: self._group_settings.agree(self._transport))
         self._models.start()
         self._reach(self._committer.open)
@@ -118,6 +122,13 @@ class Worker:
             self._learner,
             self._observer,
         )
+
+    def _check_owner(self) -> None:
+        if self._rebuild:
+            return
+        learns = self._settings.learner.mode == "embedded"
+        with closing(self._transport.reader()) as reader:
+            check_owner(reader, self._settings.kafka, self._models.store if learns else None)
 
     def _reach(self, step: Callable[[], T]) -> T:
         return retry(step, self._settings.kafka.unavailable_seconds, self._stop, self._observer.beat)

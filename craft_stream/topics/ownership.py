@@ -1,0 +1,86 @@
+"""Whose topics these are: ledger, decisions and versions of a group stand on topics of its own.
+
+A second group on them would decide everything anew, write its decisions among those of the first, which no audit could tell
+apart, and publish versions that the first decides by. So whoever joins or publishes looks first: keys of the ledger topic name
+the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from craft_stream.errors import ConfigurationError, LogTruncatedError
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Reader
+from craft_stream.settings import KafkaSettings
+from craft_stream.topics.models import ModelStore
+
+_SHOWN = 3
+
+
+def ledger_groups(reader: Reader, topic: str, wanted: str | None = None) -> set[str]:
+    """Groups that a ledger topic holds ledgers of; no more is read once `wanted` is among them."""
+    found: set[str] = set()
+    for messages in _all(reader, topic):
+        for message in messages:
+            if message.value is not None and (group := _group(message.key)) is not None:
+                found.add(group)
+        if wanted in found:
+            break
+    return found
+
+
+def check_owner(reader: Reader, kafka: KafkaSettings, store: ModelStore | None = None) -> None:
+    """That topics are this group's, or nobody's yet.
+
+    Args:
+        store: of the model topic, refreshed, where this process is going to publish versions; None: it is not.
+
+    Raises:
+        ConfigurationError: they are another's, with what to do.
+    """
+    own = kafka.group_id
+    groups = ledger_groups(reader, kafka.ledger_topic, own)
+    if own in groups:
+        return
+    # A group that has committed offsets and lost its ledger is told so by its restore.
+    if groups and not _has_committed(reader, kafka):
+        raise ConfigurationError(
+            f"{kafka.ledger_topic} holds the ledger of group {_named(groups)}, and none of {own}: set kafka.group_id to that, or "
+            f"give {own} topics of its own (kafka.ledger_topic, .decisions_topic, .accepted_topic, .dead_letter_topic, "
+            ".model_topic, .target_topic); where the other is given up for good, `craft-stream run --rebuild` takes its topics over"
+        )
+    decided = kafka.guarantee == "exactly_once" and any(_all(reader, kafka.decisions_topic))
+    if decided and not _has_committed(reader, kafka):
+        raise ConfigurationError(
+            f"{kafka.decisions_topic} holds decisions, and {kafka.ledger_topic} no ledger of group {own} that they could be of: "
+            "set kafka.decisions_topic to a topic of its own, or begin behind them with `craft-stream run --rebuild`"
+        )
+    if store is not None and (others := store.groups - {own}) and own not in store.groups:
+        raise ConfigurationError(
+            f"versions on {kafka.model_topic} are those of group {_named(others)}, which would decide by what {own} learns: set "
+            'kafka.model_topic to a topic of its own, or learner.mode = "off" to decide by theirs'
+        )
+
+
+def _has_committed(reader: Reader, kafka: KafkaSettings) -> bool:
+    return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))
+
+
+def _all(reader: Reader, topic: str) -> Iterator[list[Message]]:
+    for partition, (first, end) in reader.bounds(topic, reader.partitions(topic)).items():
+        try:
+            yield from (list(messages) for messages in reader.read(topic, partition, first, end))
+        except LogTruncatedError:
+            continue  # deleted meanwhile
+
+
+def _group(key: bytes | None) -> str | None:
+    """Of a key group/topic/partition/kind/number: a group's name may hold strokes, a topic's cannot."""
+    parts = (key or b"").decode("utf-8", "replace").rsplit("/", 4)
+    return parts[0] if len(parts) == 5 else None
+
+
+def _named(groups: set[str]) -> str:
+    names = sorted(groups)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
