@@ -41,7 +41,7 @@ USED: dict[type, tuple[str, ...]] = {
         "_accumulator", "_closed", "_ensure_valid_record_size", "_sender", "_transaction_manager", "flush",
     ),
     TransactionManager: (
-        "_add_partitions_to_transaction_handler", "_enqueue_request", "_lock", "is_transactional",
+        "_add_partitions_to_transaction_handler", "_enqueue_request", "_lock", "begin_abort", "is_transactional",
         "maybe_add_partition_to_transaction",
     ),
     RecordAccumulator: ("_appends_in_progress", "_batches", "_incomplete", "_tp_lock", "config"),
@@ -235,6 +235,19 @@ def add_partitions(producer: KafkaProducer, places: Iterable[TopicPartition]) ->
         transactions._enqueue_request(request)
     wake(producer)
     request.result.wait()
+
+
+def abort_within(producer: KafkaProducer, seconds: float) -> bool:
+    """Abort the transaction that is open, if that can be done within so many seconds; whether it was.
+
+    `KafkaProducer.abort_transaction` waits for ever for a broker that is away.
+    """
+    try:
+        result = producer._transaction_manager.begin_abort()
+        wake(producer)
+        return bool(result.wait(1000 * seconds))
+    except KafkaError:  # fenced, or whether it was committed nobody knows: whoever takes the name over ends it
+        return False
 
 
 def wake(producer: KafkaProducer) -> None:

@@ -38,6 +38,7 @@ FENCED = (
     client_errors.FencedInstanceIdError,
     client_errors.CommitFailedError,  # the generation of the group is another one by now
 )
+ABORT_SECONDS = 3.0  # a broker that is there answers in milliseconds; one that is not ends the transaction by its time-out
 FLUSH_SECONDS = 75.0  # longer than the producer's delivery time-out, after which it fails by itself
 
 
@@ -127,6 +128,7 @@ class TransactionalOutput(_Output):
         options = {"transactional_id": name, "transaction_timeout_ms": settings.transaction_timeout_ms}
         super().__init__(settings, producer(settings, **options))
         self._began = 0.0
+        self._open = False
         try:
             self._producer.init_transactions()
             self._abort_open(topics, group)
@@ -152,6 +154,7 @@ class TransactionalOutput(_Output):
             self._producer.begin_transaction()
         except client_errors.KafkaError as error:
             raise _failure("no transaction could be begun", error, self._settings) from error
+        self._open = True
 
     def commit(self, offsets: Mapping[int, Position], claim: Claim | None) -> None:
         """See `Output.commit`."""
@@ -165,6 +168,14 @@ class TransactionalOutput(_Output):
             self._producer.commit_transaction()
         except client_errors.KafkaError as error:
             raise _failure("the transaction was not committed", error, self._settings) from error
+        self._open = False
+
+    def close(self) -> None:
+        """See `Output.close`; what is open is aborted, as others would wait for its time-out to read on."""
+        if self._open:
+            self._open = False
+            internals.abort_within(self._producer, ABORT_SECONDS)
+        super().close()
 
 
 class IdempotentOutput(_Output):

@@ -161,7 +161,7 @@ class Output(Protocol):
         """
 
     def close(self) -> None:
-        """Release it without waiting for what is unfinished, which will not count; safe to call twice."""
+        """Release it; what was begun and is not committed is ended, so that nobody waits for it; safe to call twice."""
 
 
 class Reader(Protocol):

@@ -110,7 +110,8 @@ def _check_records(transport: Transport, reader: Reader, topic: str) -> list[Mes
 
 def _check_unfinished(transport: Transport, reader: Reader, topic: str) -> None:
     before = len(_messages(reader, topic, 0))
-    left = transport.output("contract")
+    # Of another name than what comes after: nobody takes it over, and nothing may stay open for whoever reads.
+    left = transport.output("abandoned")
     left.begin()
     left.send(topic, 0, b"left behind")
     left.flush()

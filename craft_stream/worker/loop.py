@@ -38,6 +38,8 @@ from craft_stream.worker.watchdog import Watchdog
 IDLE_SECONDS = 0.05
 STOP_SECONDS = 20.0  # of the 30 that a supervisor gives
 RECOVERY_STOP_SECONDS = 5.0
+# After an error. A claim of who has left the group is refused: what is under way is committed first, as it would stay open.
+ERROR_STOP_SECONDS = 3.0
 EXPLAIN_SECONDS = 20.0
 
 log = logging.getLogger(__name__)
@@ -179,7 +181,8 @@ class Loop:
         self._collect()
 
     def close(self) -> bool:
-        """Leave the group; whether nobody uses the committer any more."""
+        """Leave the group, once what is in flight has ended; whether nobody uses the committer any more."""
+        self._transactions.join_all(ERROR_STOP_SECONDS, 1.0)
         self._group.leave()
         self._restores.close()
         for number in list(self._partitions):

@@ -455,3 +455,30 @@ def test_a_transaction_that_hangs_ends_the_worker(model: Model, monkeypatch: pyt
         run(filled(configured), configured, model)
     hanging.set()
     assert time.monotonic() - began < 10
+
+
+def test_what_is_in_flight_is_committed_before_the_group_is_left_after_an_error(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stops by name leaves no transaction open, for whose time-out all others would wait."""
+    configured = configuration()
+    open_: list[bool] = []
+    commit = MemoryOutput.commit
+
+    def slow(self: MemoryOutput) -> None:
+        open_.append(True)
+        time.sleep(0.1)
+
+    def ended(self: MemoryOutput, *arguments: Any) -> None:
+        commit(self, *arguments)
+        open_.clear()
+
+    def stopped(self: Any, committed: Any) -> None:
+        raise DataError("enough")
+
+    monkeypatch.setattr(MemoryOutput, "flush", slow)
+    monkeypatch.setattr(MemoryOutput, "commit", ended)
+    monkeypatch.setattr("craft_stream.worker.report.Report.tell", stopped)
+    with pytest.raises(DataError, match="enough"):
+        run(filled(configured), configured, model)
+    assert not open_
