@@ -197,6 +197,9 @@ class Observer:
     def learner(self, active: bool, pairs_seen: int, /) -> None:
         """Whether this worker learns, and what it has learned from."""
 
+    def not_learning(self, why: str | None, /) -> None:
+        """Why the learner publishes no version, though one is due; None: nothing is in its way."""
+
     def published(self, version: int, seconds: float, size: int, /) -> None:
         """This worker's learner published a Model: time to make and write it, encoded bytes."""
 

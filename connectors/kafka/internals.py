@@ -246,7 +246,9 @@ def abort_within(producer: KafkaProducer, seconds: float) -> bool:
         result = producer._transaction_manager.begin_abort()
         wake(producer)
         return bool(result.wait(1000 * seconds))
-    except KafkaError:  # fenced, or whether it was committed nobody knows: whoever takes the name over ends it
+    except (
+        KafkaError
+    ):  # fenced, or whether it was committed nobody knows: whoever takes the name over ends it
         return False
 
 

@@ -33,7 +33,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "crawl": {"input_topic": (WRITE,)},
     "publish": {"input_topic": (WRITE,)},
     "export": {"accepted_topic": (READ,), "model_topic": (READ,)},
-    "target publish": {"target_topic": (WRITE,)},
+    "target publish": {"target_topic": (READ, WRITE)},
     "audit": {
         "input_topic": (READ,),
         "decisions_topic": (READ,),

@@ -20,8 +20,13 @@ from connectors.kafka.wire import Brokers
 from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import CraftError, DataError
+from craft_stream.learning.examination import FEWEST
 from craft_stream.ports.transport import Reader
 from craft_stream.settings import Settings
+from craft_stream.topics.models import ModelStore
+from craft_stream.topics.ownership import check_owner
+from craft_stream.topics.signatures import Signatures
+from craft_stream.topics.target_contents import TargetContents
 
 SHORT_RETENTION_MS = 86_400_000
 CLOCK_SECONDS = 60.0
@@ -110,6 +115,9 @@ def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
         yield _target(settings, reader)
+        yield _try(
+            "owner", lambda: check_owner(reader, settings.kafka), "the topics are this group's, or nobody's"
+        )
 
 
 def _addresses(addresses: Sequence[str], found: Sequence[Brokers | CraftError]) -> Iterator[Finding]:
@@ -169,22 +177,28 @@ def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int
 
 
 def _target(settings: Settings, reader: Reader) -> Finding:
-    """Without pairs of the domain, and without a version made of some, nothing can be decided."""
+    """Without a target to learn from, and without a version made of one, nothing can be decided."""
     kafka = settings.kafka
-
-    def holds(topic: str) -> bool:
-        bounds = reader.bounds(topic, reader.partitions(topic))
-        return any(end > first for first, end in bounds.values())
-
     try:
-        if holds(kafka.target_topic):
-            return Finding("target", "ok", f"{kafka.target_topic} holds pairs")
-        state = "warning" if holds(kafka.model_topic) else "failure"
+        found = TargetContents.read(reader, kafka.target_topic, settings.record)
+        store = ModelStore(reader, kafka.model_topic, Signatures.of(settings))
+        if reader.partitions(kafka.model_topic):
+            store.refresh()
     except CraftError as error:
         return Finding("target", "failure", str(error))
-    return Finding(
-        "target", state, f"{kafka.target_topic} is empty: `craft-stream target publish FILE` gives the domain"
-    )
+    if found.mixed:
+        problem = (
+            f"holds {found}, of which nothing can be learned together: `craft-stream target clear`, then publish one kind "
+            "again"
+        )
+    elif not found.kinds:
+        problem = "is empty: `craft-stream target publish FILE` gives the domain"
+    elif len(found.kinds) < FEWEST:
+        problem = f"holds {found}, and a version needs {FEWEST} at least: `craft-stream target publish FILE` adds some"
+    else:
+        return Finding("target", "ok", f"{kafka.target_topic} holds {found}")
+    state = "warning" if store.newest else "failure"
+    return Finding("target", state, f"{kafka.target_topic} {problem}")
 
 
 def _clock(settings: Settings, reader: Reader) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Annotated
 
 import orjson
@@ -10,14 +11,17 @@ import typer
 
 from connectors.files import open_source
 from connectors.kafka.sink import TopicSink
+from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.choices import check_choice
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.files import read_texts
 from craft_stream.cli.options import Config, Overrides, load_settings
-from craft_stream.cli.tell import tell
+from craft_stream.cli.tell import counted, tell
 from craft_stream.errors import DataError
 from craft_stream.reading.records import Refusal, examine
-from craft_stream.settings import RecordSettings
+from craft_stream.settings import RecordSettings, Settings
+from craft_stream.topics.ownership import check_owner
+from craft_stream.topics.target_contents import PAIRS, TargetContents
 
 CHUNK = 1_000
 
@@ -54,7 +58,10 @@ def publish(
     check_choice("--side", side, ("source", "target"))
     settings = load_settings(config, overrides)
     fields, kind = settings.record, "texts" if side else "pairs"
-    sink = TopicSink(settings.kafka, settings.kafka.target_topic)
+    topic = settings.kafka.target_topic
+    sink = TopicSink(settings.kafka, topic)
+    if not withdraw:
+        _contents(settings).check_kind(topic, side or PAIRS)
     count, faults = 0, Faults()
     try:
         records = _pairs(files, fields, faults) if side is None else _texts(files, side, fields, faults)
@@ -66,9 +73,39 @@ def publish(
         sink.close()
     for line in faults.lines():
         tell(line)
-    print(f"{'withdrew' if withdraw else 'published'} {count} {kind} ({settings.kafka.target_topic})")
+    print(f"{'withdrew' if withdraw else 'published'} {counted(count, kind)} ({topic})")
     if faults.total:
-        raise DataError(f"{faults.total} records are no {kind} and were not published")
+        are, were = ("is", "was") if faults.total == 1 else ("are", "were")
+        raise DataError(f"{counted(faults.total, 'records')} {are} no {kind} and {were} not published")
+
+
+@app.command(epilog="Example: craft-stream target clear --config craft.toml")
+def clear(config: Config = None, overrides: Overrides = None) -> None:
+    """Withdraw all that the target topic holds, so that another target, or one of another kind, can be published.
+
+    The version in force goes on deciding until there is enough of the new target for another one.
+    """
+    settings = load_settings(config, overrides)
+    sink = TopicSink(settings.kafka, settings.kafka.target_topic)
+    contents = _contents(settings)
+    try:
+        for identifier in contents.kinds:
+            sink.append(identifier.encode(), None)
+        sink.flush()
+    finally:
+        sink.close()
+    print(f"withdrew {contents if contents.kinds else 'nothing'} ({settings.kafka.target_topic})")
+
+
+def _contents(settings: Settings) -> TargetContents:
+    """What the target topic holds.
+
+    Raises:
+        ConfigurationError: it is not there, or belongs to another group.
+    """
+    with closing(KafkaTransport(settings.kafka).reader()) as reader:
+        check_owner(reader, settings.kafka)
+        return TargetContents.read(reader, settings.kafka.target_topic, settings.record)
 
 
 def _pairs(files: list[str], fields: RecordSettings, faults: Faults) -> Iterator[tuple[str, bytes | None]]:

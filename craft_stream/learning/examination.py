@@ -39,7 +39,10 @@ _LIKELIER = np.log(0.5)
 _LEAST_LOG_CLEAN = np.log(0.05)
 # How much nearer the other side must be, for both sides.
 _SWAPPED = 1.1
-_FEWEST_PROFILED, _MOST_PROFILED = 30, 4096
+# Of the target and of the stream: with fewer nothing tells whether the target's sides are swapped, and a worker's learner
+# publishes nothing.
+FEWEST = 30
+_MOST_PROFILED = 4096
 # So many may be found by mistake: of .4 to .7 % found in clean targets most are hard pairs, and leaving three of 502 out cost
 # medicine .02 of good.
 _MISTAKEN = 0.02
@@ -184,7 +187,7 @@ def refuse_swapped(target: PairBatch, stream: PairBatch, side: Side | None) -> N
         stream: an even sample.
         side: the one that the target is texts of; None: it is pairs.
     """
-    if min(len(target), len(stream)) < _FEWEST_PROFILED:
+    if min(len(target), len(stream)) < FEWEST:
         return
     stream = stream.slice(0, min(len(stream), _MOST_PROFILED))
     sides = [[profile(side) for side in (pairs.source, pairs.target)] for pairs in (target, stream)]

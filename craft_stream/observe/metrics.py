@@ -159,6 +159,8 @@ WORKER: Final = (
            "Times that the target was read again, since withdrawals had left its reservoir incomplete.",
            {"target_reread": 1}),
     Metric("craft_learner_active", "1 while this process learns and publishes versions.", {"learner": "active"}),
+    Metric("craft_learner_stopped", "1 while the learner publishes no version, though one is due; its log says why.",
+           {"not_learning": lambda why: int(why is not None)}),
     Metric("craft_learner_pairs", "Pairs of the stream that the learner has seen.", {"learner": "pairs_seen"}),
     Metric("craft_models_published_total", "Model versions published here.", {"published": 1}),
     Metric("craft_models_pruned_total", "Model versions withdrawn here, since nothing needs them.",

@@ -29,7 +29,7 @@ START_SECONDS: Final = 300.0
 
 _UNREADY: Final = (PartitionState.ASSIGNED, PartitionState.RESTORING)
 # Events whose last arguments the status page shows.
-_SHOWN: Final = ("started", "settings", "model", "target", "learner", "published", "primed")
+_SHOWN: Final = ("started", "settings", "model", "target", "learner", "not_learning", "published", "primed")
 # By event, its arguments.
 _EVENTS: Final = {
     name: tuple(signature(method).parameters)[1:]
@@ -152,7 +152,12 @@ class Recorder(Tabulated):
                 "model": {**model["header"], "bytes": model["size"]} if model else {},
                 "target": told["target"],
                 "settings": told["settings"],
-                "learner": told["learner"] | {"published": told["published"], "primed": told["primed"]},
+                "learner": told["learner"]
+                | {
+                    "stopped": told["not_learning"].get("why"),
+                    "published": told["published"],
+                    "primed": told["primed"],
+                },
                 "certificate": self._match.certificate(),
             }
 

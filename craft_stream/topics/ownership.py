@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from craft_stream.errors import ConfigurationError, LogTruncatedError
+from craft_stream.errors import AccessError, ConfigurationError, LogTruncatedError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
 from craft_stream.settings import KafkaSettings
@@ -31,7 +31,7 @@ def ledger_groups(reader: Reader, topic: str, wanted: str | None = None) -> set[
 
 
 def check_owner(reader: Reader, kafka: KafkaSettings, store: ModelStore | None = None) -> None:
-    """That topics are this group's, or nobody's yet.
+    """That topics are this group's, or nobody's yet, as far as this user may read them.
 
     Args:
         store: of the model topic, refreshed, where this process is going to publish versions; None: it is not.
@@ -46,25 +46,28 @@ def check_owner(reader: Reader, kafka: KafkaSettings, store: ModelStore | None =
     # A group that has committed offsets and lost its ledger is told so by its restore.
     if groups and not _has_committed(reader, kafka):
         raise ConfigurationError(
-            f"{kafka.ledger_topic} holds the ledger of group {_named(groups)}, and none of {own}: set kafka.group_id to that, or "
-            f"give {own} topics of its own (kafka.ledger_topic, .decisions_topic, .accepted_topic, .dead_letter_topic, "
-            ".model_topic, .target_topic); where the other is given up for good, `craft-stream run --rebuild` takes its topics over"
+            f"{kafka.ledger_topic} holds the ledger of group {_named(groups)}, and none of {own}: set kafka.group_id to that, "
+            f"or give {own} topics of its own (kafka.ledger_topic, .decisions_topic, .accepted_topic, .dead_letter_topic, "
+            ".model_topic, .target_topic); where the other is given up for good, `craft-stream run --rebuild` takes them over"
         )
     decided = kafka.guarantee == "exactly_once" and any(_all(reader, kafka.decisions_topic))
     if decided and not _has_committed(reader, kafka):
         raise ConfigurationError(
-            f"{kafka.decisions_topic} holds decisions, and {kafka.ledger_topic} no ledger of group {own} that they could be of: "
-            "set kafka.decisions_topic to a topic of its own, or begin behind them with `craft-stream run --rebuild`"
+            f"{kafka.decisions_topic} holds decisions, and {kafka.ledger_topic} no ledger of group {own} that they could be "
+            "of: set kafka.decisions_topic to a topic of its own, or begin behind them with `craft-stream run --rebuild`"
         )
     if store is not None and (others := store.groups - {own}) and own not in store.groups:
         raise ConfigurationError(
-            f"versions on {kafka.model_topic} are those of group {_named(others)}, which would decide by what {own} learns: set "
-            'kafka.model_topic to a topic of its own, or learner.mode = "off" to decide by theirs'
+            f"versions on {kafka.model_topic} are those of group {_named(others)}, which would decide by what {own} learns: "
+            'set kafka.model_topic to a topic of its own, or learner.mode = "off" to decide by theirs'
         )
 
 
 def _has_committed(reader: Reader, kafka: KafkaSettings) -> bool:
-    return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))
+    try:
+        return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))
+    except AccessError:  # no member of the group: a learner, or who publishes
+        return False
 
 
 def _all(reader: Reader, topic: str) -> Iterator[list[Message]]:
@@ -73,6 +76,8 @@ def _all(reader: Reader, topic: str) -> Iterator[list[Message]]:
             yield from (list(messages) for messages in reader.read(topic, partition, first, end))
         except LogTruncatedError:
             continue  # deleted meanwhile
+        except AccessError:
+            return
 
 
 def _group(key: bytes | None) -> str | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from craft_stream.errors import CraftError, TargetError
 from craft_stream.events import Observer, Stage
+from craft_stream.learning.examination import FEWEST
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.transport import Output, Reader, TransactionError, Transport
 from craft_stream.scoring.embedding import Embedder
@@ -48,7 +49,7 @@ class LearnerService:
     """Runs a learner until it is stopped; starts it again after a failure.
 
     Attributes:
-        failure: why there is no model yet, in words; None when all is well.
+        failure: why no version is published, in words; None when all is well.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class LearnerService:
         if self._thread.is_alive():
             self._thread.join(seconds)
         self._observer.learner(False, 0)
+        self._observer.not_learning(None)
 
     def offer(
         self, partition: int, batch: PairBatch, accepted: NDArray[np.bool_] | None, wait: float = 0.0
@@ -102,11 +104,11 @@ class LearnerService:
                 self._learn(reader, output)
                 pause = 0.0  # told to stop, or to begin again with other settings
             except (CraftError, TransactionError) as error:
-                self.failure = str(error)
+                self._stopped(str(error))
                 self._trouble.tell(error)
                 self._observer.error(type(error).__name__)
             except Exception as error:
-                self.failure = f"{type(error).__name__}: {error}"
+                self._stopped(f"{type(error).__name__}: {error}")
                 log.exception("the learner failed and will start again")
                 self._observer.error("Learner")
             finally:
@@ -135,7 +137,7 @@ class LearnerService:
         self._wait_for_target(target, learner)
         began = time.monotonic()
         primer = Primer(reader, settings)
-        primer.prime(learner, self._stop)
+        primer.prime(learner, self._stop, self._wait_for_stream)
         self._observer.primed(primer.pairs, time.monotonic() - began)
         self._observer.learner(True, learner.pairs_seen)
         if self._stop.is_set():
@@ -162,24 +164,53 @@ class LearnerService:
                 published, changed = time.monotonic(), False
 
     def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
-        topic, told = self._settings.kafka.target_topic, None
         while not self._stop.is_set():
             try:
-                if learner.target_size:
-                    learner.check_target()
-                    return
-                self.failure = (
-                    f"the target topic {topic} is empty: publish pairs of the domain that you want with `craft-stream "
-                    "target publish FILE`"
-                )
+                self._check_target(learner)
+                return
             except TargetError as error:
-                self.failure = f"the target topic {topic}: {error}"
-            if self.failure != told:  # once
-                told = self.failure
-                log.warning("%s", told)
+                self._warn(str(error))
             self._stop.wait(TARGET_SECONDS)
             target.refresh(learner)
             self._complete(target, learner)
+
+    def _check_target(self, learner: Learner) -> None:
+        """That something can be learned from the target as it is.
+
+        Raises:
+            TargetError: nothing can, with what to type.
+        """
+        topic, size = self._settings.kafka.target_topic, learner.target_size
+        if not size:
+            raise TargetError(
+                f"the target topic {topic} is empty: publish pairs of the domain that you want with `craft-stream "
+                "target publish FILE`"
+            )
+        if size < FEWEST:
+            raise TargetError(
+                f"the target topic {topic} holds {size} {'pair' if size == 1 else 'pairs'}, and a version needs {FEWEST} at "
+                "least (a few hundred describe a domain): publish more with `craft-stream target publish FILE`"
+            )
+        try:
+            learner.check_target()
+        except TargetError as error:
+            raise TargetError(f"the target topic {topic}: {error}") from error
+
+    def _wait_for_stream(self, pairs: int) -> None:
+        self._warn(
+            f"a version needs {FEWEST} pairs of the stream at least, and {self._settings.kafka.input_topic} has shown "
+            f"{pairs} so far"
+        )
+
+    def _warn(self, why: str) -> None:
+        """Say why no version is published: once, and until it is over to whoever watches."""
+        if why != self.failure:
+            log.warning("%s", why)
+            self._stopped(why)
+
+    def _stopped(self, why: str | None) -> None:
+        self.failure = why
+        self._observer.not_learning(why)
 
     def _complete(self, target: TargetFollower, learner: Learner) -> None:
         """Read the target again where withdrawals have left the reservoir with gaps, or its topic was made anew."""
@@ -207,13 +238,13 @@ class LearnerService:
     def _publish(self, learner: Learner, output: Output) -> None:
         began = time.monotonic()
         try:
+            self._check_target(learner)
             model = learner.publish()
-        except TargetError as error:  # everything was withdrawn: the last version stays in force
-            self.failure = f"no version is published: {error}"
-            log.warning("%s", self.failure)
+        except TargetError as error:
+            self._warn(f"no version is published, and the last one stays in force: {error}")
             return
         manifest = publish(output, self._settings.kafka.model_topic, model, self._signatures)
-        self.failure = None
+        self._stopped(None)
         self._trouble.over()
         self._observer.published(model.version, time.monotonic() - began, manifest.size)
         self._observer.target(model.target_version, model.target_pairs)

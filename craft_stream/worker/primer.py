@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import LogTruncatedError
+from craft_stream.learning.examination import FEWEST
 from craft_stream.learning.learner import Learner
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
@@ -38,17 +39,31 @@ class Primer:
         self._settings = settings
         self._ranges: dict[int, list[tuple[int, int]]] = {}
 
-    def prime(self, learner: Learner, stop: threading.Event) -> None:
-        """Feed at most `learner.prime_pairs`; while the log holds fewer, wait, `learner.prime_seconds` at most."""
-        wanted = self._settings.learner.prime_pairs
+    def prime(
+        self, learner: Learner, stop: threading.Event, too_few: Callable[[int], None] = lambda pairs: None
+    ) -> None:
+        """Feed at most `learner.prime_pairs`; while the log holds fewer, wait, `learner.prime_seconds` at most.
+
+        Args:
+            learner: is fed.
+            stop: ends it at once.
+            too_few: is told, after that time, how many pairs the learner has seen, while it waits on for the fewest that a
+                version is made of.
+        """
+        most = self._settings.learner.prime_pairs
         deadline = time.monotonic() + self._settings.learner.prime_seconds
-        while self.pairs < wanted and not stop.is_set():
-            plan, each = self._plan(wanted - self.pairs)
+        while not stop.is_set():
+            wanted = self.pairs + max(most - self.pairs, FEWEST - learner.pairs_seen)
+            plan, each = self._plan(wanted - self.pairs) if wanted > self.pairs else ([], 1.0)
             for partition, start, end in plan:
                 if self.pairs >= wanted or stop.is_set():
-                    return
+                    break
                 self._feed(learner, partition, start, end, wanted, each)
-            if each > 1 or self.pairs >= wanted or time.monotonic() >= deadline:
+            late = time.monotonic() >= deadline
+            if learner.pairs_seen < FEWEST:
+                if late:
+                    too_few(learner.pairs_seen)
+            elif late or each > 1 or self.pairs >= most:
                 return
             stop.wait(AGAIN_SECONDS)
 

@@ -296,6 +296,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Learners, and versions of the model", "Processes that learn; versions published, withdrawn, passed over.", "none",
             (
                 ("sum (craft_learner_active{@})", "learners"),
+                ("max by (group) (craft_learner_stopped{@})", "stopped {{group}}"),
                 ("sum (craft_models_published_total{@})", "published"),
                 ("sum (craft_models_pruned_total{@})", "withdrawn"),
                 ("max by (group) (craft_passed_over_models{@})", "passed over {{group}}"),

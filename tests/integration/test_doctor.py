@@ -296,7 +296,7 @@ def test_brokers_that_name_an_address_which_is_not_there(deployment: Deployment)
 def test_each_right_that_is_missing_is_named_and_ends_a_worker(secure: SecureBroker, tmp_path: Path) -> None:
     """A worker that may do all but write what it accepts ends before it joins: exit code 77, one line; so with a password."""
     run = Deployment(secure.bootstrap, tmp_path, 1)
-    run.publish_target(target_pairs(20))
+    run.publish_target(target_pairs(40))
     kafka = run.settings.kafka
     user, login = "worker", secure.login("PLAIN")
     for topic in (kafka.input_topic, kafka.target_topic):
@@ -346,7 +346,7 @@ def test_topics_and_their_settings(secure: SecureBroker, tmp_path: Path) -> None
         return " ".join(doctor(run, {"kafka.bootstrap_servers": secure.bootstrap})[1])
 
     assert "is empty: `craft-stream target publish FILE`" in said()
-    run.publish_target(target_pairs(20))
+    run.publish_target(target_pairs(40))
     assert not said()
     alter(**{"retention.bytes": "1000000"})
     assert "1.0 MB of each partition (retention.bytes)" in said()

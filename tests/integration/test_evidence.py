@@ -169,6 +169,7 @@ def test_targets_are_published_and_withdrawn(bootstrap: str, tmp_path: Path) -> 
     assert "published 2 texts" in run.command("target", "publish", str(texts), "--side", "target").stdout
     found = [json.loads(message.value or b"") for message in run.read(run.settings.kafka.target_topic)[20:]]
     assert sorted((record["tgt"], len(record)) for record in found) == [("a house", 2), ("two houses", 2)]
+    assert "withdrew 2 texts of the target side" in run.command("target", "clear").stdout
     path.write_text("broken\n")
     failed = run.command("target", "publish", str(path))
     assert failed.returncode == 1
@@ -181,7 +182,7 @@ def test_the_doctor_says_what_is_wrong(bootstrap: str, tmp_path: Path) -> None:
     empty = run.command("doctor")
     assert empty.returncode == 1
     assert "is empty: `craft-stream target publish FILE`" in empty.stdout
-    run.publish_target(target_pairs(20))
+    run.publish_target(target_pairs(40))
     well = run.command("doctor")
     assert well.returncode == 0, well.stdout
     missing = run.command("doctor", "--set", "kafka.ledger_topic=nowhere")
