@@ -313,6 +313,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
                 ("max by (group) (craft_target_pairs{@})", "{{group}}"),
                 ("max by (group, reason) (craft_target_left_out_pairs{@})", "{{group}}, left out: {{reason}}"),
             ),
+            "CraftNotLearning",
             width=6,
         ),
         Panel(

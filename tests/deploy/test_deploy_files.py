@@ -150,7 +150,8 @@ def test_every_metric_has_help_and_unit() -> None:
     counted = {
         "decisions", "detections", "rejected_kept", "letters", "embedded", "errors", "judged", "damaged", "deltas", "active",
         "open", "models", "pairs", "pages", "partitions", "published", "pruned", "records", "records_consumed", "rebalances",
-        "recoveries", "rereads", "responses", "restore_retries", "score", "failures", "snapshots", "transactions", "version",
+        "recoveries", "rereads", "responses", "restore_retries", "score", "failures", "snapshots", "stopped", "transactions",
+        "version",
     }  # fmt: skip
     for family in families():
         if not family.name.startswith("craft_"):
