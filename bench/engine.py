@@ -100,8 +100,11 @@ class _Run:
     def read(self) -> PairChunk:
         return PairChunk(TokenizedPairs.of(self.pairs))
 
-    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs:
-        return TokenizedPairs.of(self.pairs.take(positions - self.start))
+    def known(self, rows: NDArray[np.int64]) -> PairChunk:
+        return self.read()
+
+    def batch_at(self, positions: NDArray[np.int64]) -> PairBatch:
+        return self.pairs.take(positions - self.start)
 
 
 def select_twice(corpus: Corpus, scenario: Scenario, context: str, overrides: Mapping[str, Any]) -> Selection:

@@ -62,7 +62,7 @@ class JsonlSource(FileSource):
         number = self._lines.number
         lines = self._lines.read(limit)
         if self._chosen is None:
-            return Lines(lines, number, self._path)
+            return Lines(lines, range(number, number + len(lines)), self._path)
         return [self._renamed(line, place) for place, line in enumerate(lines, number)]
 
     def _renamed(self, line: bytes, number: int) -> Message:

@@ -11,11 +11,14 @@ from connectors.files.places import refuse_overwriting
 from connectors.files.texts import open_texts
 from craft_stream.cli.faults import Faults
 from craft_stream.errors import ConfigurationError
-from craft_stream.ports.messages import Message
+from craft_stream.ports.messages import Message, size
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.reading.records import Refusal, examine_text
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings, Settings
+
+# Bytes of a run that is longer than an epoch.
+_RUN_BYTES = 1 << 20
 
 
 def read_chunks(paths: Iterable[str], fields: RecordSettings) -> Iterator[Chunk]:
@@ -23,32 +26,44 @@ def read_chunks(paths: Iterable[str], fields: RecordSettings) -> Iterator[Chunk]
     return (run.read() for run in read_runs(paths, fields))
 
 
-def read_runs(paths: Iterable[str], fields: RecordSettings) -> Iterator[Run]:
-    """The same, not read yet."""
+def read_runs(paths: Iterable[str], fields: RecordSettings, records: int = EPOCH) -> Iterator[Run]:
+    """The same, not read yet; at most so many records in each, and little more than 1 MiB above an epoch."""
     start = 0
-    for messages in read_messages(paths, fields):
+    for messages in read_messages(paths, fields, records):
         yield Run(messages, start, fields)
         start += len(messages)
 
 
-def read_messages(paths: Iterable[str], fields: RecordSettings) -> Iterator[Sequence[Message]]:
+def read_messages(
+    paths: Iterable[str], fields: RecordSettings, records: int = EPOCH
+) -> Iterator[Sequence[Message]]:
     """The same as messages, not read yet."""
     run: list[Message] = []
+    limit = records
     for path in paths:
         source = open_source(path, fields)
         try:
-            while messages := source.read(EPOCH - len(run)):
-                if len(messages) == EPOCH:  # as it came: lines need not become messages
+            while messages := source.read(limit - len(run)):
+                if len(messages) == limit:  # as it came: lines need not become messages
                     yield messages
+                    limit = _limit(messages, records)
                     continue
                 run.extend(messages)
-                if len(run) == EPOCH:
+                if len(run) == limit:
                     yield run
+                    limit = _limit(run, records)
                     run = []
         finally:
             source.close()
     if run:
         yield run
+
+
+def _limit(last: Sequence[Message], records: int) -> int:
+    """Of the next run, after this one: documents are long, and many are in memory."""
+    if records == EPOCH:
+        return EPOCH
+    return min(records, max(EPOCH, _RUN_BYTES * len(last) // max(size(last), 1)))
 
 
 def read_texts(

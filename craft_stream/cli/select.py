@@ -54,6 +54,9 @@ from craft_stream.selection.ledger import EPOCH
 from craft_stream.session import SelectionSession
 from craft_stream.settings import RecordSettings, Settings
 
+# Records that are read, scored and judged together where files are read again: cuts do not matter there, and of 1,024 the calls
+# of kernels take a fifth of the time.
+_RUN_RECORDS = 4096
 # Of the stream, read while chunks before it are decided: reading is twice as fast, so that little is enough.
 _AHEAD_BYTES = 1 << 21
 
@@ -309,7 +312,11 @@ def _decided(
         return engine.decide(prefetch(chunks, attrgetter("size"), _AHEAD_BYTES))
     for _ in look.over(islice(read_chunks(inputs, fields), LOOKED // EPOCH)):
         pass
-    return engine.decide(lambda: prefetch(read_runs(inputs, fields), _bytes, _AHEAD_BYTES), progress.stage)
+
+    def runs() -> Iterator[Run]:
+        return prefetch(read_runs(inputs, fields, _RUN_RECORDS), _bytes, _AHEAD_BYTES)
+
+    return engine.decide(runs, progress.stage)
 
 
 def _prime(
@@ -318,7 +325,7 @@ def _prime(
     """Teach a session by pairs from all over the files: the head of a crawl is one site."""
     sample = EvenSample(session.ledger.parameters.learning.prime_pairs)
     end = 0
-    for run in prefetch(read_runs(inputs, fields), _bytes, _AHEAD_BYTES):
+    for run in prefetch(read_runs(inputs, fields, _RUN_RECORDS), _bytes, _AHEAD_BYTES):
         sample.read(run)
         end = run.start + len(run)
         progress.stage("sampled", end, None)

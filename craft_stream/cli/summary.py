@@ -72,7 +72,7 @@ class Summary:
         self.reasons += np.bincount(decisions.reason, minlength=len(Reason))
         self.far += int((decisions.accepted & (decisions.domain < 0)).sum())
         self.embedded += decisions.embedded
-        self.unknown.update(chunk.pairs.batch.columns.unknown())
+        self.unknown.update(chunk.unknown_signals)
 
     def finish(self, session: Engine, seconds: float) -> None:
         """Note how the selection stands at its end, `seconds` after it began."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.hashing import GOLDEN, finish
-from craft_stream.text.tokenized import TokenizedPairs
 
 
 class Unread(Protocol):
@@ -23,7 +22,7 @@ class Unread(Protocol):
     @property
     def start(self) -> int: ...  # noqa: D102  # position of the first record
     def __len__(self) -> int: ...  # records
-    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs: ...  # noqa: D102  # of some records, those that are pairs
+    def batch_at(self, positions: NDArray[np.int64]) -> PairBatch: ...  # noqa: D102  # of some records, those that are pairs
 
 
 class EvenSample:
@@ -48,7 +47,7 @@ class EvenSample:
         positions = np.arange(run.start, run.start + len(run))
         wanted = positions[self._keys_of(positions) >= self._least]
         if len(wanted):
-            self.add(run.pairs_at(wanted).batch)
+            self.add(run.batch_at(wanted))
 
     def add(self, batch: PairBatch, each: float = 1.0) -> None:
         """Add pairs, all of a stream in its order, or some that stand for so many `each`."""

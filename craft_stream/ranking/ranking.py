@@ -298,7 +298,7 @@ class Ranking(Generic[C]):
         self, ledger: Ledger, wanted: tuple[Run[C], NDArray[np.int64]], block: Block | None
     ) -> Judged:
         run, positions = wanted
-        pairs = run.pairs_at(positions)
+        pairs = TokenizedPairs.of(run.batch_at(positions))
         if block is not None:
             return Judged(pairs, **block.arrays)
         found = judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
@@ -351,8 +351,8 @@ class Ranking(Generic[C]):
         version = 0 if self.ledger.model is None else self.ledger.model.version
         like_target = columns.like_target
         for run in stream.runs():
-            chunk = run.read()
-            at, n = chunk.pairs.batch.positions, len(chunk.pairs)
+            rows = np.flatnonzero(columns.reason[run.start : run.start + len(run)] != NO_PAIR)
+            chunk, at = run.known(rows), run.start + rows
             decisions = Decisions.of(
                 at,
                 reason=columns.reason[at],
@@ -366,7 +366,7 @@ class Ranking(Generic[C]):
                 model_version=version,
                 parameters=self._digest,
             )
-            if n:
+            if len(at):
                 self.ledger.record(decisions, columns.gate[at], like_target)
                 like_target = 0
             if self.ledger.next_offset < chunk.end:

@@ -20,6 +20,7 @@ class Run(Unread, Protocol[C_co]):
     """Consecutive records of a stream, not read yet."""
 
     def read(self) -> C_co: ...  # noqa: D102  # all of them
+    def known(self, rows: NDArray[np.int64]) -> C_co: ...  # noqa: D102  # all, of which these hold pairs
 
 
 class Rereading(Generic[C]):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from craft_stream.ports.messages import Message, size, values
+from craft_stream.ports.messages import Message, chosen, size, values
 from craft_stream.reading.addresses import contexts
 from craft_stream.reading.objects import find_sides
 from craft_stream.reading.records import Pair, Refusal, examine, read_pair
@@ -22,7 +23,7 @@ from craft_stream.text.tokenized import TokenizedPairs
 _MESSAGE_BYTES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Chunk:
     """Consecutive messages of one log, read.
 
@@ -30,17 +31,17 @@ class Chunk:
         messages: as they came.
         rows: int64 [pairs], index in `messages` of each pair.
         refused: (index in `messages`, why) of what holds no pair.
-        pairs: what the others hold, at their positions in the log.
         end: position in the log after the last message; 0 without one.
         fields: where the sides, the id and the URLs stand.
+        pairs: what the others hold, at their positions in the log.
     """
 
     messages: Sequence[Message]
     rows: NDArray[np.int64]
     refused: list[tuple[int, Refusal]]
-    pairs: TokenizedPairs
     end: int
     fields: RecordSettings
+    _pairs: Callable[[], TokenizedPairs] = field(repr=False, compare=False)
 
     @classmethod
     def read(cls, messages: Sequence[Message], fields: RecordSettings, start: int | None = None) -> Chunk:
@@ -52,20 +53,37 @@ class Chunk:
             start: position of the first in a log that counts messages, whatever files they come from; None: their
                 offsets are their positions.
         """
-        held = values(messages)
-        source, target, rows, refused = _read_sides(messages, held, fields)
-        if start is None:
-            positions = np.array([messages[row].offset for row in rows.tolist()], np.int64)
-            end = messages[-1].offset + 1 if messages else 0
-        else:
-            positions, end = start + rows, start + len(messages)
-        where = contexts(held, rows, fields.url_fields)
-        batch = PairBatch(source, target, positions, where=where)
-        if (signals := load_signals(fields)) is not None:
-            records = [orjson.loads(messages[row].value or b"") for row in rows.tolist()]
-            columns = signals.columns(source.texts(), target.texts(), records)
-            batch = replace(batch, signals=columns)
-        return cls(messages, rows, refused, TokenizedPairs.of(batch), end, fields)
+        batch, rows, refused = _decoded(messages, fields, start)
+        behind = messages[-1].offset + 1 if messages else 0
+        end = behind if start is None else start + len(messages)
+        return cls(messages, rows, refused, end, fields, partial(_same, TokenizedPairs.of(batch)))
+
+    @classmethod
+    def known(
+        cls, messages: Sequence[Message], rows: NDArray[np.int64], fields: RecordSettings, start: int
+    ) -> Chunk:
+        """Messages that were read before: those at `rows` hold pairs, which are read again where somebody asks for them."""
+        held = np.zeros(len(messages), np.bool_)
+        held[rows] = True
+        examined = ((row, examine(messages[row], fields)) for row in np.flatnonzero(~held).tolist())
+        refused = [(row, found) for row, found in examined if isinstance(found, Refusal)]
+
+        def pairs() -> TokenizedPairs:
+            return cls.read(messages, fields, start).pairs
+
+        return cls(messages, rows, refused, start + len(messages), fields, pairs)
+
+    @cached_property
+    def pairs(self) -> TokenizedPairs:
+        """What the messages at `rows` hold."""
+        return self._pairs()
+
+    @property
+    def unknown_signals(self) -> dict[str, int]:
+        """Pairs of which a signal is not known, by its name."""
+        if load_signals(self.fields) is None:
+            return {}
+        return self.pairs.batch.columns.unknown()
 
     @property
     def size(self) -> int:
@@ -93,7 +111,8 @@ class Chunk:
     def without(self, pairs: Container[int]) -> Chunk:
         """Without some pairs; their messages stay."""
         kept = np.array([pair for pair in range(len(self.pairs)) if pair not in pairs], np.int64)
-        return replace(self, rows=self.rows[kept], pairs=TokenizedPairs.of(self.pairs.batch.take(kept)))
+        left = TokenizedPairs.of(self.pairs.batch.take(kept))
+        return replace(self, rows=self.rows[kept], _pairs=partial(_same, left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +136,36 @@ class Run:
         """All of them."""
         return Chunk.read(self.messages, self.fields, self.start)
 
-    def pairs_at(self, positions: NDArray[np.int64]) -> TokenizedPairs:
+    def known(self, rows: NDArray[np.int64]) -> Chunk:
+        """All of them, of which those at `rows` are known to hold pairs."""
+        return Chunk.known(self.messages, rows, self.fields, self.start)
+
+    def batch_at(self, positions: NDArray[np.int64]) -> PairBatch:
         """Those at some positions, ascending, that hold pairs."""
-        chunk = Chunk.read([self.messages[at - self.start] for at in positions.tolist()], self.fields, 0)
-        batch = replace(chunk.pairs.batch, positions=positions[chunk.rows])
-        return replace(chunk.pairs, batch=batch)
+        messages = chosen(self.messages, (positions - self.start).tolist())
+        batch, rows, _ = _decoded(messages, self.fields, 0)
+        return replace(batch, positions=positions[rows])
+
+
+def _same(pairs: TokenizedPairs) -> TokenizedPairs:
+    return pairs
+
+
+def _decoded(
+    messages: Sequence[Message], fields: RecordSettings, start: int | None
+) -> tuple[PairBatch, NDArray[np.int64], list[tuple[int, Refusal]]]:
+    """The pairs, the rows of the messages that hold them, and the others with their reasons; arguments as for `Chunk.read`."""
+    held = values(messages)
+    source, target, rows, refused = _read_sides(messages, held, fields)
+    positions = rows + (start or 0)
+    if start is None:
+        positions = np.array([messages[row].offset for row in rows.tolist()], np.int64)
+    batch = PairBatch(source, target, positions, where=contexts(held, rows, fields.url_fields))
+    if (signals := load_signals(fields)) is not None:
+        records = [orjson.loads(messages[row].value or b"") for row in rows.tolist()]
+        columns = signals.columns(source.texts(), target.texts(), records)
+        batch = replace(batch, signals=columns)
+    return batch, rows, refused
 
 
 def _read_sides(

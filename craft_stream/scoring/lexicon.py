@@ -10,6 +10,7 @@ a pair that is right but for one word ("Close"/"Open", "month"/"year") has a hig
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from craft_stream.text.bags import STEM_BITS
 from craft_stream.text.hashing import GOLDEN, mix
-from craft_stream.text.tokens import WORD, Tokens
+from craft_stream.text.tokens import WORD
 
 # Joint counts are kept as integers of 1/1024, so that adding and evicting are exact.
 JOINT_UNIT = 1 / 1024
@@ -78,156 +79,170 @@ class Lexicon:
             totals=np.zeros(2),
         )
 
+    @property
+    def tables(self) -> Tables:
+        """Its arrays."""
+        return Tables(**{item.name: getattr(self, item.name) for item in fields(self)})
+
     def copy(self) -> Lexicon:
         """A lexicon of its own arrays."""
         return Lexicon(**{item.name: getattr(self, item.name).copy() for item in fields(self)})
 
 
+class Tables(NamedTuple):
+    """The arrays of a `Lexicon`, as kernels take them."""
+
+    joint: NDArray[np.uint32]
+    source_mass: NDArray[np.float32]
+    target_mass: NDArray[np.float32]
+    source_count: NDArray[np.float32]
+    target_count: NDArray[np.float32]
+    totals: NDArray[np.float64]
+
+
+class Words(NamedTuple):
+    """The tokens of a side, as kernels take them; see `Tokens`."""
+
+    words: NDArray[np.uint64]
+    stems: NDArray[np.uint64]
+    kinds: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+
+class Room(NamedTuple):
+    """Where `score_words` works, one pair after the other: [LEXICON_TOKENS] each.
+
+    Attributes:
+        found: uint32 [LEXICON_TOKENS, LEXICON_TOKENS], joint counts of the pair's first target and source words, in units; what
+            lies behind their last words is of pairs before.
+    """
+
+    keys: NDArray[np.uint64]
+    per_mass: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    best_back: NDArray[np.float32]
+    found: NDArray[np.uint32]
+
+
 @numba.njit(cache=True, nogil=True)
-def _lexicon_features(
-    source: NDArray[np.uint64],
-    source_kinds: NDArray[np.uint8],
-    source_offsets: NDArray[np.int64],
-    target: NDArray[np.uint64],
-    target_offsets: NDArray[np.int64],
-    target_kinds: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    joint: NDArray[np.uint32],
-    source_mass: NDArray[np.float32],
-    target_mass: NDArray[np.float32],
-    source_count: NDArray[np.float32],
-    target_count: NDArray[np.float32],
-    totals: NDArray[np.float64],
-    out: NDArray[np.float32],
+def make_room() -> Room:
+    """Room for any pair."""
+    return Room(
+        np.empty(LEXICON_TOKENS, np.uint64),
+        np.empty(LEXICON_TOKENS, np.float32),
+        np.empty(LEXICON_TOKENS, np.float32),
+        np.empty(LEXICON_TOKENS, np.float32),
+        np.empty((LEXICON_TOKENS, LEXICON_TOKENS), np.uint32),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def score_words(
+    source: Words, target: Words, row: int, tables: Tables, room: Room, out: NDArray[np.float32]
 ) -> None:
+    """`FEATURES` of the pair at `row` into `out`, float32 [9]; zeros where a side has no tokens. `room.found` is set."""
+    key_base, per_mass, prior, best_back, found = room
+    joint, source_mass, target_mass, source_count, target_count, totals = tables
     buckets = np.uint64(len(joint) // 4 - 1)
     shift = np.uint64(64 - STEM_BITS)
     smoothing = np.float32(SMOOTHING)
     unit = np.float32(JOINT_UNIT)
     largest = np.float32(LARGEST_RATIO)
-    key_base = np.empty(LEXICON_TOKENS, np.uint64)
-    per_mass = np.empty(LEXICON_TOKENS, np.float32)
-    prior = np.empty(LEXICON_TOKENS, np.float32)
-    best_back = np.empty(LEXICON_TOKENS, np.float32)
     source_scale = np.float32(1.0 / (totals[0] + 1001.0))
     target_scale = np.float32(1.0 / (totals[1] + 1001.0))
-    for n in range(len(rows)):
-        row = rows[n]
-        a = source_offsets[row]
-        c = target_offsets[row]
-        ns = min(source_offsets[row + 1] - a, LEXICON_TOKENS)
-        nt = min(target_offsets[row + 1] - c, LEXICON_TOKENS)
-        if ns == 0 or nt == 0:
-            out[n, :] = 0
-            continue
-        largest_per_mass = np.float32(0)
-        largest_per_target = np.float32(0)
+    a = source.offsets[row]
+    c = target.offsets[row]
+    ns = min(source.offsets[row + 1] - a, LEXICON_TOKENS)
+    nt = min(target.offsets[row + 1] - c, LEXICON_TOKENS)
+    if ns == 0 or nt == 0:
+        out[:] = 0
+        return
+    largest_per_mass = np.float32(0)
+    largest_per_target = np.float32(0)
+    for i in range(ns):
+        stem = source.stems[a + i]
+        v = np.int64(stem >> shift)
+        key_base[i] = stem * GOLDEN
+        per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
+        prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
+        best_back[i] = 0
+        if per_mass[i] > largest_per_mass:
+            largest_per_mass = per_mass[i]
+    weakest = _STRONGEST
+    weaker = _STRONGEST
+    back_weakest = _STRONGEST
+    back_weaker = _STRONGEST
+    forward = 0.0
+    covered = 0
+    words = 0
+    unknown = 0
+    for j in range(nt):
+        stem = target.stems[c + j]
+        v = np.int64(stem >> shift)
+        pj = (target_count[v] + np.float32(0.5)) * target_scale
+        inverse_pj = np.float32(1) / pj
+        per_target = np.float32(1) / (target_mass[v] + smoothing)
+        if target.kinds[c + j] == WORD:
+            words += 1
+            if target_count[v] < 3:
+                unknown += 1
+        # A pair of words that is not in the table has a count of 0. Of those, the word of the least mass has the
+        # largest ratio, rounding included, so that only what is found need be computed: the same to the bit.
+        if per_target > largest_per_target:
+            largest_per_target = per_target
+        best = smoothing * pj * largest_per_mass * inverse_pj
         for i in range(ns):
-            stem = source[a + i]
-            v = np.int64(stem >> shift)
-            key_base[i] = stem * GOLDEN
-            per_mass[i] = np.float32(1) / (source_mass[v] + smoothing)
-            prior[i] = (source_count[v] + np.float32(0.5)) * source_scale
-            best_back[i] = 0
-            if per_mass[i] > largest_per_mass:
-                largest_per_mass = per_mass[i]
-        weakest = _STRONGEST
-        weaker = _STRONGEST
-        back_weakest = _STRONGEST
-        back_weaker = _STRONGEST
-        forward = 0.0
-        covered = 0
-        words = 0
-        unknown = 0
-        for j in range(nt):
-            stem = target[c + j]
-            v = np.int64(stem >> shift)
-            pj = (target_count[v] + np.float32(0.5)) * target_scale
-            inverse_pj = np.float32(1) / pj
-            per_target = np.float32(1) / (target_mass[v] + smoothing)
-            if target_kinds[c + j] == WORD:
-                words += 1
-                if target_count[v] < 3:
-                    unknown += 1
-            # A pair of words that is not in the table has a count of 0. Of those, the word of the least mass has the
-            # largest ratio, rounding included, so that only what is found need be computed: the same to the bit.
-            if per_target > largest_per_target:
-                largest_per_target = per_target
-            best = smoothing * pj * largest_per_mass * inverse_pj
-            for i in range(ns):
-                key = mix(key_base[i] + stem)
-                s = np.int64(key & buckets) * 4
-                tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
-                if joint[s] == tag:
-                    count = np.float32(joint[s + 1]) * unit
-                elif joint[s + 2] == tag:
-                    count = np.float32(joint[s + 3]) * unit
-                else:
-                    continue
-                x = (count + smoothing * pj) * per_mass[i] * inverse_pj
-                if x > best:
-                    best = x
-                x = (count + smoothing * prior[i]) * per_target / prior[i]
-                if x > best_back[i]:
-                    best_back[i] = x
-            if best > largest:
-                best = largest
-            support = np.log(0.1 + 0.9 * np.float64(best))
-            forward += support
-            if target_kinds[c + j] == WORD:
-                if support < weakest:
-                    weaker, weakest = weakest, support
-                elif support < weaker:
-                    weaker = support
-            if best > 3:
-                covered += 1
-        backward = 0.0
-        covered_back = 0
-        tail = 0
-        for i in range(ns):
-            x = max(best_back[i], smoothing * prior[i] * largest_per_target / prior[i])
-            x = min(x, largest)
-            support = np.log(0.1 + 0.9 * np.float64(x))
-            backward += support
-            if source_kinds[a + i] == WORD:
-                if support < back_weakest:
-                    back_weaker, back_weakest = back_weakest, support
-                elif support < back_weaker:
-                    back_weaker = support
-            if x > 3:
-                covered_back += 1
-                if i >= ns - 4:
-                    tail += 1
-        out[n, 0] = np.float32(forward / nt)
-        out[n, 1] = np.float32(backward / ns)
-        out[n, 2] = min(out[n, 0], out[n, 1])
-        out[n, 3] = np.float32(covered) / np.float32(nt)
-        out[n, 4] = np.float32(covered_back) / np.float32(ns)
-        out[n, 5] = np.float32(tail) / np.float32(min(ns, 4))
-        out[n, 6] = np.float32(unknown) / np.float32(words + 1)
-        out[n, 7] = np.float32(0.5 * (weakest + weaker))
-        out[n, 8] = np.float32(0.5 * (back_weakest + back_weaker))
-
-
-def lexicon_features(
-    source: Tokens, target: Tokens, rows: NDArray[np.int64], lexicon: Lexicon
-) -> NDArray[np.float32]:
-    """`FEATURES` of the pairs at `rows`, float32 [rows, 9]; zeros where a side has no tokens."""
-    out = np.empty((len(rows), len(FEATURES)), np.float32)
-    _lexicon_features(
-        source.stems,
-        source.kinds,
-        source.offsets,
-        target.stems,
-        target.offsets,
-        target.kinds,
-        rows,
-        lexicon.joint,
-        lexicon.source_mass,
-        lexicon.target_mass,
-        lexicon.source_count,
-        lexicon.target_count,
-        lexicon.totals,
-        out,
-    )
-    return out
+            key = mix(key_base[i] + stem)
+            s = np.int64(key & buckets) * 4
+            tag = np.uint32(key >> np.uint64(32)) | np.uint32(1)
+            found[j, i] = 0
+            if joint[s] == tag:
+                found[j, i] = joint[s + 1]
+            elif joint[s + 2] == tag:
+                found[j, i] = joint[s + 3]
+            else:
+                continue
+            count = np.float32(found[j, i]) * unit
+            x = (count + smoothing * pj) * per_mass[i] * inverse_pj
+            if x > best:
+                best = x
+            x = (count + smoothing * prior[i]) * per_target / prior[i]
+            if x > best_back[i]:
+                best_back[i] = x
+        if best > largest:
+            best = largest
+        support = np.log(0.1 + 0.9 * np.float64(best))
+        forward += support
+        if target.kinds[c + j] == WORD:
+            if support < weakest:
+                weaker, weakest = weakest, support
+            elif support < weaker:
+                weaker = support
+        if best > 3:
+            covered += 1
+    backward = 0.0
+    covered_back = 0
+    tail = 0
+    for i in range(ns):
+        x = max(best_back[i], smoothing * prior[i] * largest_per_target / prior[i])
+        x = min(x, largest)
+        support = np.log(0.1 + 0.9 * np.float64(x))
+        backward += support
+        if source.kinds[a + i] == WORD:
+            if support < back_weakest:
+                back_weaker, back_weakest = back_weakest, support
+            elif support < back_weaker:
+                back_weaker = support
+        if x > 3:
+            covered_back += 1
+            if i >= ns - 4:
+                tail += 1
+    out[0] = np.float32(forward / nt)
+    out[1] = np.float32(backward / ns)
+    out[2] = min(out[0], out[1])
+    out[3] = np.float32(covered) / np.float32(nt)
+    out[4] = np.float32(covered_back) / np.float32(ns)
+    out[5] = np.float32(tail) / np.float32(min(ns, 4))
+    out[6] = np.float32(unknown) / np.float32(words + 1)
+    out[7] = np.float32(0.5 * (weakest + weaker))
+    out[8] = np.float32(0.5 * (back_weakest + back_weaker))

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.scoring import alignment, lexicon, surface
-from craft_stream.scoring.alignment import alignment_features
+from craft_stream.scoring.alignment import word_features
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
-from craft_stream.scoring.lexicon import Lexicon, lexicon_features
+from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.likeness import Likeness
 from craft_stream.scoring.prediction import (
     Correction,
@@ -125,14 +125,9 @@ class TranslationScorer:
     def judged_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """`JUDGED_FEATURES`: lexicon, surface and alignment, float32 [rows, 32]."""
         source, target, batch, model = pairs.source, pairs.target, pairs.batch, self.translation
-        return np.concatenate(
-            [
-                lexicon_features(source, target, rows, model.lexicon),
-                surface_features(batch.source, source, batch.target, target, rows, model.characters),
-                alignment_features(source, target, rows, model.lexicon),
-            ],
-            axis=1,
-        )
+        scored, linked = word_features(source, target, rows, model.lexicon)
+        surfaces = surface_features(batch.source, source, batch.target, target, rows, model.characters)
+        return np.concatenate([scored, surfaces, linked], axis=1)
 
     def embed(
         self, pairs: TokenizedPairs, rows: NDArray[np.int64], clusters: NDArray[np.int16]

@@ -235,7 +235,7 @@ class Decider:
             row, (_, text) = chunk.refused[0]
             raise DataError(f"{messages[row].location}: {text}; errors.policies.decode says to stop")
         self._observer.stage(Stage.DECODE, time.monotonic() - began, len(messages))
-        for signal, pairs in chunk.pairs.batch.columns.unknown().items():
+        for signal, pairs in chunk.unknown_signals.items():
             self._observer.signal_unknown(signal, pairs)
         return chunk, ()
 

@@ -20,7 +20,7 @@ from connectors.files.jsonl import JsonlSink, JsonlSource
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.files import Sink, Source
-from craft_stream.ports.messages import Lines, Message, size, values
+from craft_stream.ports.messages import Lines, Message, chosen, size, values
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -61,13 +61,15 @@ def test_lines_are_the_messages_that_they_stand_for(
     found: list[bytes], first: int, data: st.DataObject
 ) -> None:
     """One by one, in slices, and in values and bytes taken together."""
-    lines = Lines(found, first, "file")
+    lines = Lines(found, range(first, first + len(found)), "file")
     whole = [Message(value, offset, "file") for offset, value in enumerate(found, first)]
     low, high = (data.draw(st.integers(-7, 7)) for _ in range(2))
     assert list(lines) == whole
     assert lines[low:high] == whole[low:high]
     assert values(lines) == values(whole)
     assert size(lines) == size(whole)
+    rows = data.draw(st.lists(st.sampled_from(range(len(found)))) if found else st.just([]))
+    assert list(chosen(lines, rows)) == chosen(whole, rows) == [whole[row] for row in rows]
     with pytest.raises(IndexError):
         lines[len(found)]
 

@@ -43,8 +43,9 @@ from craft_stream.learning.sampling import sampled
 from craft_stream.learning.training_set import TrainingSet
 from craft_stream.learning.translation import TranslationLearner
 from craft_stream.parameters import LearningParameters, Parameters
+from craft_stream.scoring.alignment import word_features
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
-from craft_stream.scoring.lexicon import JOINT_UNIT, SMOOTHING, Lexicon, lexicon_features
+from craft_stream.scoring.lexicon import JOINT_UNIT, SMOOTHING, Lexicon
 from craft_stream.scoring.prediction import ROW_BITS
 from craft_stream.scoring.quality import FEATURES, log_probability
 from craft_stream.text.bags import STEM_BITS
@@ -570,7 +571,7 @@ def test_a_lexicon_learns_what_comes_together() -> None:
         learned.append(lexicon)
     right, wrong = read([("ba ri", "x1 x3")]), read([("ba ri", "x4 x2")])
     one = np.zeros(1, np.int64)
-    scores = [lexicon_features(p.source, p.target, one, learned[0])[0] for p in (right, wrong)]
+    scores = [word_features(p.source, p.target, one, learned[0])[0][0] for p in (right, wrong)]
     assert scores[0][0] > scores[1][0] + 0.5
     assert scores[0][1] > scores[1][1] + 0.5
     assert learned[0].totals.tolist() == [240, 240]

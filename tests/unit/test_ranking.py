@@ -56,9 +56,14 @@ class Part:
         """All of them."""
         return PairChunk(TokenizedPairs.of(self.pairs))
 
-    def pairs_at(self, positions: np.ndarray) -> TokenizedPairs:
+    def known(self, rows: np.ndarray) -> PairChunk:
+        """All of them."""
+        assert len(rows) == len(self.pairs)
+        return self.read()
+
+    def batch_at(self, positions: np.ndarray) -> PairBatch:
         """Some of them."""
-        return TokenizedPairs.of(self.pairs.take(positions - self.start))
+        return self.pairs.take(positions - self.start)
 
 
 def parts(batch: PairBatch, cut: int) -> Iterator[Part]:
@@ -507,8 +512,23 @@ def test_runs_read_some_records() -> None:
     """Pairs at positions, in the stream's numbers; what holds no pair is left out."""
     messages = [Message(b'{"src": "a%d", "tgt": "b"}' % at if at != 4 else b"?", at) for at in range(8)]
     run = Run(messages, 100, RecordSettings())
-    pairs = run.pairs_at(np.array([101, 104, 106]))
+    batch = run.batch_at(np.array([101, 104, 106]))
     assert len(run) == 8
-    assert pairs.batch.positions.tolist() == [101, 106]
-    assert pairs.batch.source.texts() == ["a1", "a6"]
+    assert batch.positions.tolist() == [101, 106]
+    assert batch.source.texts() == ["a1", "a6"]
     assert run.read().end == 108
+
+
+def test_a_run_that_was_read_before_is_the_same() -> None:
+    """Which records hold pairs is known: the chunk says what one that is read says, its pairs when they are asked for."""
+    messages = [Message(b'{"src": "a%d", "tgt": "b"}' % at if at % 3 else b"?", at) for at in range(8)]
+    run = Run(messages, 100, RecordSettings())
+    read = run.read()
+    known = run.known(read.rows)
+    assert known.rows.tolist() == read.rows.tolist()
+    assert (known.messages, known.refused, known.end) == (read.messages, read.refused, read.end)
+    assert (
+        known.pairs.batch.positions.tolist()
+        == read.pairs.batch.positions.tolist()
+        == [101, 102, 104, 105, 107]
+    )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from craft_stream.learning.quality import fit_classifier
 from craft_stream.scoring.alignment import FEATURES as ALIGNMENT
-from craft_stream.scoring.alignment import alignment_features
+from craft_stream.scoring.alignment import word_features
 from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.quality import FEATURES, TEXT_FEATURES, log_probability
 from craft_stream.scoring.surface import FEATURES as SURFACE
@@ -99,7 +99,7 @@ def surface(source: str, target: str) -> dict[str, float]:
 
 def aligned(source: str, target: str) -> dict[str, float]:
     pairs = tokenized(source, target)
-    found = alignment_features(pairs.source, pairs.target, np.arange(1), Lexicon.empty())
+    found = word_features(pairs.source, pairs.target, np.arange(1), Lexicon.empty())[1]
     return dict(zip(ALIGNMENT, found[0].tolist(), strict=True))
 
 
