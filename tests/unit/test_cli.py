@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
@@ -24,6 +25,7 @@ from test_records import POISON
 from toy import Toy, stream
 from typer import Context
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from craft_stream.cli import COMMANDS, app, main
 from craft_stream.demo.catalogues import Catalogues
@@ -54,12 +56,12 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A target, and a stream of 2,200 toy pairs with every kind of poison in between."""
+    """A target, and a stream of 1,200 toy pairs with every kind of poison in between."""
     folder = tmp_path_factory.mktemp("toy")
     toy, rng = Toy(), random.Random(5)
     target = [toy.pair(rng, in_domain=True) for _ in range(100)]
     (folder / "target.jsonl").write_bytes(b"".join(line(f"t{i}", *pair) for i, pair in enumerate(target)))
-    pairs = stream(toy, 2_200).batch
+    pairs = stream(toy, 1_200).batch
     lines = [
         line(f"s{i}", *pair)
         for i, pair in enumerate(zip(pairs.source.texts(), pairs.target.texts(), strict=True))
@@ -75,15 +77,30 @@ def line(identifier: str, source: str, target: str) -> bytes:
     return orjson.dumps({"tgt": target, "src": source, "id": identifier, "extra": [1.50]}) + b"\n"
 
 
-def select(run: Run, folder: Path, into: Path, *more: object, **kwargs: Any) -> dict[str, Any]:
-    code, out, err = run(
+def selection(folder: Path, into: Path, *more: object) -> list[object]:
+    """The command that selects into a folder."""
+    return [
         "select", "--target", folder / "target.jsonl", "--input", folder / "stream.jsonl",
         "--output", into / "accepted.jsonl", "--rejected", into / "rejected.tsv",
-        "--decisions", into / "decisions.jsonl", "--json", *more, **kwargs,
-    )  # fmt: skip
+        "--decisions", into / "decisions.jsonl", "--json", *more,
+    ]  # fmt: skip
+
+
+def select(run: Run, folder: Path, into: Path, *more: object, **kwargs: Any) -> dict[str, Any]:
+    code, out, err = run(*selection(folder, into, *more), **kwargs)
     assert code == 0, err
     summary: dict[str, Any] = json.loads(out)
     return summary
+
+
+@pytest.fixture(scope="module")
+def selected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with all that one selection writes, its Model too, and the summary; to be read only."""
+    into = tmp_path_factory.mktemp("selected")
+    command = selection(folder, into, "--budget-rate", RATE, "--save-model", into / "model.bin")
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == 0, done.output
+    return into, json.loads(done.stdout)
 
 
 def rows_of(path: Path) -> list[bytes]:
@@ -201,12 +218,12 @@ def test_usage_errors_end_with_2(run: Run, folder: Path, tmp_path: Path) -> None
     assert not (tmp_path / "o.jsonl").exists()
 
 
-def test_every_line_is_accounted_for(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_every_line_is_accounted_for(folder: Path, selected: tuple[Path, dict[str, Any]]) -> None:
     """Accepted and rejected lines together are the input, byte for byte and in order; reasons and counts agree."""
-    summary = select(run, folder, tmp_path, "--budget-rate", RATE)
+    into, summary = selected
     lines = rows_of(folder / "stream.jsonl")
-    accepted = rows_of(tmp_path / "accepted.jsonl")
-    rejected = [row.split(b"\t", 2) for row in rows_of(tmp_path / "rejected.tsv")]
+    accepted = rows_of(into / "accepted.jsonl")
+    rejected = [row.split(b"\t", 2) for row in rows_of(into / "rejected.tsv")]
     assert summary["read"] == len(lines) == len(accepted) + len(rejected)
     left = iter(accepted)
     by_place = {int(place.rsplit(b"/", 1)[1]): value for _, place, value in rejected}
@@ -220,7 +237,7 @@ def test_every_line_is_accounted_for(run: Run, folder: Path, tmp_path: Path) -> 
     for reason, count in summary["rejected_by_reason"].items():
         assert reasons.count(reason) == count
 
-    rows = [orjson.loads(row) for row in (tmp_path / "decisions.jsonl").read_bytes().splitlines()]
+    rows = [orjson.loads(row) for row in (into / "decisions.jsonl").read_bytes().splitlines()]
     assert len(rows) == summary["accepted"] + summary["rejected"]
     assert {
         "decision_id",
@@ -237,10 +254,11 @@ def test_every_line_is_accounted_for(run: Run, folder: Path, tmp_path: Path) -> 
     ]
 
 
-def test_decisions_do_not_depend_on_files_or_runs(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_decisions_do_not_depend_on_files_or_runs(
+    run: Run, folder: Path, tmp_path: Path, selected: tuple[Path, dict[str, Any]]
+) -> None:
     """The same stream packed, cut into files at any place or decided again gives the same decisions."""
-    select(run, folder, tmp_path)
-    first = decided(tmp_path)
+    first = decided(selected[0])
     data = (folder / "stream.jsonl").read_bytes()
     cut = data.index(b"\n", 1_000) + 1
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data[:cut]))
@@ -249,7 +267,7 @@ def test_decisions_do_not_depend_on_files_or_runs(run: Run, folder: Path, tmp_pa
     other.mkdir()
     run(
         "select", "--target", folder / "target.jsonl", "--input", tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl",
-        "--output", other / "accepted.jsonl", "--decisions", other / "decisions.jsonl",
+        "--output", other / "accepted.jsonl", "--decisions", other / "decisions.jsonl", "--budget-rate", RATE,
     )  # fmt: skip
     assert decided(other) == first
 
@@ -294,7 +312,7 @@ def test_an_option_comes_before_the_other_budget_of_a_file(run: Run, folder: Pat
             "--output", tmp_path / "accepted.jsonl")  # fmt: skip
     code, out, err = run(*call, "--config", tmp_path / "count.toml", "--budget-rate", RATE)
     assert code == 0, err
-    assert "the budget was 5% of 2,200 pairs, which is 110" in out
+    assert "the budget was 5% of 1,200 pairs, which is 60" in out
     assert len(rows_of(tmp_path / "accepted.jsonl")) > 50
     code, out, err = run(*call, "--config", tmp_path / "rate.toml", "--budget-count", 9)
     assert code == 0, err
@@ -403,18 +421,18 @@ def test_a_damaged_model_is_refused(run: Run, folder: Path, tmp_path: Path) -> N
     assert "Traceback" not in err
 
 
-def test_explain(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_explain(run: Run, folder: Path, selected: tuple[Path, dict[str, Any]]) -> None:
     """A pair is taken apart by the version that decided: a translation scores above a copy, and the copy is named."""
-    select(run, folder, tmp_path, "--save-model", tmp_path / "model.bin")
+    model = selected[0] / "model.bin"
     good = orjson.loads((folder / "target.jsonl").read_bytes().splitlines()[0])
     parts = []
     for target in (good["tgt"], good["src"]):
-        code, out, err = run("explain", "--model", tmp_path / "model.bin", "--json", good["src"], target)
+        code, out, err = run("explain", "--model", model, "--json", good["src"], target)
         assert code == 0, err
         parts.append(json.loads(out))
     assert parts[0]["score"] > parts[1]["score"]
     assert parts[1]["fault"] == "copy"
-    code, out, _ = run("explain", "--model", tmp_path / "model.bin", good["src"], good["tgt"])
+    code, out, _ = run("explain", "--model", model, good["src"], good["tgt"])
     assert code == 0
     assert f"{parts[0]['domain']:.3f}" in out
 
@@ -498,18 +516,17 @@ def test_locales_without_unicode(tmp_path: Path, locale: str) -> None:
     assert shown["record"]["source_field"] == "\u2192 caf\u00e9"
 
 
-def test_no_folder_for_temporary_files() -> None:
+def test_no_folder_for_temporary_files(run: Run) -> None:
     """One line that names the variable to set."""
-    code = (
-        "import sys, tempfile\n"
-        "def none(): raise FileNotFoundError(2, 'No usable temporary directory found in []')\n"
-        "sys.argv = ['craft-stream', 'warm-up']\n"
-        "from craft_stream.cli import main, warm_up\n"
-        "tempfile._get_default_tempdir = none\n"
-        "main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == (
+
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in []")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr(tempfile, "_get_default_tempdir", none)
+        code, _, err = run("warm-up")
+    assert code == 1
+    assert err == (
         "craft-stream: cannot write: No usable temporary directory found in []; set TMPDIR to one that can be written\n"
     )

@@ -23,7 +23,7 @@ __all__ = ["folder", "run"]
 MODES = {"twice": [], "once": ["--one-pass"]}
 KEPT = ("accepted.jsonl", "rejected.tsv", "decisions.jsonl", "model")
 # So that versions follow one another within a short stream.
-SMALL = ["--set", "learner.prime_pairs=2048", "--set", "learner.publish_pairs=1024"]
+SMALL = ["--set", "learner.prime_pairs=1024", "--set", "learner.publish_pairs=1024"]
 
 
 def command(folder: Path, into: Path, *more: str) -> list[str]:
