@@ -34,7 +34,7 @@ from craft_stream.text.contexts import Contexts
 from craft_stream.text.tokenized import TokenizedPairs
 
 TOY = Toy()
-SIZE = 2400
+SIZE = 1600
 FIELDS = RecordSettings()
 
 
@@ -156,20 +156,20 @@ def test_the_order_has_no_influence(whole: tuple[Decisions, Ranking[PairChunk]])
 @pytest.mark.parametrize(("budget", "accepted"), [(1, 1), (77, 77), (10**6, None)])
 def test_a_count_is_met_exactly_where_the_stream_holds_so_many(budget: int, accepted: int | None) -> None:
     """One pair, 77, or more than there are: then all that no bar holds back."""
-    decisions, ranking = rank(stream(TOY, 1500).batch, options=Options(budget=lambda _: budget))
-    told = min(budget, 1500) - decisions.accepted.sum()
+    decisions, ranking = rank(stream(TOY, 1100).batch, options=Options(budget=lambda _: budget))
+    told = min(budget, 1100) - decisions.accepted.sum()
     assert ranking.ledger.summary()["unspendable"] == told
     assert ranking.ledger.threshold == decisions.score[decisions.accepted].min()
     if accepted is None:
         assert set(decisions.reason) & {Reason.OVER_BUDGET, Reason.OFF_DOMAIN} == set()
-        assert 0.7 * 1500 < decisions.accepted.sum() < 1500
+        assert 0.7 * 1100 < decisions.accepted.sum() < 1100
     else:
         assert decisions.accepted.sum() == accepted
 
 
 def test_what_is_listed_is_never_accepted() -> None:
     """Pairs that the lists name have that reason, whatever their score."""
-    labels = stream(TOY, 1500)
+    labels = stream(TOY, 1100)
 
     def matches(chunk: PairChunk) -> np.ndarray:
         return labels.in_domain[chunk.pairs.batch.positions]
@@ -204,8 +204,8 @@ def test_copies_are_accepted_once() -> None:
 
 def test_the_paper_s_own_criterion_ranks_too() -> None:
     """`method = "craft"`: proportional quotas, no context, budget exact."""
-    decisions, ranking = rank(stream(TOY, 1500).batch, method="craft", host_weight=1.0)
-    assert decisions.accepted.sum() == 75
+    decisions, ranking = rank(stream(TOY, 1100).batch, method="craft", host_weight=1.0)
+    assert decisions.accepted.sum() == 55
     assert ranking.ledger.selection.host_weight == 0
 
 

@@ -24,7 +24,7 @@ from craft_stream.selection.selector import Selector
 from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 
-SIZE = 4500
+SIZE = 3600
 
 
 def parameters(**selection: object) -> Parameters:
@@ -60,9 +60,20 @@ def run(batch: PairBatch, settings_: Parameters, models: list[Model], size: int)
     return Decisions.concatenate(parts), ledger
 
 
-def test_selection_finds_the_domain_and_leaves_the_noise(crawl: Stream, models: list[Model]) -> None:
+Decided = dict[str, tuple[Decisions, Ledger]]
+
+
+@pytest.fixture(scope="module")
+def decided(crawl: Stream, models: list[Model]) -> Decided:
+    """Decisions and ledger of the whole stream, in pieces of 1,024, by method; to be read only."""
+    return {
+        method: run(crawl.batch, parameters(method=method), models, 1024) for method in ("craft-plus", "craft")
+    }
+
+
+def test_selection_finds_the_domain_and_leaves_the_noise(crawl: Stream, decided: Decided) -> None:
     """Most accepted pairs are in the domain and clean, few are noise, and the budget is spent."""
-    decisions, _ = run(crawl.batch, parameters(), models, 1024)
+    decisions, _ = decided["craft-plus"]
     accepted = decisions.accepted
     assert 0.95 * 0.05 * SIZE <= accepted.sum() <= 0.05 * SIZE + ahead(SelectionParameters(rate=0.05), SIZE)
     assert (crawl.in_domain & crawl.clean)[accepted].mean() > 0.9
@@ -72,13 +83,11 @@ def test_selection_finds_the_domain_and_leaves_the_noise(crawl: Stream, models: 
 @pytest.mark.parametrize("size", [13, 4096])
 @pytest.mark.parametrize("method", ["craft-plus", "craft"])
 def test_decisions_do_not_depend_on_the_batches(
-    crawl: Stream, models: list[Model], size: int, method: str
+    crawl: Stream, models: list[Model], decided: Decided, size: int, method: str
 ) -> None:
     """Pieces of 13 and 4,096 pairs give the decisions and the ledger that pieces of 1,024 give, to the bit."""
-    settings_ = parameters(method=method)
-    part = crawl.batch.slice(0, 4200)
-    expected, ledger = run(part, settings_, models, 1024)
-    found, other = run(part, settings_, models, size)
+    expected, ledger = decided[method]
+    found, other = run(crawl.batch, parameters(method=method), models, size)
     for name in Decisions.__slots__:
         assert np.array_equal(getattr(expected, name), getattr(found, name), equal_nan=name == "quality"), (
             name
@@ -100,9 +109,9 @@ def test_the_budget_is_never_overrun(crawl: Stream, models: list[Model], rate: f
     assert rate > 0 or so_far[-1] == 0
 
 
-def test_every_pair_has_one_reason_and_they_add_up(crawl: Stream, models: list[Model]) -> None:
+def test_every_pair_has_one_reason_and_they_add_up(decided: Decided) -> None:
     """The ledger's counts by reason are those of the decisions, and their sum is what was seen."""
-    decisions, ledger = run(crawl.batch, parameters(), models, 1024)
+    decisions, ledger = decided["craft-plus"]
     counted = np.bincount(decisions.reason, minlength=len(Reason))
     assert np.array_equal(counted, ledger.reasons)
     assert counted.sum() == ledger.seen == SIZE
@@ -110,10 +119,10 @@ def test_every_pair_has_one_reason_and_they_add_up(crawl: Stream, models: list[M
     assert ledger.accepted_by_cluster.sum() == ledger.accepted == counted[Reason.ACCEPTED]
 
 
-def test_accepted_pairs_meet_what_their_decision_says(crawl: Stream, models: list[Model]) -> None:
+def test_accepted_pairs_meet_what_their_decision_says(decided: Decided) -> None:
     """Score and threshold explain the outcome, and the score is the sum of its parts."""
     settings_ = parameters()
-    decisions, _ = run(crawl.batch, settings_, models, 1024)
+    decisions, _ = decided["craft-plus"]
     accepted = decisions.accepted
     assert (decisions.score[accepted] >= decisions.threshold[accepted]).all()
     parts = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def one_sided(pairs: PairBatch, side: Side) -> PairBatch:
     return PairBatch.pack(none, pairs.target.texts())
 
 
+@cache
 def learned(side: Side, late: bool = False) -> Model:
     """Of the toy, from one side of its target, which comes before the stream or after it."""
     learner = Learner(Parameters(), load_encoder())
