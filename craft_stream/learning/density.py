@@ -123,15 +123,28 @@ class NGramCounts:
         self.selected[:] = 0
         self._totals["selected"] = 0
 
-    def weights(self, balance: float) -> NDArray[np.float32]:
-        """Domain weights, float32 [2^NGRAM_BITS, 2]: by the ratio alone, and corrected with beta = `balance`."""
+    @property
+    def correctable(self) -> NDArray[np.int64]:
+        """N-grams that the target holds or of which some were selected, ascending; no other is ever corrected."""
+        return np.flatnonzero((self.target > 0) | (self.selected > 0))
+
+    def weights(self, balance: float, of: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Domain weights, float32 [n, 2]: by the ratio alone, and corrected with beta = `balance`.
+
+        Args:
+            balance: strength of the correction.
+            of: n n-grams; None: all 2^NGRAM_BITS.
+        """
         n_target, n_selected = self._totals["target"], self._totals["selected"]
         scale = n_target / (self._totals["stream"] + 0.5 * _SIZE)
         strength = balance * n_selected / max(n_selected + n_target, 1)
         strength *= min(1.0, _TIMES * n_target / max(n_selected, 1))
         share = n_target / max(n_selected, 1)
-        out = np.empty((_SIZE, 2), np.float32)
-        _both_weights(self.target, self.stream, self.selected, scale, strength, share, out)
+        counts = self.target, self.stream, self.selected
+        if of is not None:
+            counts = self.target[of], self.stream[of], self.selected[of]
+        out = np.empty((len(counts[0]), 2), np.float32)
+        _both_weights(*counts, scale, strength, share, out)
         return out
 
     def block_scores(self, ngrams: NGrams, longer: float = 1.0) -> NDArray[np.float64]:

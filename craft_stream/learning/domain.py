@@ -69,11 +69,19 @@ class DomainLearner:
         )
 
     def corrected(self, domain: DomainModel) -> DomainModel:
-        """The same with its weights corrected for what was counted as selected since, on the same scale."""
-        weights = self.counts.weights(self._learning.balance)
+        """The same with its weights corrected for what was counted as selected since, on the same scale.
+
+        Args:
+            domain: what `model` made last, or this; of the stream nothing was counted since.
+        """
+        # Of a small target and budget these are 1 % of all, and 1.5 ms for 6.
+        changed = self.counts.correctable
+        corrected = self.counts.weights(self._learning.balance, changed)
         if self._discriminant is not None:
-            weights[:, 1] += self._discriminant
-        return replace(domain, weights=_rounded(weights))
+            corrected[:, 1] += self._discriminant[changed]
+        weights = domain.weights.copy()
+        weights[changed] = _rounded(corrected)
+        return replace(domain, weights=weights)
 
     def _weights(self, target: NGrams, taught: NGrams, recent: NGrams) -> NDArray[np.float32]:
         learning = self._learning

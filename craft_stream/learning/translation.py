@@ -125,7 +125,9 @@ class TranslationLearner:
     def _translation_model(self, training: TrainingSet) -> tuple[TranslationModel, CorrectionFit]:
         target, count = training.target, len(training.target)
         x, y = self._embed(target)
-        forward, backward = (WideRegression.freeze(each.rows) for each in (self._forward, self._backward))
+        forward, backward = (
+            WideRegression.freeze(each.rows, each.steps) for each in (self._forward, self._backward)
+        )
         own = training.described is training.sample
         described = x if own else self._described(training.described, backward)
         self._centroids.update(

@@ -21,9 +21,11 @@ FEATURES = ("cosine", "residual", "back_cosine", "cluster_residual", "cluster_co
 
 
 @numba.njit(cache=True, nogil=True)
-def _largest(bits: NDArray[np.uint32], largest: NDArray[np.uint32]) -> None:
+def _largest(bits: NDArray[np.uint32], steps: NDArray[np.float32], largest: NDArray[np.uint32]) -> None:
     # Bits without the sign are ordered as the absolute values are, and their maximum takes a third of the time.
     for r in range(len(bits)):
+        if steps[r] == 0:
+            continue
         most = np.uint32(0)
         for d in range(bits.shape[1]):
             most = max(most, bits[r, d] & np.uint32(0x7FFFFFFF))
@@ -35,7 +37,6 @@ def _round(weights: NDArray[np.float32], scales: NDArray[np.float32], rows: NDAr
     for r in range(len(weights)):
         scale = scales[r]
         if scale == 0:
-            rows[r] = 0
             continue
         for d in range(weights.shape[1]):
             rows[r, d] = np.int8(np.rint(weights[r, d] / scale))
@@ -54,10 +55,11 @@ class WideRegression:
     scales: NDArray[np.float32]
 
     @classmethod
-    def freeze(cls, weights: NDArray[np.float32]) -> WideRegression:
-        """Round float32 weights [2^ROW_BITS, D] to int8, each row to its own scale."""
-        rows, largest = np.empty(weights.shape, np.int8), np.empty(len(weights), np.uint32)
-        _largest(weights.view(np.uint32), largest)
+    def freeze(cls, weights: NDArray[np.float32], steps: NDArray[np.float32]) -> WideRegression:
+        """Round float32 weights [2^ROW_BITS, D] to int8, each row to its own scale; a row of no steps is zero."""
+        # Rows that nothing was learned of are not looked at: of 3,000 pairs that are most of 33 MB.
+        rows, largest = np.zeros(weights.shape, np.int8), np.zeros(len(weights), np.uint32)
+        _largest(weights.view(np.uint32), steps, largest)
         scales = largest.view(np.float32) / np.float32(127)
         _round(weights, scales, rows)
         return cls(rows, scales)

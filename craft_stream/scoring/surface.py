@@ -57,7 +57,10 @@ class Characters:
 
         def log_probability(counts: NDArray[np.float32]) -> NDArray[np.float32]:
             smoothed = counts.astype(np.float64) + 0.3
-            return np.asarray(np.log(smoothed) - np.log(smoothed.sum()), np.float32)
+            total, seen = np.log(smoothed.sum()), np.flatnonzero(counts)
+            found = np.full(len(counts), np.log(0.3) - total, np.float32)
+            found[seen] = np.log(smoothed[seen]) - total
+            return found
 
         return cls(log_probability(source), log_probability(target))
 

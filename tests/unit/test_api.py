@@ -39,7 +39,7 @@ from craft_stream.parameters import SelectionParameters
 from craft_stream.selection.pacing import ahead
 
 ROOT = Path(__file__).parents[2]
-SIZE = 3000
+SIZE = 2200
 PRIME = 1024
 Pairs = list[tuple[str, str]]
 
@@ -310,7 +310,9 @@ def test_scores_compare(crawl: Pairs, model: cs.Model) -> None:
     toy = stream(Toy(), SIZE, seed=5)
     good = toy.in_domain & toy.clean
     best = (
-        frame.with_columns(pl.Series("good", good)).filter(pl.col("reason").is_null()).top_k(150, by="score")
+        frame.with_columns(pl.Series("good", good))
+        .filter(pl.col("reason").is_null())
+        .top_k(SIZE // 20, by="score")
     )
     assert best["good"].mean() > 0.9  # type: ignore[operator]
 

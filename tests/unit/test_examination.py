@@ -89,7 +89,7 @@ def spoilt() -> tuple[Learner, Model]:
     sources[80:100], targets[80:100] = sources[100:120], targets[100:120]
     learner = Learner(Parameters.of(), load_encoder())
     learner.observe_target(names, PairBatch.pack(sources, targets))
-    known = stream(toy, 12_000, seed=5).batch
+    known = stream(toy, 9_000, seed=5).batch
     for start in range(0, len(known), 1000):
         learner.observe(known.slice(start, start + 1000))
     return learner, learner.publish()

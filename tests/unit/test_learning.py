@@ -21,6 +21,7 @@ from craft_stream.learning.centroids import Centroids
 from craft_stream.learning.correction import fit_correction
 from craft_stream.learning.corruption import corrupt
 from craft_stream.learning.density import NGramCounts
+from craft_stream.learning.domain import DomainLearner, _rounded
 from craft_stream.learning.learner import Learner, pairs_to_next_version
 from craft_stream.learning.quality import fit_classifier
 from craft_stream.learning.reservoir import Reservoir
@@ -102,6 +103,21 @@ def test_block_scores_are_the_scores_without_the_block() -> None:
     weights = without.weights(0)[:, 0].astype(np.float64)
     expected = [weights[row].sum() / 8**LENGTH_POWER for row in rows[:3]]
     assert np.allclose(scores[:3], expected, rtol=1e-5)
+
+
+def test_a_correction_of_what_changed_is_that_of_all() -> None:
+    """After every portion of accepted pairs the weights are those made anew of all counts, to the bit."""
+    pairs, (_, own) = stream(Toy(), 300, seed=5).batch, target(Toy())
+    stream_ngrams = TokenizedPairs.of(pairs).ngrams
+    learner = DomainLearner(LearningParameters())
+    learner.counts.add_stream(stream_ngrams)
+    model = learner.model(TokenizedPairs.of(own).ngrams, stream_ngrams, stream_ngrams)
+    for start in range(0, 60, 20):
+        learner.counts.add_selected(stream_ngrams.slice(start, start + 20))
+        model = learner.corrected(model)
+        weights = learner.counts.weights(LearningParameters().balance)
+        weights[:, 1] += learner._discriminant
+        assert np.array_equal(model.weights, _rounded(weights))
 
 
 def _vectors(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:

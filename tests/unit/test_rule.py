@@ -120,7 +120,7 @@ def test_what_is_said_of_a_pair_becomes_of_it(
     rng = np.random.default_rng(seed)
     before = pool(2 * EPOCH, 3)[:decided]
     selector.decide(packed(before), ledger, models[0])
-    probes = [pool(2000, 4)[i] for i in rng.integers(0, 2000, 20)] + (before[-5:] if before else [])
+    probes = [pool(2000, 4)[i] for i in rng.integers(0, 2000, 12)] + (before[-5:] if before else [])
     for source, target in [*probes, probes[0]]:
         blocked = bool(rng.random() < 0.1)
         state = ledger.digest()

@@ -264,7 +264,7 @@ def _mixed_sites() -> tuple[PairBatch, np.ndarray]:
     """Sites of 256 pairs in turn, one in eight of the domain, in which every third pair says nothing of it."""
     rng, common, own = np.random.default_rng(7), Toy(), random.Random(7)
     pairs, inside = [], []
-    for site in range(64):
+    for site in range(40):
         for _ in range(256):
             domain = site % 8 == 3
             if rng.random() < 0.33:

@@ -67,7 +67,8 @@ Decided = dict[str, tuple[Decisions, Ledger]]
 def decided(crawl: Stream, models: list[Model]) -> Decided:
     """Decisions and ledger of the whole stream, in pieces of 1,024, by method; to be read only."""
     return {
-        method: run(crawl.batch, parameters(method=method), models, 1024) for method in ("craft-plus", "craft")
+        method: run(crawl.batch, parameters(method=method), models, 1024)
+        for method in ("craft-plus", "craft")
     }
 
 
