@@ -5,6 +5,7 @@ Keys are the names that decisions, summaries and models have; a test holds them 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -118,7 +119,7 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "margin": Part(
         "to spare",
-        "By how much it meets the requirement that it meets least; below 0 it is rejected.",
+        "By how much it meets the requirement that it meets least; below 0 it is rejected, and none where no score would help.",
     ),
     "cluster": Part(
         "topic", "Number of the group of target pairs that it is nearest to; -1 where none was asked for."
@@ -184,6 +185,12 @@ FEATURES: Final[dict[str, str]] = {
     "likeness": "what the likeness of both sides' vectors adds to human_judgement; only with an encoder of both languages",
 }
 """What P(clean) is computed from; signals of the user's own come after these."""
+
+
+def figure(value: float | None) -> str:
+    """A part of a score as people read it: "none" where no number says it, as where no score would help."""
+    return f"{value:.3f}" if value is not None and math.isfinite(value) else "none"
+
 
 _TELLING, _LEAST = 6, 0.05  # features of an explanation; log-odds below which one says nothing
 

@@ -17,7 +17,7 @@ from craft_stream import meanings
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.stopping import stop_event
-from craft_stream.cli.tell import tell
+from craft_stream.cli.tell import counted, tell
 from craft_stream.errors import ConfigurationError, MissingExtraError
 from craft_stream.observe.crawl import CrawlRecorder
 from craft_stream.observe.http import Server
@@ -210,7 +210,7 @@ class _Report:
             self._told = time.monotonic()
             counts = self.counts()
             tell(
-                f"{counts.get('responses', 0)} responses, {counts.get('pairs', 0)} pairs, "
+                f"{counted(counts.get('responses', 0), 'responses')}, {counted(counts.get('pairs', 0), 'pairs')}, "
                 f"{self._store.partners.waiting} pages wait"
             )
 

@@ -240,7 +240,7 @@ def _print_parts(parts: dict[str, Any], every: bool, console: Console) -> None:
         table.add_column(justify=side)
     for name in meanings.EXPLAINED:
         title, meaning = meanings.PARTS[name]
-        table.add_row(title, f"{parts[name]:.3f}", meaning)
+        table.add_row(title, meanings.figure(parts[name]), meaning)
     title, meaning = meanings.PARTS["cluster"]
     table.add_row(title, str(parts["cluster"]), meaning)
     console.print(table)

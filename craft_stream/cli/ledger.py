@@ -18,6 +18,7 @@ from craft_stream.ports.transport import Position
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import Settings
 from craft_stream.topics.ledger_reader import LedgerRecords, read_ledger
+from craft_stream.topics.ownership import check_group
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="List and verify what each partition has done."
@@ -40,6 +41,7 @@ def _ledgers(settings: Settings, only: int | None = None) -> Iterator[_Found]:
         partitions = reader.partitions(kafka.input_topic)
         if not partitions:
             raise ConfigurationError(f"there is no topic {kafka.input_topic}")
+        check_group(reader, kafka)
         topics = reader.topic_ids(kafka.input_topic, kafka.ledger_topic)
         for partition in partitions if only is None else [only]:
             if partition not in partitions:

@@ -18,7 +18,7 @@ from connectors.kafka.publisher import MarkedPublisher
 from craft_stream.cli.faults import Faults
 from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.progress import Progress
-from craft_stream.cli.tell import tell
+from craft_stream.cli.tell import counted, tell
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.messages import Message
 from craft_stream.reading.records import Refusal, examine
@@ -78,9 +78,10 @@ def publish(
     for line in faults.lines():
         tell(line)
     there = f", {count.there} were there already" if count.there else ""
-    print(f"published {count.sent} pairs ({topic}){there}")
+    print(f"published {counted(count.sent, 'pairs')} ({topic}){there}")
     if count.refused:
-        raise DataError(f"{count.refused} records are no pairs and were not published")
+        are, were = ("is no pair", "was") if count.refused == 1 else ("are no pairs", "were")
+        raise DataError(f"{counted(count.refused, 'records')} {are} and {were} not published")
 
 
 def _publish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -22,6 +23,8 @@ from craft_stream.observe.page import Page, Questions
 from craft_stream.observe.recorder import Recorder
 from craft_stream.settings import Settings
 from craft_stream.worker.retry import retry
+
+log = logging.getLogger(__name__)
 
 LogLevel = Annotated[
     str | None,
@@ -64,6 +67,7 @@ def serve(
     code = 0
     try:
         work(recorder)
+        log.info("stopped, as it was told to")
     except CraftError as error:
         tell_end(settings, error)
         code = 0 if stop.is_set() and isinstance(error, UnavailableError) else error.exit_code

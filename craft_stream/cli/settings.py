@@ -56,10 +56,11 @@ def _known(store: ModelStore, group: str, number: int | None) -> SettingsVersion
     version = store.settings_version(group, number) if number else store.newest_settings(group)
     if version is None:
         numbers = [str(one) for one in store.settings_numbers(group)]
+        others = f" (others have: group {', '.join(sorted(store.groups))})" if store.groups else ""
         there = (
             f"there are {', '.join(numbers)}"
             if numbers
-            else "a first worker or `settings apply` publishes one"
+            else f"a first worker or `settings apply` publishes one{others}"
         )
         raise ConfigurationError(f"group {group} has no settings {number or ''}: {there}".replace("  ", " "))
     return version
@@ -70,6 +71,7 @@ def ls(config: Config = None, overrides: Overrides = None, as_json: Json = False
     """List every version, the oldest first, with what it changed; partitions take the newest at their next epoch."""
     settings = load_settings(config, overrides)
     with _store(settings) as store:
+        _known(store, settings.kafka.group_id, None)
         before: SettingsVersion | None = None
         for version in store.all_settings(settings.kafka.group_id):
             changes = [] if before is None else list(version.changes(before))

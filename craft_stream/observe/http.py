@@ -20,6 +20,7 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, AF_INET6
@@ -36,6 +37,12 @@ log = logging.getLogger(__name__)
 
 # A scraper sends its request at once; who does not, holds a thread for so long and no longer.
 REQUEST_SECONDS: Final = 5.0
+
+
+_REFUSED: Final = {
+    HTTPStatus.NOT_IMPLEMENTED: "only GET and HEAD are answered",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "the address is too long",
+}
 
 
 class Watched(Protocol):
@@ -122,15 +129,18 @@ class _Handler(BaseHTTPRequestHandler):
                 )
                 self._answer(200, "application/json", body)
             case _:
-                self._say(404, "/metrics, /livez, /readyz or /state")
+                page = "/, " if self.server.page is not None else ""
+                self._say(404, f"{page}/metrics, /livez, /readyz or /state")
 
     def _probe(self, problem: str | None) -> None:
         self._say(503 if problem else 200, problem or "ok")
 
     def _page(self, page: Shown, query: Mapping[str, str]) -> None:
         if not page.everyone and not self._here():
+            port = self.server.server_address[1]
             self._say(
-                403, "the page is for this machine: open it as localhost or by number, or set observe.page"
+                403,
+                f"the page is for this machine: open http://localhost:{port}/ on it or through a tunnel, or set observe.page",
             )
         elif query and self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             self._say(403, "ask on the page itself")
@@ -141,6 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether who asks is at this machine, and named it so that nobody else can have meant another."""
         name = _host_name(self.headers.get("Host", "")) or "localhost"
         return _loopback(self.client_address[0]) and (name == "localhost" or _is_address(name))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class refuses by itself (no method of ours, too long an address): a line, as all else."""
+        self.close_connection = True
+        self._say(code, _REFUSED.get(code) or message or HTTPStatus(code).phrase)
 
     def _say(self, status: int, text: str) -> None:
         self._answer(status, "text/plain; charset=utf-8", f"{text}\n".encode())

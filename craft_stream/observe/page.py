@@ -194,7 +194,7 @@ def _explained(found: Mapping[str, Any]) -> dict[str, Any]:
         "partition": given.get("partition"),
         "version": given["model_version"],
         "differs": found.get("differs") or [],
-        "parts": [(*meanings.PARTS[name], given[name]) for name in meanings.EXPLAINED],
+        "parts": [(*meanings.PARTS[name], meanings.figure(given[name])) for name in meanings.EXPLAINED],
         "features": [
             (name, given["features"][name], contributions[name], meanings.FEATURES.get(name, ""))
             for name in meanings.telling(contributions)

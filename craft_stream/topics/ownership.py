@@ -63,6 +63,21 @@ def check_owner(reader: Reader, kafka: KafkaSettings, store: ModelStore | None =
         )
 
 
+def check_group(reader: Reader, kafka: KafkaSettings) -> None:
+    """That the group has decided something here.
+
+    Raises:
+        ConfigurationError: it has not; names those that have.
+    """
+    groups = ledger_groups(reader, kafka.ledger_topic, kafka.group_id)
+    if kafka.group_id not in groups and not _has_committed(reader, kafka):
+        others = f"the ledger of group {_named(groups)}" if groups else "no ledger yet"
+        raise ConfigurationError(
+            f"there is no group {kafka.group_id} that has decided anything of {kafka.input_topic}: {kafka.ledger_topic} holds "
+            f"{others} (kafka.group_id)"
+        )
+
+
 def _has_committed(reader: Reader, kafka: KafkaSettings) -> bool:
     try:
         return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -26,6 +27,7 @@ from craft_stream.worker.restorer import Restorer
 from craft_stream.worker.retry import retry
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -84,6 +86,7 @@ class Worker:
             loop = self._loop = self._start()
             while not self._stop.is_set():
                 loop.turn()
+            log.info("told to stop: what is in flight is committed, then the group is left")
             loop.drain()
         finally:
             self._models.stop()

@@ -365,8 +365,14 @@ def test_openmetrics_for_those_who_ask(server: Server) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_changed(server: Server, method: str) -> None:
-    """Only GET and HEAD are served."""
-    assert get(server, "/state", method)[0] == 501
+    """Only GET and HEAD are served, which a line says."""
+    status, kind, body = get(server, "/state", method)
+    assert (status, kind, body) == (501, "text/plain; charset=utf-8", b"only GET and HEAD are answered\n")
+
+
+def test_an_address_that_is_too_long_is_answered_in_a_line(server: Server) -> None:
+    """As all that the base class refuses by itself, in HTML."""
+    assert get(server, f"/{'x' * 70_000}") == (414, "text/plain; charset=utf-8", b"the address is too long\n")
 
 
 def test_unknown_paths_and_head(server: Server) -> None:

@@ -11,7 +11,7 @@ from craft_stream.errors import ConfigurationError
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
 from craft_stream.topics.models import ModelStore
-from craft_stream.topics.ownership import check_owner, ledger_groups
+from craft_stream.topics.ownership import check_group, check_owner, ledger_groups
 
 FEW = VALUES[:400]
 
@@ -86,3 +86,14 @@ def test_topics_of_a_group_that_is_given_up_are_taken_over(decided: MemoryBroker
     assert ledger_groups(reader, settings.kafka.ledger_topic) == {"craft", "a/second"}
     fill(decided, settings, FEW, len(FEW))
     run(decided, settings, learned())
+
+
+def test_a_group_that_is_not_there_is_said_to_be_none(decided: MemoryBroker) -> None:
+    """With those that are; one that has decided something passes."""
+    settings = renamed(decided)
+    with pytest.raises(ConfigurationError, match=r"no group a/second .* holds the ledger of group craft"):
+        check_group(MemoryTransport(decided, settings.kafka).reader(), settings.kafka)
+    empty = filled(settings)
+    with pytest.raises(ConfigurationError, match="no ledger yet"):
+        check_group(MemoryTransport(empty, settings.kafka).reader(), settings.kafka)
+    check_group(MemoryTransport(decided, configuration().kafka).reader(), configuration().kafka)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -173,6 +174,12 @@ def test_questions_are_answered_on_the_page(watched: tuple[Recorder, Any, Any]) 
         "place": place, "source": "a", "target": "b", "refused": None, "parts": answer, "differs": ["reason"], "written": {},
     }  # fmt: skip
     html = page(recorder, questions).render({"offset": "t/0/1"}).decode()
+    assert 'placeholder="topic/partition/offset" value="t/0/1"' in html
+    answer["margin"] = -math.inf
+    assert (
+        "inf"
+        not in " ".join(Elements(page(recorder, questions).render({"offset": "t/0/1"}).decode()).text).split()
+    )
     assert "<bdi>t/0/1</bdi> was" in html
     assert "differs in reason" in html
     questions.find = lambda identifier, place: {"place": "t/0/2", "refused": "not_json", "why_refused": "<b>"}  # type: ignore[method-assign]
@@ -197,7 +204,10 @@ def test_who_may_see_it(watched: tuple[Recorder, Any, Any], served: Server) -> N
     assert get(everyone, "/", Host="worker.example")[0] == 200
     everyone.close()
     none = Server(watched[0], "127.0.0.1", 0)
-    assert get(none, "/")[0] == 404
+    status, _, said = get(none, "/")
+    assert (status, said) == (404, "/metrics, /livez, /readyz or /state\n")
+    assert get(served, "/none")[2] == "/, /metrics, /livez, /readyz or /state\n"
+    assert f"http://localhost:{served.port}/" in get(served, "/", Host="evil.example")[2]
     none.close()
 
 
