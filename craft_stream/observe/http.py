@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 REQUEST_SECONDS: Final = 5.0
 
 
-_REFUSED: Final = {
+_REFUSED: Final[dict[int, str]] = {
     HTTPStatus.NOT_IMPLEMENTED: "only GET and HEAD are answered",
     HTTPStatus.REQUEST_URI_TOO_LONG: "the address is too long",
 }
