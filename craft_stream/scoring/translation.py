@@ -16,6 +16,7 @@ from craft_stream.scoring.alignment import word_features
 from craft_stream.scoring.embedding import NO_CLUSTER, Embedder, nearest
 from craft_stream.scoring.lexicon import Lexicon
 from craft_stream.scoring.likeness import Likeness
+from craft_stream.scoring.parts import in_parts, long_rows, weakest
 from craft_stream.scoring.prediction import (
     Correction,
     WideRegression,
@@ -118,12 +119,23 @@ class TranslationScorer:
         return found
 
     def text_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The features that need no embedding, `human_judgement` the last, float32 [rows, 33]."""
+        """The features that need no embedding, `human_judgement` the last, float32 [rows, 33].
+
+        Those of a long pair are means of its weakest parts (`scoring.parts`).
+        """
         judged = self.judged_features(pairs, rows)
-        return np.concatenate([judged, self.translation.judgement.score(judged)[:, None]], axis=1)
+        found = np.concatenate([judged, self.translation.judgement.score(judged)[:, None]], axis=1)
+        long = long_rows(pairs, rows)
+        if len(long):
+            parts, counts = in_parts(pairs, rows[long])
+            shown = self.judged_features(parts, np.arange(len(parts)))
+            scores = self.translation.judgement.score(shown)
+            for row, weak in zip(long, weakest(scores, counts), strict=True):
+                found[row, :-1], found[row, -1] = shown[weak].mean(axis=0), scores[weak].mean()
+        return found
 
     def judged_features(self, pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """`JUDGED_FEATURES`: lexicon, surface and alignment, float32 [rows, 32]."""
+        """`JUDGED_FEATURES`: lexicon, surface and alignment of pairs as a whole, float32 [rows, 32]."""
         source, target, batch, model = pairs.source, pairs.target, pairs.batch, self.translation
         scored, linked = word_features(source, target, rows, model.lexicon)
         surfaces = surface_features(batch.source, source, batch.target, target, rows, model.characters)
