@@ -59,7 +59,8 @@ def weakest(scores: NDArray[np.float32], counts: NDArray[np.int64]) -> list[NDAr
 def _longer(pairs: TokenizedPairs, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Tokens of the longer side, int64 [rows]."""
     source, target = pairs.source.offsets, pairs.target.offsets
-    return np.maximum(source[rows + 1] - source[rows], target[rows + 1] - target[rows])
+    longer: NDArray[np.int64] = np.maximum(source[rows + 1] - source[rows], target[rows + 1] - target[rows])
+    return longer
 
 
 def _cuts(text: str, shares: list[float]) -> list[int]:
