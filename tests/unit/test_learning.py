@@ -230,13 +230,14 @@ def test_a_model_travels_bit_for_bit(model: Model) -> None:
     assert all(np.array_equal(again.arrays[name], array) for name, array in model.arrays.items())
 
 
-@pytest.mark.parametrize("place", [0, 9, 200, -1])
-def test_a_damaged_model_is_refused(model: Model, place: int) -> None:
+def test_a_damaged_model_is_refused(model: Model) -> None:
     """One flipped bit anywhere is noticed."""
-    data = bytearray(model.encode())
-    data[place] ^= 1
-    with pytest.raises(IntegrityError):
-        Model.decode(bytes(data))
+    sound = model.encode()
+    for place in (0, 9, 200, -1):
+        data = bytearray(sound)
+        data[place] ^= 1
+        with pytest.raises(IntegrityError):
+            Model.decode(bytes(data))
 
 
 def test_a_model_of_other_features_is_refused(model: Model) -> None:

@@ -11,6 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_runtime_worker import (
+    PARTITIONS,
+    RECORDS,
+    VALUES,
+    configuration,
+    fill,
+    filled,
+    model,
+    run,
+)
 
 from craft_stream.cli import main
 from craft_stream.cli.lists import read_lists
@@ -22,16 +32,6 @@ from craft_stream.topics.model_writer import publish
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel
 from craft_stream.worker.worker import Worker
-from tests.unit.test_runtime_worker import (
-    PARTITIONS,
-    RECORDS,
-    VALUES,
-    configuration,
-    fill,
-    filled,
-    model,
-    run,
-)
 
 __all__ = ["model"]  # a fixture
 

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_evidence import audit, work
+from test_ledger_topic import Partition, compacted
+from test_runtime_worker import RECORDS, VALUES, configuration, fill, filled, model
 from toy import versions
 
 from craft_stream.encoders import load_encoder
@@ -38,9 +41,6 @@ from craft_stream.topics.origin import Origin
 from craft_stream.topics.target import TargetFollower
 from craft_stream.worker.learner_service import LearnerService
 from craft_stream.worker.restorer import Restorer
-from tests.unit.test_evidence import audit, work
-from tests.unit.test_ledger_topic import Partition, compacted
-from tests.unit.test_runtime_worker import RECORDS, VALUES, configuration, fill, filled, model
 
 __all__ = ["model"]  # a fixture
 
@@ -268,7 +268,7 @@ def test_what_is_given_up_is_gone(transactions: int) -> None:
 
 def learned() -> Any:
     """The model of the other modules."""
-    from tests.unit.test_runtime_worker import learned as made
+    from test_runtime_worker import learned as made
 
     return made()
 

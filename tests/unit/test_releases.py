@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_runtime_worker import TOY, configuration
+from toy import stream
 
 from craft_stream import __version__, codec
 from craft_stream.encoders import load_encoder
@@ -25,8 +27,6 @@ from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.ledger_reader import LedgerRecords
 from craft_stream.writing.decisions import release_of
 from tests.golden.make import SETTINGS, facts
-from tests.unit.test_runtime_worker import TOY, configuration
-from tests.unit.toy import stream
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # The two before this one, and this one; older files go with the release that reads them no longer.

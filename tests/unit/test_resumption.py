@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli import Run, folder, line, run
+from toy import Toy
 
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.resumption import _command
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.journal import NO_JOURNAL, FileJournal
-from tests.unit.test_cli import Run, folder, line, run
-from tests.unit.toy import Toy
 
 __all__ = ["folder", "run"]
 MODES = {"twice": [], "once": ["--one-pass"]}

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import toy
 from hypothesis import given
 from hypothesis import strategies as st
+from toy import Toy, target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.parameters import Parameters
@@ -31,8 +33,6 @@ from craft_stream.text.batch import PairBatch
 from craft_stream.text.contexts import Contexts
 from craft_stream.text.hashing import mix
 from craft_stream.text.tokenized import TokenizedPairs
-from tests.unit import toy
-from tests.unit.toy import Toy, target
 
 TOY = Toy()
 ON, OFF = (1.0, 1.0), (0.0, 0.0)

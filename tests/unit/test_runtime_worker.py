@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import random
@@ -14,19 +13,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy import Toy, target
+from toy import Toy, target, versions
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError, IntegrityError, LogTruncatedError, UnavailableError
 from craft_stream.events import Observer, PartitionState, RebalanceKind, TransactionResult
-from craft_stream.learning.learner import Learner
 from craft_stream.ports.transport import Position
 from craft_stream.reading.records import Refusal, examine
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.testing.memory import Crash, Fault, MemoryBroker, MemoryOutput, MemoryTransport
-from craft_stream.text.batch import PairBatch
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
@@ -64,15 +61,9 @@ def records() -> list[bytes]:
 VALUES = records()
 
 
-@functools.cache
 def learned() -> Model:
     """A version learned from other pairs; Models do not change, so one is enough for all modules."""
-    learner = Learner(configuration().parameters(), load_encoder())
-    learner.observe_target(*target(TOY))
-    rng = random.Random(4)
-    seen = [TOY.pair(rng, rng.random() < 0.1) for _ in range(3_000)]
-    learner.observe(PairBatch.pack([s for s, _ in seen], [t for _, t in seen]))
-    return learner.publish()
+    return versions()[0]
 
 
 @pytest.fixture(scope="module")

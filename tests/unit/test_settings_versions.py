@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_runtime_worker import PARTITIONS, TOY, VALUES, configuration, fill, filled, model
+from toy import target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError, IntegrityError
@@ -31,8 +33,6 @@ from craft_stream.worker.group_settings import GroupSettings, in_effect
 from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.named_encoders import NamedEncoders
 from craft_stream.worker.worker import Worker
-from tests.unit.test_runtime_worker import PARTITIONS, TOY, VALUES, configuration, fill, filled, model
-from tests.unit.toy import target
 
 __all__ = ["model"]  # a fixture
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import Run, run
+from test_runtime_worker import configuration
 from toy import Toy, stream, target
 
 import craft_stream as cs
@@ -30,7 +31,6 @@ from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from craft_stream.topics.target import TargetFollower
-from tests.unit.test_runtime_worker import configuration
 
 __all__ = ["run"]  # a fixture
 
