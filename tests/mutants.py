@@ -241,8 +241,10 @@ def test(name: str) -> int:
         ).returncode
 
 
-def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[str, Any]:
-    """Try the changes of a room."""
+def mutate(
+    name: str, room: Room, clone: Path, sample: int, seed: int, known: set[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Try the changes of a room; `known`: places of survivors that change nothing."""
     config, session = clone / f"{name}.toml", clone / f"{name}.sqlite"
     command = f"{sys.executable} -m tests.mutants --test {name}"
     config.write_text(
@@ -255,7 +257,6 @@ def mutate(name: str, room: Room, clone: Path, sample: int, seed: int) -> dict[s
     print(f"{name}: {count} of {possible} changes", flush=True)
     subprocess.run([*cosmic, "exec", config.name, session.name], cwd=clone, check=True)
     noticed, survivors = results(session, clone)
-    known = {place for one in accepted() for place in one.places}
     found = [change for change in survivors if change.place not in known]
     wrong = sorted({change.place for change in noticed} & known)
     return {
@@ -285,17 +286,18 @@ def main() -> None:
     known = rooms()
     if unknown := set(arguments.rooms) - set(known):
         parser.error(f"unknown rooms {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if wrong := stale(accepted(), ROOT):
+    survivors = accepted()
+    if wrong := stale(survivors, ROOT):
         parser.error("tests/mutants.toml: " + "; ".join(wrong))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         clone, cache = Path(folder) / "craft", Path(folder) / "kernels"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         os.environ |= {"PYTHONPATH": str(clone), "CRAFT_MUTANTS_CACHE": str(cache), "CRAFT_MUTANTS": "1"}
-        share = 1.0
+        share, places = 1.0, {place for one in survivors for place in one.places}
         for name in arguments.rooms or known:
             baseline = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *known[name].tests]
             subprocess.run(baseline, cwd=clone, env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, check=True)
-            found = mutate(name, known[name], clone, arguments.sample, arguments.seed)
+            found = mutate(name, known[name], clone, arguments.sample, arguments.seed, places)
             for survivor in found["survivors"]:
                 print(f"\n{survivor['module']}:{survivor['line']} {survivor['operator']}\n{survivor['diff']}")
             share = min(share, (found["noticed"] + found["known"]) / max(found["tried"], 1))
