@@ -6,7 +6,9 @@ other in one thread, on records as they come from a broker; and what one version
 learner, ledger and Model hold then, ids and sources made new in every round, so that nothing is a duplicate that was none.
 `python -m bench.cost start --corpus PATH/en-fr`: imports, and the time to the first decision of `select`.
 `python -m bench.cost select --corpus PATH/en-fr`: CPU time, rate and memory of `craft-stream select`, and with --dsir of the
-DSIR package. All add to `--output RESULTS.json`.
+DSIR package.
+`python -m bench.cost jobs --corpus PATH/en-fr`: `select` with one job on one core and with two on two, in turn, in two passes
+and in one; on a machine that does nothing else. All add to `--output RESULTS.json`.
 """
 
 from __future__ import annotations
@@ -275,6 +277,35 @@ def select(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"pairs": pairs, "runs": runs, **medians, **package}
 
 
+def jobs(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`select` of the whole stream on one core and on two, in turn: seconds, and whether both write the same bytes."""
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    ways = {
+        "one core, --jobs 1": (f"{first}", ["--jobs", "1"]),
+        "two cores, --jobs 2": (f"{first},{second}", ["--jobs", "2"]),
+        "one core, --one-pass": (f"{first}", ["--one-pass"]),
+        "two cores, --one-pass": (f"{first},{second}", ["--one-pass"]),
+    }
+    runs: dict[str, list[dict[str, float]]] = defaultdict(list)
+    written: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as name:
+        plain = select_command(arguments, Path(name), arguments.corpus / "stream.jsonl.zst")
+        timed(plain)
+        for _ in range(arguments.runs):
+            for way, (cores, options) in ways.items():
+                runs[way].append(timed(["taskset", "--cpu-list", cores, *plain, *options]))
+                accepted = (Path(name) / "accepted.jsonl").read_bytes()
+                passes = options[-1] == "--one-pass"
+                if written.setdefault(str(passes), accepted) != accepted:
+                    raise AssertionError(f"{way} wrote other bytes")
+    medians = {
+        way: {key: statistics.median(run[key] for run in own) for key in own[0]} for way, own in runs.items()
+    }
+    one, two = (medians[way]["wall"] for way in list(ways)[:2])
+    # Amdahl: of what one core does in 1 s two do s + (1 - s) / 2
+    return {"ways": medians, "runs": runs, "faster": one / two, "serial": max(2 * two / one - 1, 0.0)}
+
+
 def dsir(arguments: argparse.Namespace, pairs: int) -> dict[str, float]:
     """The package on the same stream, both sides, one process: seconds from its JSON lines to its selection."""
     from bench.corpus import Corpus
@@ -291,7 +322,7 @@ def dsir(arguments: argparse.Namespace, pairs: int) -> dict[str, float]:
     return {"wall": chosen.seconds.get("select", wall), "cpu": cpu, "pairs": pairs}
 
 
-WAYS = {"stages": stages, "linear": linear, "start": start, "select": select}
+WAYS = {"stages": stages, "linear": linear, "start": start, "select": select, "jobs": jobs}
 
 
 def main() -> None:

@@ -146,6 +146,19 @@ def start(found: Found) -> str:
     return f"{table(['', 's', 'CPU s', 'peak MiB'], rows)}\n\n{command(found)}"
 
 
+def jobs(found: Found) -> str:
+    """`craft-stream select` on one core and on two."""
+    rows = [
+        [name, f"{row['wall']:.1f}", f"{row['cpu']:.1f}", f"{row['peak_mib']:.0f}"]
+        for name, row in found["ways"].items()
+    ]
+    shown = table(["", "s", "CPU s", "peak MiB"], rows)
+    return (
+        f"{shown}\n\nIn two passes {found['faster']:.2f} times as fast on two cores as on one, as if {found['serial']:.0%} of "
+        f"the work were done by one core alone; the same bytes. {command(found)}"
+    )
+
+
 def select(found: Found) -> str:
     """`craft-stream select` and DSIR."""
     pairs = found["pairs"]
@@ -277,6 +290,7 @@ PARTS: dict[str, Callable[[Found], str]] = {
     "linear": linear,
     "start": start,
     "select": select,
+    "jobs": jobs,
     "latency": latency,
     "neural": neural,
     "encoders": encoders,

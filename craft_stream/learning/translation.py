@@ -115,12 +115,17 @@ class TranslationLearner:
             corrections = fit.without(embeddings.source, embeddings.cluster, parents)
             return scorer.features(pairs, rows, embeddings, corrections=corrections)
 
-        clean, corrupted = both(
-            executor,
-            partial(features, training.target, training.clean, training.clean),
-            partial(features, training.corrupted, np.arange(len(training.corrupted)), training.parents),
-        )
-        return QualityModel(scorer, fit_classifier(clean, corrupted))
+        def corrupted(start: int, stop: int) -> NDArray[np.float32]:
+            pairs = training.corrupted.slice(start, stop)
+            return features(pairs, np.arange(stop - start), training.parents[start:stop])
+
+        def with_clean(stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return features(training.target, training.clean, training.clean), corrupted(0, stop)
+
+        # several are made of each clean pair: so that both have as much to do
+        cut, count = max(len(training.corrupted) - len(training.clean), 0) // 2, len(training.corrupted)
+        (clean, head), tail = both(executor, partial(with_clean, cut), partial(corrupted, cut, count))
+        return QualityModel(scorer, fit_classifier(clean, np.concatenate([head, tail])))
 
     def _translation_model(self, training: TrainingSet) -> tuple[TranslationModel, CorrectionFit]:
         target, count = training.target, len(training.target)

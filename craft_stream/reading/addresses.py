@@ -34,7 +34,8 @@ def contexts(values: Sequence[bytes], rows: NDArray[np.int64], names: Sequence[s
     """
     quoted = [f'"{name}"'.encode() for name in names]
     whole = b"".join(values)
-    if not any(name in whole for name in quoted):
+    # what all of them end in is looked for before each is: most streams name no URL
+    if not quoted or _end(quoted) not in whole or not any(name in whole for name in quoted):
         return None
     found, known = Contexts.unknown(len(rows)), {"": 0}
     for pair, row in enumerate(rows.tolist()):
@@ -44,6 +45,14 @@ def contexts(values: Sequence[bytes], rows: NDArray[np.int64], names: Sequence[s
         page, host = origin(orjson.loads(value), names)
         found.page[pair], found.host[pair] = _hash(page, known), _hash(host, known)
     return found
+
+
+def _end(names: Sequence[bytes]) -> bytes:
+    """The longest ending that all names have."""
+    size = 0
+    while size < min(map(len, names)) and len({name[-size - 1 :] for name in names}) == 1:
+        size += 1
+    return names[0][len(names[0]) - size :]
 
 
 def _hash(text: str, known: dict[str, int]) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from craft_stream.ports.messages import Message, chosen, size, values
 from craft_stream.reading.addresses import contexts
 from craft_stream.reading.objects import find_sides
-from craft_stream.reading.records import Pair, Refusal, examine, read_pair
+from craft_stream.reading.records import Pair, Refusal, examine_sides, read_pair
 from craft_stream.settings import RecordSettings
 from craft_stream.signals import load_signals
 from craft_stream.text.batch import PairBatch, TextBatch
@@ -65,7 +65,7 @@ class Chunk:
         """Messages that were read before: those at `rows` hold pairs, which are read again where somebody asks for them."""
         held = np.zeros(len(messages), np.bool_)
         held[rows] = True
-        examined = ((row, examine(messages[row], fields)) for row in np.flatnonzero(~held).tolist())
+        examined = ((row, examine_sides(messages[row], fields)) for row in np.flatnonzero(~held).tolist())
         refused = [(row, found) for row, found in examined if isinstance(found, Refusal)]
 
         def pairs() -> TokenizedPairs:
@@ -171,22 +171,23 @@ def _decoded(
 def _read_sides(
     messages: Sequence[Message], held: Sequence[bytes], fields: RecordSettings
 ) -> tuple[TextBatch, TextBatch, NDArray[np.int64], list[tuple[int, Refusal]]]:
-    """The sides, the rows of the messages that hold them, and the others with their reasons: what `examine` says of each."""
+    """The sides, the rows of the messages that hold them, and the others with their reasons, by `examine_sides`."""
     names = (fields.source_field, fields.target_field)
     buffer, spans = find_sides(held, names, fields.max_bytes)
     refused: list[tuple[int, Refusal]] = []
-    parsed: list[bytes] = []  # sides that do not stand in the buffer as they are
-    at = len(buffer)
+    parsed: list[int] = []
+    sides: list[bytes] = []  # of these rows, as they do not stand in the buffer as they are
     for row in np.flatnonzero(spans[0] < 0).tolist():
-        found = examine(messages[row], fields)
+        found = examine_sides(messages[row], fields)
         if isinstance(found, Refusal):
             refused.append((row, found))
-            continue
-        for side, text in enumerate((found.source.encode(), found.target.encode())):
-            spans[2 * side : 2 * side + 2, row] = at, at + len(text)
-            at += len(text)
-            parsed.append(text)
-    buffer = np.concatenate([buffer, np.frombuffer(b"".join(parsed), np.uint8)]) if parsed else buffer
+        else:
+            parsed.append(row)
+            sides += (found[0].encode(), found[1].encode())
+    if parsed:
+        bounds = len(buffer) + np.cumsum([0, *map(len, sides)])
+        spans[0::2, parsed], spans[1::2, parsed] = bounds[:-1].reshape(-1, 2).T, bounds[1:].reshape(-1, 2).T
+        buffer = np.concatenate([buffer, np.frombuffer(b"".join(sides), np.uint8)])
     rows = np.flatnonzero(spans[0] >= 0)
     source, target = (TextBatch.gather(buffer, spans[k][rows], spans[k + 1][rows]) for k in (0, 2))
     return source, target, rows, refused

@@ -82,6 +82,12 @@ def examine(message: Message, fields: RecordSettings) -> Pair | Refusal:
     return record if isinstance(record, Refusal) else _pair(record, message, fields)
 
 
+def examine_sides(message: Message, fields: RecordSettings) -> tuple[str, str] | Refusal:
+    """The same, the two sides alone."""
+    record = _parsed(message, fields)
+    return record if isinstance(record, Refusal) else _sides(record, fields)
+
+
 def examine_described(message: Message, fields: RecordSettings) -> Pair | Refusal:
     """The same of the target, which may be texts of one side: where a record has not the field of the other, that is empty."""
     record = _parsed(message, fields)
@@ -109,13 +115,20 @@ def examine_text(message: Message, fields: RecordSettings, field: str) -> tuple[
 
 
 def _pair(record: dict[str, Any], message: Message, fields: RecordSettings) -> Pair | Refusal:
+    found = _sides(record, fields)
+    if isinstance(found, Refusal):
+        return found
+    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
+    return Pair(read_id(record, fields) or message.location, *found, urls)
+
+
+def _sides(record: dict[str, Any], fields: RecordSettings) -> tuple[str, str] | Refusal:
     source, target = record.get(fields.source_field), record.get(fields.target_field)
     if not _is_side(source):
         return _no_side(record, fields.source_field)
     if not _is_side(target):
         return _no_side(record, fields.target_field)
-    urls = tuple(url for field in fields.url_fields if type(url := record.get(field)) is str)
-    return Pair(read_id(record, fields) or message.location, source, target, urls)
+    return source, target
 
 
 def _parsed(message: Message, fields: RecordSettings) -> dict[str, Any] | Refusal:
