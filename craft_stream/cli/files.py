@@ -11,13 +11,13 @@ from connectors.files.places import refuse_overwriting
 from connectors.files.texts import open_texts
 from craft_stream.cli.faults import Faults
 from craft_stream.errors import ConfigurationError
-from craft_stream.ports.messages import Message, size
+from craft_stream.ports.messages import Message, joined, size
 from craft_stream.reading.chunk import Chunk, Run
 from craft_stream.reading.records import Refusal, examine_text
 from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings, Settings
 
-# Bytes of a run that is longer than an epoch.
+# Bytes at which a run of more than an epoch ends; it has an epoch at least, and grows by one at a time.
 _RUN_BYTES = 1 << 20
 
 
@@ -27,7 +27,7 @@ def read_chunks(paths: Iterable[str], fields: RecordSettings) -> Iterator[Chunk]
 
 
 def read_runs(paths: Iterable[str], fields: RecordSettings, records: int = EPOCH) -> Iterator[Run]:
-    """The same, not read yet; at most so many records in each, and little more than 1 MiB above an epoch."""
+    """The same, not read yet; at most so many records in each, and no more than an epoch after the first MiB."""
     start = 0
     for messages in read_messages(paths, fields, records):
         yield Run(messages, start, fields)
@@ -38,32 +38,24 @@ def read_messages(
     paths: Iterable[str], fields: RecordSettings, records: int = EPOCH
 ) -> Iterator[Sequence[Message]]:
     """The same as messages, not read yet."""
-    run: list[Message] = []
-    limit = records
+    run: list[Sequence[Message]] = []
+    count = held = 0  # of the run: messages, and their bytes
     for path in paths:
         source = open_source(path, fields)
         try:
-            while messages := source.read(limit - len(run)):
-                if len(messages) == limit:  # as it came: lines need not become messages
-                    yield messages
-                    limit = _limit(messages, records)
-                    continue
-                run.extend(messages)
-                if len(run) == limit:
-                    yield run
-                    limit = _limit(run, records)
+            while messages := source.read(min(EPOCH - count % EPOCH, records - count)):
+                run.append(messages)
+                count += len(messages)
+                held += size(messages)
+                # Documents are long, and many are in memory.
+                if count == records or (count >= EPOCH and held >= _RUN_BYTES):
+                    yield joined(run)
                     run = []
+                    count = held = 0
         finally:
             source.close()
     if run:
-        yield run
-
-
-def _limit(last: Sequence[Message], records: int) -> int:
-    """Of the next run, after this one: documents are long, and many are in memory."""
-    if records == EPOCH:
-        return EPOCH
-    return min(records, max(EPOCH, _RUN_BYTES * len(last) // max(size(last), 1)))
+        yield joined(run)
 
 
 def read_texts(

@@ -7,6 +7,7 @@ and from that at the edge, so that nothing inside knows where a pair came from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple, overload
 
 
@@ -50,7 +51,7 @@ class Lines(Sequence[Message]):
 
     def __init__(self, values: list[bytes], numbers: Sequence[int], topic: str) -> None:
         self.values = values
-        self._numbers, self._topic = numbers, topic
+        self.numbers, self.topic = numbers, topic
 
     def __len__(self) -> int:
         return len(self.values)
@@ -63,16 +64,27 @@ class Lines(Sequence[Message]):
         places = range(len(self.values))[index]
         if isinstance(places, range):
             return [self[place] for place in places]
-        return Message(self.values[places], self._numbers[places], self._topic)
+        return Message(self.values[places], self.numbers[places], self.topic)
 
     def chosen(self, rows: Sequence[int]) -> Lines:
         """Some of them."""
-        return Lines([self.values[row] for row in rows], [self._numbers[row] for row in rows], self._topic)
+        return Lines([self.values[row] for row in rows], [self.numbers[row] for row in rows], self.topic)
 
 
 def chosen(messages: Sequence[Message], rows: Sequence[int]) -> Sequence[Message]:
     """Some messages, by their indices."""
     return messages.chosen(rows) if isinstance(messages, Lines) else [messages[row] for row in rows]
+
+
+def joined(parts: Sequence[Sequence[Message]]) -> Sequence[Message]:
+    """Messages that came in parts, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lines = [part for part in parts if isinstance(part, Lines)]
+    if lines and len(lines) == len(parts) and len({part.topic for part in lines}) == 1:
+        values = list(chain.from_iterable(part.values for part in lines))
+        return Lines(values, list(chain.from_iterable(part.numbers for part in lines)), lines[0].topic)
+    return list(chain.from_iterable(parts))
 
 
 def values(messages: Sequence[Message]) -> list[bytes]:

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from connectors.files import ending, open_sink, open_source
 from connectors.files.jsonl import JsonlSink, JsonlSource
 from connectors.files.open import OutputFile, open_input
+from craft_stream.cli.files import read_messages
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.files import Sink, Source
-from craft_stream.ports.messages import Lines, Message, chosen, size, values
+from craft_stream.ports.messages import Lines, Message, chosen, joined, size, values
+from craft_stream.selection.ledger import EPOCH
 from craft_stream.settings import RecordSettings
 
 RECORD = RecordSettings()
@@ -70,8 +72,28 @@ def test_lines_are_the_messages_that_they_stand_for(
     assert size(lines) == size(whole)
     rows = data.draw(st.lists(st.sampled_from(range(len(found)))) if found else st.just([]))
     assert list(chosen(lines, rows)) == chosen(whole, rows) == [whole[row] for row in rows]
+    assert list(joined([lines, lines.chosen(rows)])) == [*whole, *chosen(whole, rows)]
+    assert list(joined([lines, Lines([b"x"], [1], "other")])) == [*whole, Message(b"x", 1, "other")]
     with pytest.raises(IndexError):
         lines[len(found)]
+
+
+def test_runs_are_bounded_by_their_bytes(tmp_path: Path) -> None:
+    """All records in their order, over files too; an epoch each where they are long, from the first and after short ones."""
+    lengths = [3_000] * (3 * EPOCH + 500), [5] * (6 * EPOCH), [3_000] * (2 * EPOCH)
+    paths, records = [], []
+    for number, file in enumerate(lengths):
+        paths.append(str(tmp_path / f"{number}.jsonl"))
+        lines = [b"%05d" % place + b"x" * (length - 5) for place, length in enumerate(file)]
+        Path(paths[-1]).write_bytes(b"\n".join(lines))
+        records += [Message(line, place, paths[-1]) for place, line in enumerate(lines)]
+    runs = list(read_messages(paths, RECORD, 4 * EPOCH))
+    assert [message for run in runs for message in run] == records
+    assert [len(run) for run in runs[:3]] == [EPOCH] * 3
+    assert max(map(len, runs)) == 4 * EPOCH
+    assert max(map(size, runs)) < (1 << 20) + EPOCH * 3_000
+    epochs = list(read_messages(paths, RECORD))
+    assert {len(run) for run in epochs[:-1]} == {EPOCH}
 
 
 @pytest.mark.parametrize("packing", [name for name in PACK if name != "plain"])
