@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import islice
+from functools import cache, partial
+from itertools import islice, product
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,8 +43,16 @@ OlderLists = Annotated[
 ]
 
 
-def list_digests(settings: Settings) -> dict[str, str]:
+def _digest(path: str) -> bytes:
+    with open(split_query(path)[0], "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def list_digests(settings: Settings, digest: Callable[[str], bytes] = _digest) -> dict[str, str]:
     """16 hexadecimal digits over the bytes of the files of each list that names some, by the name of its setting.
+
+    Args:
+        digest: of a file, by its path.
 
     Raises:
         ConfigurationError: a file cannot be read.
@@ -54,8 +62,7 @@ def list_digests(settings: Settings) -> dict[str, str]:
         sha = hashlib.sha256()
         for path in paths:
             try:
-                with open(split_query(path)[0], "rb") as file:
-                    sha.update(hashlib.file_digest(file, "sha256").digest())
+                sha.update(digest(path))
             except OSError as error:
                 raise ConfigurationError(f"{name}: cannot read {path}: {error.strerror}") from None
         if paths:
@@ -76,14 +83,18 @@ def known_lists(settings: Settings, older: Sequence[str] | None = None) -> Lists
     Raises:
         ConfigurationError: an older one is of another setting, or as for `read_lists`.
     """
-    states = [settings]
+    choices = {name.partition(".")[2]: [paths] for name, paths in _paths(settings).items()}
     for text in older or ():
         name = text.partition("=")[0].strip()
         check_choice("--older-lists", name, LISTS)
         key = name.partition(".")[2]
-        files = {key: getattr(Settings.load(None, [text]).selection, key)}
-        states += [each.model_copy(update={"selection": replace(each.selection, **files)}) for each in states]
-    found = {lists_digest(list_digests(each)): partial(_read_some, each) for each in states[1:]}
+        choices[key].append(getattr(Settings.load(None, [text]).selection, key))
+    digest = cache(_digest)  # a file is in many combinations
+    found = {}
+    for files in islice(product(*choices.values()), 1, None):  # the first are the settings' own
+        chosen: dict[str, Any] = dict(zip(choices, files, strict=True))
+        each = settings.model_copy(update={"selection": replace(settings.selection, **chosen)})
+        found[lists_digest(list_digests(each, digest))] = partial(_read_some, each)
     return Lists(read_lists(settings), found)
 
 

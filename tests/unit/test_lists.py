@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import Toy, stream, target
 
+from craft_stream.cli import lists as cli_lists
 from craft_stream.cli import main
-from craft_stream.cli.lists import list_digests, read_lists
+from craft_stream.cli.lists import known_lists, list_digests, read_lists
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
@@ -347,6 +348,30 @@ def test_a_list_that_cannot_be_read_whole_is_refused(
     for key in ("decontaminate", "takedown"):
         with pytest.raises(ConfigurationError, match=f"selection.{key}.*{message}"):
             read_lists(settings(**{key: tmp_path / name}))
+
+
+def test_of_many_older_lists_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 of one setting and two of the other, in every combination that may have been."""
+    opened: list[str] = []
+
+    def counted(path: str, digest=cli_lists._digest) -> bytes:
+        opened.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(cli_lists, "_digest", counted)
+    paths = [tmp_path / f"{number}.txt" for number in range(20)]
+    for path in paths:
+        path.write_text(f"{path.name}.example\n")
+    chosen = settings(takedown=paths[0], decontaminate=paths[17])
+    older = [f"selection.takedown={path}" for path in paths[1:17]]
+    older += [f"selection.decontaminate={path}" for path in paths[18:]]
+    known = known_lists(chosen, older)
+    assert sorted(opened) == sorted(map(str, paths))
+    assert len(known.older) == 17 * 3 - 1
+    for takedown, decontaminate in ((paths[5], paths[17]), (paths[0], paths[19]), (paths[16], paths[18])):
+        then = settings(takedown=takedown, decontaminate=decontaminate)
+        digest = lists_digest(list_digests(then))
+        assert known.older[digest]().digest == digest
 
 
 def test_the_digest_tells_lists_apart(files: dict[str, Path]) -> None:
