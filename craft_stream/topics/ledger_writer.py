@@ -138,7 +138,7 @@ class LedgerWriter:
             snapshot = Entry(Kind.SNAPSHOT, self.sequence, ledger.next_offset, ledger.snapshot())
             seconds = time.monotonic() - began
             records.append(self._record(self.slot, snapshot))
-            records += self._retain(snapshot, ledger, settings, now_ms, anew)
+            records += self._retain(snapshot, ledger, settings, now_ms, anew or others)
             self.slot = (self.slot + 1) % 2
             self.first_segment = ledger.seen_pairs.first_segment
             self.deltas = self.delta_bytes = 0
@@ -160,12 +160,12 @@ class LedgerWriter:
         return PendingWrites(records, ledger.seen_pairs.first_segment, seconds)
 
     def _retain(
-        self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int, anew: bool
+        self, snapshot: Entry, ledger: Ledger, settings: LedgerSettings, now_ms: int, always: bool
     ) -> list[tuple[bytes, Entry | None]]:
-        """What goes with a snapshot: itself once more if it is to be retained, always `anew`, and what is let go."""
+        """What goes with a snapshot: itself once more if it is to be retained, or is `always`, and what is let go."""
         records: list[tuple[bytes, Entry | None]] = []
         retained, offset = self.retained, snapshot.next_offset
-        if retained.due(settings, now_ms) or (anew and settings.retained_snapshots):
+        if retained.due(settings, now_ms) or (always and settings.retained_snapshots):
             retained.add(RetainedSnapshot(offset, ledger.seen_pairs.first_segment, now_ms))
             records.append(self._record(offset, replace(snapshot, kind=Kind.RETAINED_SNAPSHOT)))
         records += [

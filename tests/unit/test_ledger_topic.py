@@ -188,7 +188,7 @@ def test_the_first_transaction_writes_a_snapshot_and_later_ones_deltas(model: Mo
 def test_what_was_in_force_is_told_behind_every_snapshot(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a restore from there knows it; under its own key, and other lists bring a snapshot, to begin an audit at."""
+    """So that a restore from there knows it; under its own key, and other lists bring a retained snapshot, for audits."""
     monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 3)
     partition = Partition(model)
     for _ in range(5):
@@ -199,14 +199,15 @@ def test_what_was_in_force_is_told_behind_every_snapshot(
     assert restored is not None
     assert restored.writer.in_force == SettingsInForce(partition.parameters)
     assert restored.writer.in_force_at == 0
-    for listed, snapshot in (("a", False), ("a", False), ("b", True)):
+    for listed, snapshot in (("a", False), ("a", False), ("b", True), ("c", True)):
         offset = partition.ledger.next_offset
         pending = partition.transact(
-            10, in_force=[(offset, SettingsInForce(partition.parameters, listed=listed))]
+            10, LedgerSettings(), in_force=[(offset, SettingsInForce(partition.parameters, listed=listed))]
         )
         assert (pending.snapshot is not None) == snapshot
+        assert (Kind.RETAINED_SNAPSHOT in kinds(pending)) == snapshot
     noted = partition.read().settings
-    assert [one.listed for _, one in sorted(noted.items())] == [None, "a", "a", "b"]
+    assert [one.listed for _, one in sorted(noted.items())] == [None, "a", "a", "b", "c"]
 
 
 @pytest.mark.parametrize("every", [1, 3])
