@@ -61,7 +61,9 @@ def look(reader: Reader, settings: Settings, partition: int) -> Stretch:
     records.origin.check(topics, kafka.input_topic, kafka.ledger_topic)
     begun = min(records.models, default=None)
     retained, _ = reader.bounds(kafka.input_topic, [partition])[partition]
-    return Stretch(partition, records, begun, position.offset if position else 0, retained)
+    # Of a group that was idle for longer than brokers keep offsets the ledger alone tells.
+    committed = position.offset if position else records.end
+    return Stretch(partition, records, begun, committed, retained)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -23,6 +24,7 @@ from craft_stream.settings import KafkaSettings, Settings
 
 BATCH = 1_000  # letters of one transaction
 _PREFIX = "craft-error-"
+_ERROR = r"[A-Z]\w*[a-z]\w*"  # the name of a class
 # A record among the letters that says which of its partition were sent again. It is behind them, so it outlives them.
 MARK = b"craft-replayed"
 
@@ -57,7 +59,7 @@ def _letters(settings: Settings, reason: str | None) -> Iterator[Letter]:
     """Dead letters with a reason, or all.
 
     Raises:
-        ConfigurationError: at the end, where no letter has had that reason and none ever will.
+        ConfigurationError: at the end, where no letter has had that reason and it is no name of an error either.
     """
     topic, known = settings.kafka.dead_letter_topic, {*map(str, DecodeReason)}
     with closing(KafkaTransport(settings.kafka).reader()) as reader:
@@ -77,8 +79,9 @@ def _letters(settings: Settings, reason: str | None) -> Iterator[Letter]:
                         known.add(facts.get("class", ""))
                     if facts and (reason is None or facts.get("class") == reason):
                         yield Letter(message, facts, message.offset in sent)
-    # Beside the reasons of reading a letter may have any error's name.
-    check_choice("--reason", reason, sorted(known))
+    # Beside the reasons of reading a letter may have any error's name, which may come with a later one.
+    if reason is None or not re.fullmatch(_ERROR, reason):
+        check_choice("--reason", reason, sorted(known))
 
 
 def _marked(messages: Iterable[Message]) -> Iterator[int]:

@@ -23,7 +23,7 @@ from craft_stream.cli.options import Config, Overrides, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.cli.stretches import From, To, asked
 from craft_stream.cli.tell import tell
-from craft_stream.recomputation import Recomputation, changed
+from craft_stream.recomputation import Recomputation, Stretch, changed
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings.versioned import LISTS, differences, with_named
 from craft_stream.topics.models import ModelStore
@@ -73,7 +73,13 @@ def replay(
     transport = KafkaTransport(before.kafka)
     readers = [transport.reader() for _ in range(3)]
     moves: Counter[tuple[int, int]] = Counter()
-    total = accepted_before = accepted_after = held = young = 0
+    total = accepted_before = accepted_after = held = compared = young = 0
+
+    def found(stretch: Stretch) -> None:
+        nonlocal held
+        if stretch.first is not None:
+            held += max(0, stretch.committed - max(stretch.first, stretch.retained))
+
     with ExitStack() as opened:
         for reader in readers:
             opened.enter_context(closing(reader))
@@ -90,7 +96,7 @@ def replay(
             if version
             else None
         )
-        for part in asked(readers[2], before, from_, to):
+        for part in asked(readers[2], before, from_, to, found):
             stretch, start, stop = part.stretch, part.start, part.stop
             runs = (
                 Recomputation(
@@ -102,7 +108,7 @@ def replay(
             )
             begun, _ = (run.begin(start) for run in runs)
             assert begun is not None  # noqa: S101  # something is decided
-            held += stretch.committed - max(stretch.first or 0, stretch.retained)
+            compared += max(0, stop - max(start, begun))
             for line in differences(runs[0].ledger.parameters, change(runs[0].ledger.parameters)):
                 print(line)
             told = f", compared from {start}" if start > begun else ""
@@ -127,14 +133,14 @@ def replay(
             print(line)
     print(
         f"{total} decisions, {sum(moves.values())} differ; accepted {accepted_before} -> {accepted_after}; "
-        f"compared {_share(total, held)} of what is decided and still in the log"
+        f"compared {_share(compared, held, 'offsets')} of what is decided and still in the log"
     )
     for line in [*_not_replayed(named), *_too_little(total, young, min(accepted_before, accepted_after))]:
         tell(line)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / max(whole, 1):.0%} ({part:,} of {whole:,} records)"
+def _share(part: int, whole: int, what: str = "records") -> str:
+    return f"{part / max(whole, 1):.0%} ({part:,} of {whole:,} {what})"
 
 
 def _not_replayed(named: Sequence[str]) -> Iterator[str]:

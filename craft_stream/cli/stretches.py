@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,8 +34,18 @@ class Asked:
     stop: int
 
 
-def asked(reader: Reader, settings: Settings, from_: str | None, to: str | None) -> Iterator[Asked]:
+def asked(
+    reader: Reader,
+    settings: Settings,
+    from_: str | None,
+    to: str | None,
+    found: Callable[[Stretch], None] = lambda stretch: None,
+) -> Iterator[Asked]:
     """Every partition with decided records between `--from` and `--to`; of the others a line says how far they are.
+
+    Args:
+        from_, to: `--from` and `--to`.
+        found: is told of every partition, of the others too.
 
     Raises:
         ConfigurationError: an option holds no offsets, names a partition that is not there, or nothing is there in any.
@@ -49,6 +59,7 @@ def asked(reader: Reader, settings: Settings, from_: str | None, to: str | None)
     nothing: list[str] = []
     for partition in partitions:
         stretch = look(reader, settings, partition)
+        found(stretch)
         start, first = begins.get(partition, 0), stretch.first
         stop = min(ends.get(partition, stretch.committed), stretch.committed)
         if first is not None and max(start, first) < stop:
@@ -75,7 +86,11 @@ def _offsets(option: str, text: str | None, topic: str, partitions: Collection[i
         return {}
     parts = [part.partition(":") for part in text.split(",")] if ":" in text else []
     named = {place: offset for place, _, offset in parts} or {str(place): text for place in partitions}
-    if not all(number.isascii() and number.isdigit() for item in named.items() for number in item):
+    if not all(
+        number.isascii() and number.isdigit() and len(number) < 20
+        for item in named.items()
+        for number in item
+    ):
         raise ConfigurationError(f'{option} "{text}" is no offset and no list of PARTITION:OFFSET')
     if unknown := [place for place in named if int(place) not in partitions]:
         raise ConfigurationError(f"{option}: {topic} has no partition {', '.join(unknown)}")

@@ -156,6 +156,12 @@ class LedgerRecords:
             offset = (at if offset is None else offset) if holds(one) else None
         return offset
 
+    @property
+    def end(self) -> int:
+        """The next offset to decide after all that is here; 0: nothing is."""
+        entries = [*self.deltas.values(), *(entry for _, entry in self.snapshots.values())]
+        return max((entry.next_offset for entry in entries), default=0)
+
     def starts(self) -> list[int]:
         """Offsets at which a recomputation may begin with a snapshot, in order."""
         return sorted({*self.retained, *(entry.next_offset for _, entry in self.snapshots.values())})

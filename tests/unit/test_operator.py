@@ -190,6 +190,7 @@ def test_nothing_past_the_end_differs(command: str, desk: Desk) -> None:
     [
         ("9:5", "crawl.pairs has no partition 9"), ("-5", "is no offset"), ("0:x", "is no offset"),
         ("0:1;1:2", "is no offset"), ("", "is no offset"), ("٣", "is no offset"),
+        ("9" * 5000, "is no offset"), ("9" * 5000 + ":1", "is no offset"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("option", ["--from", "--to"])
@@ -199,6 +200,15 @@ def test_what_is_no_offset_is_refused(option: str, offsets: str, said: str, desk
     assert code == 2
     assert option in err
     assert said in err
+
+
+@pytest.mark.usefixtures("decided")
+def test_offsets_that_expired_are_taken_from_the_ledger(desk: Desk, broker: MemoryBroker) -> None:
+    """An idle group has decided all the same."""
+    before = {command: desk.type(command)[:2] for command in ("audit", "replay")}
+    broker.committed.clear()
+    assert {command: desk.type(command)[:2] for command in ("audit", "replay")} == before
+    assert before["audit"][0] == 0
 
 
 def test_a_group_that_has_decided_nothing_says_so(desk: Desk) -> None:
@@ -217,9 +227,14 @@ def test_a_replay_says_when_it_compared_too_little(desk: Desk) -> None:
     """How much of the log, how far chance moves its numbers, that the learner was primed with it, what it cannot show."""
     code, out, err = desk.type("replay", "--set", "budget.rate=0.2", "--from", 500)
     assert code == 0, err
-    assert f"compared 65% ({2 * (LAST - 500) - 40:,} of {RECORDS:,} records)" in out
+    assert f"compared 67% ({2 * (LAST - 500):,} of {RECORDS:,} offsets)" in out
     assert "too little to go by" in err
     assert "too young" not in err  # behind what it was primed with
+    assert f"compared 100% ({RECORDS:,} of {RECORDS:,} offsets)" in desk.type("replay")[1]
+    assert (
+        f"compared 17% (500 of {RECORDS:,} offsets)"
+        in desk.type("replay", "--from", f"0:{LAST},1:{LAST - 500}")[1]
+    )
     code, out, err = desk.type("replay", "--set", "learner.clusters=7", "--to", 700)
     assert code == 0, err
     assert "too young to go by" in err
@@ -276,6 +291,8 @@ def test_a_name_that_there_is_none_of_is_refused_with_the_nearest(
 
 def test_letters_of_an_error_that_happened_are_found(desk: Desk, broker: MemoryBroker) -> None:
     """Beside the reasons of reading, whatever error a letter names is one; a reason without letters is no error."""
+    code, out, _ = desk.type("dlq", "replay", "--reason", "EmbeddingError", "--yes")
+    assert (code, out) == (0, "sent 0 again\n")
     broker.append(
         configuration().kafka.dead_letter_topic,
         0,
