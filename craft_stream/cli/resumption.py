@@ -47,8 +47,8 @@ def subject(
     return {
         "version": __version__,
         "settings": settings.model_dump(mode="json"),
-        "input": {path: _stamps(path) for path in inputs},
-        "target": {path: _stamps(path) for path in target},
+        "input": {path: stamps(path) for path in inputs},
+        "target": {path: stamps(path) for path in target},
         **others,
     }
 
@@ -115,7 +115,8 @@ def _refuse_finished(path: str, outputs: Sequence[str | None]) -> None:
             )
 
 
-def _stamps(path: str) -> list[list[int]]:
+def stamps(path: str) -> list[list[int]]:
+    """Size in bytes, and when it was changed in nanoseconds, of each file that a path stands for."""
     return [
         [os.stat(name).st_size, os.stat(name).st_mtime_ns]
         for name in read_files(path)

@@ -36,12 +36,12 @@ from craft_stream.cli.options import (
 from craft_stream.cli.outputs import Outputs
 from craft_stream.cli.progress import Progress
 from craft_stream.cli.reporting import ReportFile
-from craft_stream.cli.resumption import resumable, state_of, subject
+from craft_stream.cli.resumption import resumable, stamps, state_of, subject
 from craft_stream.cli.summary import Summary
 from craft_stream.cli.target_files import TargetFiles
 from craft_stream.cli.tell import tell
 from craft_stream.concurrency import prefetch
-from craft_stream.errors import ConfigurationError
+from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.journal import Journal
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.parameters import lists_digest
@@ -228,6 +228,7 @@ def select(
         model=pinned.digest if pinned else None,
         lists=lists_digest(list_digests(settings)),
         one_pass=one_pass,
+        runs=f"{_RUN_RECORDS} records",
     )
     with resumable(state, about, resume, written) as journal:
         engine: SelectionSession[Chunk] | Ranking[Chunk]
@@ -313,8 +314,16 @@ def _decided(
     for _ in look.over(islice(read_chunks(inputs, fields), LOOKED // EPOCH)):
         pass
 
+    before = list(map(stamps, inputs))
+
     def runs() -> Iterator[Run]:
-        return prefetch(read_runs(inputs, fields, _RUN_RECORDS), _bytes, _AHEAD_BYTES)
+        yield from prefetch(read_runs(inputs, fields, _RUN_RECORDS), _bytes, _AHEAD_BYTES)
+        for path, known in zip(inputs, before, strict=True):
+            if stamps(path) != known:  # what was scored is not what is written
+                raise DataError(
+                    f"{path} was written to while it was read: select from a file that nobody writes to, or "
+                    "--one-pass, which decides a stream as it comes"
+                )
 
     return engine.decide(runs, progress.stage)
 

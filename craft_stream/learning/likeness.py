@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from craft_stream.scoring.likeness import Likeness, cosines
+from craft_stream.scoring.likeness import LEAST_DISTANCE, Likeness, cosines
 from craft_stream.scoring.trees import BoostedTrees
 
 # Pairs of the target that it takes to say.
@@ -31,4 +31,5 @@ def measure_likeness(
     below = np.searchsorted(np.sort(unrelated), related)
     if below.mean() < _LEAST_APART * count:
         return None
-    return Likeness(float(related.mean()), float(unrelated.mean()), trees)
+    found = Likeness(float(related.mean()), float(unrelated.mean()), trees)
+    return found if found.related > found.unrelated + LEAST_DISTANCE else None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.concurrency import SerialExecutor, mapped
+from craft_stream.errors import IntegrityError
 from craft_stream.journal import NO_JOURNAL, Block, Journal
 from craft_stream.learning.even_sample import EvenSample
 from craft_stream.learning.learner import Learner
@@ -217,6 +218,7 @@ class Ranking(Generic[C]):
 
     def _scored(self, run: Run[C], block: Block | None) -> Scored:
         if block is not None:
+            _check_length(block, len(run))
             return Scored(**block.arrays)
         chunk, records = run.read(), len(run)
         pairs, options = chunk.pairs, self._options
@@ -300,6 +302,7 @@ class Ranking(Generic[C]):
         run, positions = wanted
         pairs = TokenizedPairs.of(run.batch_at(positions))
         if block is not None:
+            _check_length(block, len(pairs))
             return Judged(pairs, **block.arrays)
         found = judge(pairs, np.zeros(len(pairs), np.bool_), self._scorer, ledger, _admit_all)
         return Judged(pairs, found.reason, found.scores, found.domain.domain, found.quality, found.cluster)
@@ -378,3 +381,11 @@ class Ranking(Generic[C]):
 def _admit_all(pairs: TokenizedPairs, query: Query) -> NDArray[np.uint8]:
     """Duplicates are told when the best are taken."""
     return np.full(len(query.rows), Reason.ACCEPTED, np.uint8)
+
+
+def _check_length(block: Block, wanted: int) -> None:
+    """What a journal holds of a run is of as many records."""
+    if (found := len(block.arrays["reason"])) != wanted:
+        raise IntegrityError(
+            f"the state holds {found:,} records where {wanted:,} are read: another release made it; begin anew without --resume"
+        )

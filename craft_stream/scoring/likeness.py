@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from craft_stream.scoring.trees import BoostedTrees
 
+# Of the two means: where all texts lie close together cosines tell nothing.
+LEAST_DISTANCE = 1e-3
+
 
 @dataclass(frozen=True, slots=True)
 class Likeness:

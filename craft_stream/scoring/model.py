@@ -22,7 +22,8 @@ from craft_stream.scoring.signals import SignalModel
 from craft_stream.scoring.translation import TranslationModel
 
 MAGIC = b"CRAFTMDL"
-FORMAT = 5
+FORMAT = 6
+_WITHOUT_LIKENESS = 5  # is what other Models are written as, which 0.1.0 reads
 OLDEST = 5  # that is read: of 0.1.0
 
 T = TypeVar("T")
@@ -90,7 +91,8 @@ class Model:
 
     def encode(self) -> bytes:
         """As bytes, compressed and checksummed."""
-        return codec.encode(MAGIC, {**self.header, "format": FORMAT, "digest": self.digest}, self.arrays)
+        format_ = _WITHOUT_LIKENESS if self.translation.likeness is None else FORMAT
+        return codec.encode(MAGIC, {**self.header, "format": format_, "digest": self.digest}, self.arrays)
 
     @classmethod
     def decode(cls, data: bytes) -> Model:

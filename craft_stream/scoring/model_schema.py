@@ -15,6 +15,7 @@ import numpy as np
 from craft_stream.errors import IntegrityError
 from craft_stream.schema import Array, Number, check
 from craft_stream.scoring.lexicon import BUCKET_BITS
+from craft_stream.scoring.likeness import LEAST_DISTANCE
 from craft_stream.scoring.prediction import ROW_BITS
 from craft_stream.scoring.translation import JUDGED_FEATURES
 from craft_stream.text.bags import STEM_BITS
@@ -113,7 +114,8 @@ def check_parts(parts: Mapping[str, Any]) -> None:
         ),
         (
             not of_likeness
-            or parts["translation.likeness.related"] > parts["translation.likeness.unrelated"] + 1e-3,
+            or parts["translation.likeness.related"]
+            > parts["translation.likeness.unrelated"] + LEAST_DISTANCE,
             "sides that belong together are no nearer than others",
         ),
         (sizes["weights"] == 2 * sizes["features"] + 1, "its classifier does not weigh its features"),

@@ -19,6 +19,8 @@ from craft_stream.text.tokenized import TokenizedPairs
 LONG = 120
 # Of a part. Shorter ones find no more and refuse twice as many that are clean, longer ones let a third of wrong text pass.
 _TOKENS = 60
+# Of the longer side: 1,000 tokens, all that is read of a text elsewhere, seldom have more.
+_MOST_CHARACTERS = 16_000
 # From the first mark of a run only, else a text of marks takes time by the square of its length.
 _BETWEEN_SENTENCES = re.compile(r"(?<![.!?…।])[.!?…।]++[\"'»”’)\]]*+\s+|[。！？]+")
 _BETWEEN_WORDS = re.compile(r"\s+")
@@ -35,13 +37,19 @@ def in_parts(pairs: TokenizedPairs, rows: NDArray[np.int64]) -> tuple[TokenizedP
     targets: list[str] = []
     counts = -(-_longer(pairs, rows) // _TOKENS)
     for row, count in zip(rows.tolist(), counts.tolist(), strict=True):
-        source, target = pairs.batch.source.text(row), pairs.batch.target.text(row)
+        source, target = _heads(pairs.batch.source.text(row), pairs.batch.target.text(row))
         ends = _cuts(source, [k / count for k in range(1, count)])
         # Where the source was cut, as a share of its length: sentences are not equally long.
         other_ends = _cuts(target, [end / max(len(source), 1) for end in ends])
         sources += _pieces(source, ends)
         targets += _pieces(target, other_ends)
     return TokenizedPairs.of(PairBatch.pack(sources, targets)), counts
+
+
+def _heads(source: str, target: str) -> tuple[str, str]:
+    """Both texts; of texts that are too long the same share of each."""
+    share = min(1.0, _MOST_CHARACTERS / max(len(source), len(target), 1))
+    return source[: round(share * len(source))], target[: round(share * len(target))]
 
 
 def weakest(scores: NDArray[np.float32], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -183,8 +183,10 @@ class TranslationScorer:
             text = self.text_features(pairs, rows)
         found = [text, prediction_features(y, forward, corrections, x, backward, variances)]
         if model.likeness is not None:
-            count = len(JUDGED_FEATURES)
-            found.append(model.likeness.gain(text[:, :count], text[:, count], x, y)[:, None])
+            words = np.ascontiguousarray(text[:, : len(JUDGED_FEATURES)])
+            # Not `text`'s last: of a long pair that is the mean of what is said of its parts, and trees are not linear.
+            without = model.judgement.score(words)
+            found.append(model.likeness.gain(words, without, x, y)[:, None])
         return np.concatenate(found, axis=1)
 
     def distance(self, embeddings: Embeddings) -> NDArray[np.float32]:

@@ -38,6 +38,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the command line in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr("craft_stream.cli.select._RUN_RECORDS", 300)  # else a short stream is one run
 
     def call(*args: object, stdin: bytes = b"") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["craft-stream", *map(str, args)])

@@ -68,7 +68,7 @@ def test_a_prediction_is_what_will_be_decided(method: str) -> None:
     for x, label in records(700):
         before = selector.accepted
         said = selector.predict_one(x)
-        assert said == (selector.score_one(x) >= 0)
+        assert said == (selector.score_one(x) >= 0) == selector.predict_one(x)
         selector.learn_one(x, label)
         if not label and selector.summary["seen"] > PRIME:
             agree[said, selector.accepted > before] += 1

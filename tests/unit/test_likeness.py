@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import Toy, stream, target
 
+from craft_stream import codec
 from craft_stream.encoders.dense import DenseEncoder
 from craft_stream.encoders.hashing import HashingEncoder
 from craft_stream.errors import IntegrityError
@@ -19,7 +21,8 @@ from craft_stream.learning.likeness import measure_likeness
 from craft_stream.meanings import FEATURES as MEANINGS
 from craft_stream.parameters import LearningParameters, Parameters, SelectionParameters
 from craft_stream.scoring.likeness import Likeness
-from craft_stream.scoring.model import Model
+from craft_stream.scoring.model import MAGIC, Model
+from craft_stream.scoring.parts import long_rows
 from craft_stream.scoring.quality import FEATURES, LIKENESS, TEXT_FEATURES
 from craft_stream.scoring.scorer import Scorer
 from craft_stream.scoring.translation import JUDGED_FEATURES
@@ -98,6 +101,16 @@ def test_an_encoder_of_one_language_has_no_likeness() -> None:
     assert measure_likeness(x[:50], x[:50], human_judgement()) is None
 
 
+def test_an_encoder_whose_vectors_lie_close_together_has_no_likeness() -> None:
+    """Its cosines rank pairs rightly, but a Model with such a scale could not be read."""
+    rng = np.random.default_rng(1)
+    shared, x = unit(rng, 1), unit(rng, 400)
+    near = shared + 0.01 * x
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    assert measure_likeness(x, x, human_judgement()) is not None
+    assert measure_likeness(near, near, human_judgement()) is None
+
+
 def test_the_shipped_trees_know_one_feature_more() -> None:
     """The likeness, which they look at in many places, and which speaks for a pair whose words do not say enough."""
     trees = human_judgement_of_likeness()
@@ -160,7 +173,9 @@ def test_it_selects_through_the_cascade(toy: Toy, encoder: DenseEncoder, model: 
 
 def test_it_comes_back_from_bytes(model: Model, toy: Toy) -> None:
     """The trees and the scale are in the Model; one without them reads as before."""
-    again = Model.decode(model.encode())
+    data = model.encode()
+    assert codec.decode(MAGIC, data)[0]["format"] == 6  # 0.1.0 reads 5, and says that it needs an upgrade
+    again = Model.decode(data)
     assert again.digest == model.digest
     assert isinstance(again.translation.likeness, Likeness)
     assert again.translation.likeness.related == model.translation.likeness.related  # type: ignore[union-attr]
@@ -208,3 +223,24 @@ def test_a_gain_is_what_the_trees_say_more() -> None:
     judged, without = np.zeros((2, len(JUDGED_FEATURES)), np.float32), np.array([0.5, -0.5], np.float32)
     assert likeness.gain(judged, without, x, x).tolist() == [1.5, 2.5]
     assert likeness.gain(judged, without, x, x[::-1]).tolist() == [-1.5, -0.5]
+
+
+def test_of_a_paragraph_too_a_gain_is_what_the_likeness_says(
+    toy: Toy, encoder: DenseEncoder, model: Model
+) -> None:
+    """Trees that never look at it add nothing to a pair that is judged in parts, as to any other."""
+    rng = random.Random(8)
+    sides = [[toy.pair(rng, True) for _ in range(count)] for count in (1, 5, 40, 60)]
+    pairs = TokenizedPairs.of(
+        PairBatch.pack(
+            *([" ".join(pair[side] + "." for pair in paragraph) for paragraph in sides] for side in (0, 1))
+        )
+    )
+    words = human_judgement()
+    blind = replace(
+        model, translation=replace(model.translation, judgement=words, likeness=Likeness(0.8, 0.2, words))
+    )
+    scorer, rows = Scorer(blind, encoder), np.arange(len(pairs))
+    assert len(long_rows(pairs, rows)) == 2
+    features = scorer.features(pairs, rows, scorer.embed(pairs, rows, scorer.clusters(pairs)))
+    assert np.abs(features[:, -1]).max() < 1e-6

@@ -107,18 +107,18 @@ def test_signals_say_what_to_type(
         signal.SIGINT, signal.default_int_handler
     )  # ignored where tests run in the background
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    monkeypatch.setattr(Progress, "stage", shown)
-    monkeypatch.setattr(Progress, "show", shown)
     typed = command(folder, tmp_path, *mode)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asked = iter(range(1 << 20))
-        code, _, err = run(*typed)
-        assert code == 128 + number
-        assert [*contents(tmp_path)] == ["accepted.jsonl.state"]
-        typed = shlex.split(err.rpartition("goes on from there: ")[2])[1:]
-        assert typed[-1] == "--resume"
-        assert typed.count("--resume") == 1
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "stage", shown)
+        patch.setattr(Progress, "show", shown)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asked = iter(range(1 << 20))
+            code, _, err = run(*typed)
+            assert code == 128 + number
+            assert [*contents(tmp_path)] == ["accepted.jsonl.state"]
+            typed = shlex.split(err.rpartition("goes on from there: ")[2])[1:]
+            assert typed[-1] == "--resume"
+            assert typed.count("--resume") == 1
     assert run(*typed)[0] == 0
     assert contents(tmp_path) == whole[0]
 
@@ -161,6 +161,45 @@ def test_what_has_changed_is_named(run: Run, folder: Path, tmp_path: Path) -> No
     assert code == 0
     assert "begins anew" in err
     assert not state.exists()
+
+
+def test_a_state_of_other_runs_is_not_gone_on_from(
+    run: Run,
+    folder: Path,
+    tmp_path: Path,
+    whole: tuple[dict[str, bytes], bytes],
+    mode: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is kept is of so many records at a time; another release may read others."""
+    (tmp_path / "accepted.jsonl.state").write_bytes(whole[1])
+    monkeypatch.setattr("craft_stream.cli.select._RUN_RECORDS", 200)
+    code, _, err = run(*command(folder, tmp_path, *mode, "--resume"))
+    assert code == 2, err
+    assert "runs" in err
+    assert not (tmp_path / "accepted.jsonl").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if it has as many records as before: what was scored would not be what is written."""
+    stream = tmp_path / "stream.jsonl"
+    stream.write_bytes((folder / "stream.jsonl").read_bytes())
+    lines = stream.read_bytes().splitlines(keepends=True)
+
+    def shown(_: Progress, stage: str, *rest: object) -> None:
+        if stage == "scored" and lines:
+            stream.write_bytes(b"".join(reversed(lines)))
+            lines.clear()
+
+    monkeypatch.setattr(Progress, "stage", shown)
+    words = command(folder, tmp_path)
+    words[words.index("--input") + 1] = str(stream)
+    code, _, err = run(*words)
+    assert code != 0
+    assert "was written to while it was read" in err
+    assert not (tmp_path / "accepted.jsonl").exists()
 
 
 def test_what_has_ended_is_not_resumed(run: Run, folder: Path, tmp_path: Path) -> None:
