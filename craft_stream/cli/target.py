@@ -21,7 +21,7 @@ from craft_stream.errors import DataError
 from craft_stream.reading.records import Refusal, examine
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.topics.ownership import check_owner
-from craft_stream.topics.target_contents import PAIRS, TargetContents
+from craft_stream.topics.target_contents import PAIRS, TargetContents, places
 
 CHUNK = 1_000
 
@@ -88,9 +88,12 @@ def clear(config: Config = None, overrides: Overrides = None) -> None:
     settings = load_settings(config, overrides)
     sink = TopicSink(settings.kafka, settings.kafka.target_topic)
     contents = _contents(settings)
+    with closing(KafkaTransport(settings.kafka).reader()) as reader:
+        standing = places(reader, settings.kafka.target_topic)
     try:
         for identifier in contents.kinds:
-            sink.append(identifier.encode(), None)
+            for key, partition in standing.get(identifier, [(identifier.encode(), None)]):
+                sink.append(key, None, partition=partition)
         sink.flush()
     finally:
         sink.close()

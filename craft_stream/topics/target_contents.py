@@ -17,6 +17,22 @@ _NAMES = {PAIRS: ("pair", "pairs")} | {
 }
 
 
+def places(reader: Reader, topic: str) -> dict[str, list[tuple[bytes, int | None]]]:
+    """Key and partition of every record with a key that is not withdrawn, by its id.
+
+    A tombstone counts in its own partition alone, and that depends on the client that wrote the record and on how many
+    partitions there were then: an id may even stand in two.
+    """
+    found: dict[str, list[tuple[bytes, int | None]]] = {}
+    for partition, (first, end) in reader.bounds(topic, reader.partitions(topic)).items():
+        held: dict[bytes, bool] = {}
+        for messages in reader.read(topic, partition, first, end):
+            held.update((message.key, message.value is not None) for message in messages if message.key)
+        for key in (key for key, holds in held.items() if holds):
+            found.setdefault(key.decode("utf-8", "replace"), []).append((key, partition))
+    return found
+
+
 class TargetContents:
     """Of each id what stands under it: "pairs", "source" or "target".
 

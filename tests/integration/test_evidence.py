@@ -170,6 +170,7 @@ def test_targets_are_published_and_withdrawn(bootstrap: str, tmp_path: Path) -> 
     found = [json.loads(message.value or b"") for message in run.read(run.settings.kafka.target_topic)[20:]]
     assert sorted((record["tgt"], len(record)) for record in found) == [("a house", 2), ("two houses", 2)]
     assert "withdrew 2 texts of the target side" in run.command("target", "clear").stdout
+    assert "withdrew nothing" in run.command("target", "clear").stdout
     path.write_text("broken\n")
     failed = run.command("target", "publish", str(path))
     assert failed.returncode == 1

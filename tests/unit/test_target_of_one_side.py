@@ -31,6 +31,7 @@ from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from craft_stream.topics.target import TargetFollower
+from craft_stream.topics.target_contents import TargetContents, places
 
 __all__ = ["run"]  # a fixture
 
@@ -180,6 +181,27 @@ def test_texts_on_the_target_topic() -> None:
     broker.append(kafka.target_topic, 0, None, b"p")
     follower.refresh(learner)
     assert learner.check_target() == {}
+
+
+def test_what_stands_is_withdrawn_where_it_stands() -> None:
+    """Whichever client wrote it, and however wide the topic was: a tombstone elsewhere leaves it."""
+    kafka = configuration().kafka
+    broker = MemoryBroker({kafka.target_topic: 3})
+    for partition, key, text in (
+        (2, b"a", "x"), (0, b"b", "x"), (1, b"b", "y"),
+        (1, b"gone", "x"), (1, b"gone", None), (2, b"\xff", "x"), (0, b"a", None),
+    ):  # fmt: skip
+        value = None if text is None else orjson.dumps({"src": text})
+        broker.append(kafka.target_topic, partition, value, key)
+    reader = MemoryTransport(broker, kafka).reader()
+    assert TargetContents.read(reader, kafka.target_topic, FIELDS).kinds.keys() == {"a", "b", "\ufffd"}
+    found = places(reader, kafka.target_topic)
+    assert found == {"a": [(b"a", 2)], "b": [(b"b", 0), (b"b", 1)], "\ufffd": [(b"\xff", 2)]}
+    for key, partition in (place for standing in found.values() for place in standing):
+        assert partition is not None
+        broker.append(kafka.target_topic, partition, None, key)
+    assert not TargetContents.read(reader, kafka.target_topic, FIELDS).kinds
+    assert not places(reader, kafka.target_topic)
 
 
 def test_texts_of_files(tmp_path: Path) -> None:
