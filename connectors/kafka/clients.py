@@ -160,9 +160,11 @@ def consumer(settings: KafkaSettings, **options: Any) -> Any:
 
 
 def reader(settings: KafkaSettings, client: Callable[..., SafeClient]) -> Any:
-    """A consumer outside of the group that delivers Messages."""
+    """A consumer without a group, for which no right on one is needed, that delivers Messages."""
     name = f"craft-stream-reader-{settings.group_id}"
-    made = consumer(settings, client_id=name, fetch_max_wait_ms=READER_WAIT_MS, kafka_client=client)
+    made = consumer(
+        settings, client_id=name, group_id=None, fetch_max_wait_ms=READER_WAIT_MS, kafka_client=client
+    )
     return deliver_messages(made)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from kafka import TopicPartition
 from kafka import errors as client_errors
 
-from connectors.kafka.clients import READER_WAIT_MS, SafeClient, explain, reader
+from connectors.kafka.clients import READER_WAIT_MS, SafeClient, consumer, explain, reader
 from craft_stream.errors import LogTruncatedError, UnavailableError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Position
@@ -21,12 +21,16 @@ TIMEOUT_MS = 30_000
 
 
 class KafkaReader:
-    """A consumer of hand-picked partitions; it has the group's name only to ask for committed offsets."""
+    """A consumer of hand-picked partitions, and one of the group's name once committed offsets are asked for.
+
+    A client that has a group's name looks for its coordinator at every poll, which needs Describe on the group.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._client: SafeClient | None = None
         self._consumer = reader(settings, self._make_client)
+        self._group: Any = None
 
     def _make_client(self, **options: Any) -> SafeClient:
         self._client = SafeClient(**options)
@@ -87,12 +91,16 @@ class KafkaReader:
     def committed(self, partition: int) -> Position | None:
         """See `Reader.committed`."""
         where = TopicPartition(self._settings.input_topic, partition)
+        if self._group is None:
+            self._group = consumer(self._settings)
         try:
-            found = self._consumer.committed(where, metadata=True, timeout_ms=TIMEOUT_MS)
+            found = self._group.committed(where, metadata=True, timeout_ms=TIMEOUT_MS)
         except client_errors.KafkaError as error:
             raise explain(error, self._settings) from error
         return None if found is None else Position(found.offset, found.metadata or "")
 
     def close(self) -> None:
         """See `Reader.close`."""
-        self._consumer.close(autocommit=False, timeout_ms=2_000)
+        for client in (self._consumer, self._group):
+            if client is not None:
+                client.close(autocommit=False, timeout_ms=2_000)

@@ -115,9 +115,7 @@ def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
         yield _target(settings, reader)
-        yield _try(
-            "owner", lambda: check_owner(reader, settings.kafka), "the topics are this group's, or nobody's"
-        )
+        yield _try("owner", lambda: _owner(settings, reader), "the topics are this group's, or nobody's")
 
 
 def _addresses(addresses: Sequence[str], found: Sequence[Brokers | CraftError]) -> Iterator[Finding]:
@@ -199,6 +197,15 @@ def _target(settings: Settings, reader: Reader) -> Finding:
         return Finding("target", "ok", f"{kafka.target_topic} holds {found}")
     state = "warning" if store.newest else "failure"
     return Finding("target", state, f"{kafka.target_topic} {problem}")
+
+
+def _owner(settings: Settings, reader: Reader) -> None:
+    """As `run` and `learn` check it; whoever learns publishes versions."""
+    store, topic = None, settings.kafka.model_topic
+    if settings.learner.mode != "off" and reader.partitions(topic):
+        store = ModelStore(reader, topic, Signatures.of(settings))
+        store.refresh()
+    check_owner(reader, settings.kafka, store)
 
 
 def _clock(settings: Settings, reader: Reader) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from contextlib import closing
+from typing import Annotated
 
 import typer
 
@@ -30,7 +31,17 @@ log = logging.getLogger(__name__)
 
 
 @app.command(epilog="Example: craft-stream learn --config craft.toml --set learner.mode=separate")
-def learn(config: Config = None, overrides: Overrides = None, log_level: LogLevel = None) -> None:
+def learn(
+    config: Config = None,
+    overrides: Overrides = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Publish onto topics that `run --rebuild` takes over from another group."
+        ),
+    ] = False,
+    log_level: LogLevel = None,
+) -> None:
     """Learn from target, crawl and accepted topics and publish versions until told to stop (SIGTERM)."""
     settings = load_settings(config, overrides, observe__log_level=log_level)
     stop = begin(settings)
@@ -38,7 +49,7 @@ def learn(config: Config = None, overrides: Overrides = None, log_level: LogLeve
         raise ConfigurationError(
             f'learner.mode is "{settings.learner.mode}": set it to "separate" for the workers and for this process'
         )
-    serve(settings, "learn", lambda recorder: _follow(settings, recorder, stop), stop)
+    serve(settings, "learn", lambda recorder: _follow(settings, recorder, rebuild, stop), stop)
 
 
 def _check_owner(settings: Settings, transport: KafkaTransport) -> None:
@@ -48,7 +59,7 @@ def _check_owner(settings: Settings, transport: KafkaTransport) -> None:
         check_owner(reader, settings.kafka, store)
 
 
-def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> None:
+def _follow(settings: Settings, recorder: Recorder, rebuild: bool, stop: threading.Event) -> None:
     transport = KafkaTransport(settings.kafka)
     parameters, encoder = load_engine(settings)
     recorder.started(
@@ -58,7 +69,13 @@ def _follow(settings: Settings, recorder: Recorder, stop: threading.Event) -> No
         settings.budget.rate,
     )
     recorder.joined(frozenset())
-    retry(lambda: _check_owner(settings, transport), settings.kafka.unavailable_seconds, stop, recorder.beat)
+    if not rebuild:
+        retry(
+            lambda: _check_owner(settings, transport),
+            settings.kafka.unavailable_seconds,
+            stop,
+            recorder.beat,
+        )
     service = LearnerService(settings, transport, encoder, recorder, load_encoder)
     service.start()
     reader = retry(transport.reader, settings.kafka.unavailable_seconds, stop, recorder.beat)

@@ -62,7 +62,8 @@ def _known(store: ModelStore, group: str, number: int | None) -> SettingsVersion
             if numbers
             else f"a first worker or `settings apply` publishes one{others}"
         )
-        raise ConfigurationError(f"group {group} has no settings {number or ''}: {there}".replace("  ", " "))
+        named = f"settings {number}" if number else "settings"
+        raise ConfigurationError(f"group {group} has no {named}: {there}")
     return version
 
 

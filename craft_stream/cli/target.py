@@ -75,8 +75,8 @@ def publish(
         tell(line)
     print(f"{'withdrew' if withdraw else 'published'} {counted(count, kind)} ({topic})")
     if faults.total:
-        are, were = ("is", "was") if faults.total == 1 else ("are", "were")
-        raise DataError(f"{counted(faults.total, 'records')} {are} no {kind} and {were} not published")
+        are, were = (f"is no {kind[:-1]}", "was") if faults.total == 1 else (f"are no {kind}", "were")
+        raise DataError(f"{counted(faults.total, 'records')} {are} and {were} not published")
 
 
 @app.command(epilog="Example: craft-stream target clear --config craft.toml")

@@ -8,6 +8,7 @@ the group.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from craft_stream.errors import AccessError, ConfigurationError, LogTruncatedError
 from craft_stream.ports.messages import Message
@@ -16,10 +17,18 @@ from craft_stream.settings import KafkaSettings
 from craft_stream.topics.models import ModelStore
 
 _SHOWN = 3
+_AGAIN = (
+    "which decides all that the crawl topic retains once more, onto the same topics, unless offsets were copied to the group "
+    "before (docs/how-to/operations.md, Target swap)"
+)
 
 
 def ledger_groups(reader: Reader, topic: str, wanted: str | None = None) -> set[str]:
-    """Groups that a ledger topic holds ledgers of; no more is read once `wanted` is among them."""
+    """Groups that a ledger topic holds ledgers of; no more is read once `wanted` is among them.
+
+    Raises:
+        AccessError: this user may not read it.
+    """
     found: set[str] = set()
     for messages in _all(reader, topic):
         for message in messages:
@@ -39,27 +48,39 @@ def check_owner(reader: Reader, kafka: KafkaSettings, store: ModelStore | None =
     Raises:
         ConfigurationError: they are another's, with what to do.
     """
+    own, groups = kafka.group_id, set[str]()
+    with suppress(AccessError):
+        groups = ledger_groups(reader, kafka.ledger_topic, own)
+    if own not in groups:
+        _check_free(reader, kafka, groups)
+    # Without any version nobody decides by one: others have settings there only.
+    others = store.groups - {own} if store is not None and store.last_number else None
+    if store is not None and others and own not in store.groups:
+        raise ConfigurationError(
+            f"versions on {kafka.model_topic} are those of group {_named(others)}, which would decide by what {own} learns: "
+            'set kafka.model_topic to a topic of its own, or learner.mode = "off" to decide by theirs'
+        )
+
+
+def _check_free(reader: Reader, kafka: KafkaSettings, groups: set[str]) -> None:
+    """That a group without a ledger would decide among nobody's decisions; `groups` have ledgers.
+
+    One that has committed offsets and lost its ledger is told so by its restore.
+    """
     own = kafka.group_id
-    groups = ledger_groups(reader, kafka.ledger_topic, own)
-    if own in groups:
-        return
-    # A group that has committed offsets and lost its ledger is told so by its restore.
     if groups and not _has_committed(reader, kafka):
         raise ConfigurationError(
             f"{kafka.ledger_topic} holds the ledger of group {_named(groups)}, and none of {own}: set kafka.group_id to that, "
             f"or give {own} topics of its own (kafka.ledger_topic, .decisions_topic, .accepted_topic, .dead_letter_topic, "
-            ".model_topic, .target_topic); where the other is given up for good, `craft-stream run --rebuild` takes them over"
+            ".model_topic, .target_topic); where the other is given up for good, `craft-stream run --rebuild` (and `learn "
+            f"--rebuild` where it is separate) takes them over, {_AGAIN}"
         )
-    decided = kafka.guarantee == "exactly_once" and any(_all(reader, kafka.decisions_topic))
+    decided = kafka.guarantee == "exactly_once" and _holds_any(reader, kafka.decisions_topic)
     if decided and not _has_committed(reader, kafka):
         raise ConfigurationError(
             f"{kafka.decisions_topic} holds decisions, and {kafka.ledger_topic} no ledger of group {own} that they could be "
-            "of: set kafka.decisions_topic to a topic of its own, or begin behind them with `craft-stream run --rebuild`"
-        )
-    if store is not None and (others := store.groups - {own}) and own not in store.groups:
-        raise ConfigurationError(
-            f"versions on {kafka.model_topic} are those of group {_named(others)}, which would decide by what {own} learns: "
-            'set kafka.model_topic to a topic of its own, or learner.mode = "off" to decide by theirs'
+            "of: set kafka.decisions_topic to a topic of its own, or begin behind them with `craft-stream run --rebuild`, "
+            f"{_AGAIN}"
         )
 
 
@@ -68,9 +89,10 @@ def check_group(reader: Reader, kafka: KafkaSettings) -> None:
 
     Raises:
         ConfigurationError: it has not; names those that have.
+        AccessError: this user may not know.
     """
     groups = ledger_groups(reader, kafka.ledger_topic, kafka.group_id)
-    if kafka.group_id not in groups and not _has_committed(reader, kafka):
+    if kafka.group_id not in groups and not _committed(reader, kafka):
         others = f"the ledger of group {_named(groups)}" if groups else "no ledger yet"
         raise ConfigurationError(
             f"there is no group {kafka.group_id} that has decided anything of {kafka.input_topic}: {kafka.ledger_topic} holds "
@@ -80,8 +102,19 @@ def check_group(reader: Reader, kafka: KafkaSettings) -> None:
 
 def _has_committed(reader: Reader, kafka: KafkaSettings) -> bool:
     try:
-        return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))
+        return _committed(reader, kafka)
     except AccessError:  # no member of the group: a learner, or who publishes
+        return False
+
+
+def _committed(reader: Reader, kafka: KafkaSettings) -> bool:
+    return any(reader.committed(partition) for partition in reader.partitions(kafka.input_topic))
+
+
+def _holds_any(reader: Reader, topic: str) -> bool:
+    try:
+        return any(_all(reader, topic))
+    except AccessError:  # it may be written only
         return False
 
 
@@ -91,8 +124,6 @@ def _all(reader: Reader, topic: str) -> Iterator[list[Message]]:
             yield from (list(messages) for messages in reader.read(topic, partition, first, end))
         except LogTruncatedError:
             continue  # deleted meanwhile
-        except AccessError:
-            return
 
 
 def _group(key: bytes | None) -> str | None:

@@ -70,6 +70,7 @@ class LearnerService:
         self._batches: Queue[tuple[int, PairBatch, NDArray[np.bool_] | None]] = Queue(QUEUE)
         self._trouble = Trouble(log, "the learner failed and will start again")
         self._stop = threading.Event()
+        self._telling = threading.Lock()  # so that nothing is told after `stop` has told the end
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
 
     def start(self) -> None:
@@ -78,7 +79,8 @@ class LearnerService:
 
     def stop(self, seconds: float = 5.0) -> None:
         """End the thread; a version that is being made is not waited for longer than that."""
-        self._stop.set()
+        with self._telling:
+            self._stop.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
         self._observer.learner(False, 0)
@@ -138,10 +140,10 @@ class LearnerService:
         began = time.monotonic()
         primer = Primer(reader, settings)
         primer.prime(learner, self._stop, self._wait_for_stream)
-        self._observer.primed(primer.pairs, time.monotonic() - began)
-        self._observer.learner(True, learner.pairs_seen)
         if self._stop.is_set():
             return
+        self._observer.primed(primer.pairs, time.monotonic() - began)
+        self._observer.learner(True, learner.pairs_seen)
         self._publish(learner, output)
         looked = published = time.monotonic()
         changed = False
@@ -164,12 +166,16 @@ class LearnerService:
                 published, changed = time.monotonic(), False
 
     def _wait_for_target(self, target: TargetFollower, learner: Learner) -> None:
+        waited = False
         while not self._stop.is_set():
             try:
                 self._check_target(learner)
+                if waited:
+                    self._stopped(None)
                 return
             except TargetError as error:
                 self._warn(str(error))
+                waited = True
             self._stop.wait(TARGET_SECONDS)
             target.refresh(learner)
             self._complete(target, learner)
@@ -188,8 +194,8 @@ class LearnerService:
             )
         if size < FEWEST:
             raise TargetError(
-                f"the target topic {topic} holds {size} {'pair' if size == 1 else 'pairs'}, and a version needs {FEWEST} at "
-                "least (a few hundred describe a domain): publish more with `craft-stream target publish FILE`"
+                f"the target topic {topic} holds {size} {'record' if size == 1 else 'records'}, and a version needs {FEWEST} "
+                "at least (a few hundred describe a domain): publish more with `craft-stream target publish FILE`"
             )
         try:
             learner.check_target()
@@ -209,8 +215,10 @@ class LearnerService:
             self._stopped(why)
 
     def _stopped(self, why: str | None) -> None:
-        self.failure = why
-        self._observer.not_learning(why)
+        with self._telling:
+            if not self._stop.is_set():  # else a thread that was not waited for is fenced, as it should be
+                self.failure = why
+                self._observer.not_learning(why)
 
     def _complete(self, target: TargetFollower, learner: Learner) -> None:
         """Read the target again where withdrawals have left the reservoir with gaps, or its topic was made anew."""

@@ -235,7 +235,8 @@ class Restorer:
         if found is None:
             if position is None:  # told to rebuild, it may have taken over topics with another's decisions
                 return self._begun_anew(partition) if self._rebuild else self._new(partition)
-            raise IntegrityError(
+            kind = IntegrityError if position.note else OffsetMovedError
+            raise kind(
                 f"partition {partition}: offset {position.offset} is committed, but there is no ledger: was "
                 f"{self._settings.kafka.ledger_topic} deleted? `craft-stream run --rebuild` begins a new one"
             )

@@ -62,7 +62,7 @@ def test_one_kind_is_swapped_for_another_while_a_worker_runs(bootstrap: str, tmp
     )
     run.feed(pairs(3_000))
     with run.worker() as process:
-        few = f"the target topic {kafka.target_topic} holds 1 pair, and a version needs 30 at least"
+        few = f"the target topic {kafka.target_topic} holds 1 record, and a version needs 30 at least"
         until(run, lambda: few in get(run, "/readyz"))
         assert run.log().count(few) <= 2  # of the learner, and of the worker that waits
         assert few in json.loads(get(run, "/state"))["learner"]["stopped"]

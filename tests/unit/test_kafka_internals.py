@@ -6,13 +6,17 @@ import ast
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import kafka
 import pytest
 from kafka.consumer.fetcher import Fetcher
 
-from connectors.kafka import internals
+from connectors.kafka import clients, internals
+from connectors.kafka.reader import KafkaReader
 from craft_stream.errors import ConfigurationError
+from craft_stream.settings import KafkaSettings
 
 ROOT = Path(__file__).parents[2]
 ROOM = ROOT / "connectors" / "kafka"
@@ -76,3 +80,23 @@ def test_a_client_that_lacks_something_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(internals.USED, Fetcher, ("_gone",))
     with pytest.raises(ConfigurationError, match=r"lacks Fetcher\._gone"):
         internals.check_client()
+
+
+def test_reading_a_topic_asks_for_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with a group's name needs Describe on the group at every poll; only committed offsets are the group's."""
+    made: list[str | None] = []
+
+    def make(**options: Any) -> SimpleNamespace:
+        made.append(options["group_id"])
+        return SimpleNamespace(
+            _fetcher=SimpleNamespace(), committed=lambda *_, **__: None, close=lambda **_: None
+        )
+
+    monkeypatch.setattr(clients, "first_contact", lambda settings: None)
+    monkeypatch.setattr(clients, "KafkaConsumer", make)
+    reader = KafkaReader(KafkaSettings(group_id="craft"))
+    assert made == [None]
+    for partition in (0, 1):
+        assert reader.committed(partition) is None
+    assert made == [None, "craft"]
+    reader.close()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from test_runtime_worker import VALUES, configuration, fill, filled, learned, run
 
-from craft_stream.errors import ConfigurationError
+from craft_stream.cli.doctor import _owner
+from craft_stream.errors import AccessError, ConfigurationError
+from craft_stream.ports.messages import Message
+from craft_stream.ports.transport import Position
 from craft_stream.settings import Settings
-from craft_stream.testing.memory import MemoryBroker, MemoryTransport
+from craft_stream.testing.memory import MemoryBroker, MemoryReader, MemoryTransport
+from craft_stream.topics.model_writer import publish
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.ownership import check_group, check_owner, ledger_groups
+from craft_stream.topics.settings_versions import SettingsVersion
+from craft_stream.topics.settings_writer import publish_next
 
 FEW = VALUES[:400]
 
@@ -37,9 +44,11 @@ def check(broker: MemoryBroker, settings: Settings) -> None:
 
 @pytest.fixture
 def decided() -> MemoryBroker:
-    """What the group `craft` has decided."""
+    """What the group `craft` has decided, by a version on the model topic."""
     configured = configuration()
     broker = filled(configured, FEW)
+    output = MemoryTransport(broker, configured.kafka).output("learner")
+    publish(output, configured.kafka.model_topic, learned())
     run(broker, configured, learned())
     return broker
 
@@ -66,8 +75,35 @@ def test_a_second_group_is_refused_before_it_publishes_anything(decided: MemoryB
 )
 def test_one_topic_of_its_own_is_not_enough(decided: MemoryBroker, own: dict[str, str], why: str) -> None:
     """Decisions among another's cannot be told apart, nor versions."""
+    settings = renamed(decided, **own)
     with pytest.raises(ConfigurationError, match=why):
+        check(decided, settings)
+    with pytest.raises(ConfigurationError, match=why):  # `doctor` says what `run` does
+        _owner(settings, MemoryTransport(decided, settings.kafka).reader())
+
+
+def test_a_ledger_of_its_own_gives_no_right_to_publish_versions(decided: MemoryBroker) -> None:
+    """A group that has decided by others' topics, and then is given the model topic of another."""
+    own = {f"kafka__{name}_topic": f"own.{name}" for name in ("ledger", "decisions", "model")}
+    run(decided, renamed(decided, **own), learned())
+    check(decided, renamed(decided, **own))
+    del own["kafka__model_topic"]
+    with pytest.raises(ConfigurationError, match=r"versions on craft\.model"):
         check(decided, renamed(decided, **own))
+
+
+def test_settings_of_another_are_no_versions() -> None:
+    """A group whose shadow came first: nobody has published what it could decide by."""
+    shadow = configuration(kafka__group_id="shadow", learner__mode="off")
+    broker = filled(shadow, FEW)
+    transport = MemoryTransport(broker, shadow.kafka)
+    store = ModelStore(transport.reader(), shadow.kafka.model_topic)
+    store.refresh()
+    publish_next(
+        transport, store, shadow.kafka.model_topic, "shadow", lambda _: SettingsVersion.of(shadow, "x", 1, 1)
+    )
+    assert store.groups == {"shadow"}
+    check(broker, configuration())
 
 
 def test_topics_of_its_own_are_enough(decided: MemoryBroker) -> None:
@@ -86,6 +122,34 @@ def test_topics_of_a_group_that_is_given_up_are_taken_over(decided: MemoryBroker
     assert ledger_groups(reader, settings.kafka.ledger_topic) == {"craft", "a/second"}
     fill(decided, settings, FEW, len(FEW))
     run(decided, settings, learned())
+
+
+def test_a_renamed_group_goes_on_from_offsets_that_were_copied(decided: MemoryBroker) -> None:
+    """Without them `--rebuild` decides all of the log again, onto the same topics."""
+    settings, before = renamed(decided), len(decided.values(configuration().kafka.decisions_topic))
+    decided.committed = {0: Position(150), 1: Position(200)}  # of 200 each, as the brokers' tool sets them
+    run(decided, settings, learned(), rebuild=True)
+    assert len(decided.values(settings.kafka.decisions_topic)) == before + sum(
+        v != b"broken" for v in FEW[300::2]
+    )
+    settings = configuration(kafka__group_id="third")
+    decided.committed = {}
+    run(decided, settings, learned(), rebuild=True)
+    assert len(decided.values(settings.kafka.decisions_topic)) > 2 * before
+
+
+def test_who_may_not_read_a_ledger_is_not_told_that_there_is_none(decided: MemoryBroker) -> None:
+    """Nor that the topics are another's."""
+
+    class Denied(MemoryReader):
+        def read(self, *_: Any) -> Iterator[Sequence[Message]]:
+            raise AccessError("not allowed")
+
+    settings = renamed(decided)
+    reader = Denied(MemoryTransport(decided, settings.kafka))
+    with pytest.raises(AccessError):
+        check_group(reader, settings.kafka)
+    check_owner(reader, settings.kafka)
 
 
 def test_a_group_that_is_not_there_is_said_to_be_none(decided: MemoryBroker) -> None:

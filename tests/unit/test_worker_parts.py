@@ -34,6 +34,7 @@ from craft_stream.topics.ledger_index import LedgerIndex
 from craft_stream.topics.ledger_writer import LedgerWriter
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.partition_ledger import PartitionLedger
+from craft_stream.topics.target import TargetFollower
 from craft_stream.worker.backpressure import BATCHES, BYTES, Backpressure
 from craft_stream.worker.batch_sizer import BatchSizer
 from craft_stream.worker.committer import Committed, Committer
@@ -712,3 +713,59 @@ def test_what_has_primed_the_learner_is_not_learned_twice() -> None:
     assert service.offer(7, batch, None)
     service._learn_next(learner, primer)
     assert learner.pairs_seen == 800, "nothing of partition 7 is"
+
+
+class Reasons(Observer):
+    """Keeps why nothing is learned."""
+
+    def __init__(self) -> None:
+        self.told: list[str | None] = []
+
+    def not_learning(self, why: str | None, /) -> None:
+        """Keep it."""
+        self.told.append(why)
+
+
+def test_a_learner_that_was_stopped_tells_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is fenced while it makes a version that nobody waits for: no fault, and no alert."""
+    configured, reasons = configuration(), Reasons()
+    broker = filled(configured, [])
+    service = LearnerService(configured, MemoryTransport(broker, configured.kafka), load_encoder(), reasons)
+    at_work, fence = threading.Event(), threading.Event()
+
+    def learn(*_: Any) -> None:
+        at_work.set()
+        fence.wait(10)
+        raise TransactionError("fenced", fenced=True)
+
+    monkeypatch.setattr(service, "_learn", learn)
+    service.start()
+    assert at_work.wait(10)
+    service.stop(0.0)
+    fence.set()
+    service._thread.join(10)
+    assert not service._thread.is_alive()
+    assert reasons.told == [None]
+
+
+def test_a_target_that_was_waited_for_is_no_reason_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason goes when there is enough of the target, not when the first version is made."""
+    monkeypatch.setattr("craft_stream.worker.learner_service.TARGET_SECONDS", 0.01)
+    configured, reasons = configuration(), Reasons()
+    kafka = configured.kafka
+    broker = filled(configured, [])
+    transport, learner = MemoryTransport(broker, kafka), Learner(configured.parameters(), load_encoder())
+    service = LearnerService(configured, transport, load_encoder(), reasons)
+    follower = TargetFollower(transport.reader(), kafka.target_topic, configured.record)
+    waiting = threading.Thread(target=service._wait_for_target, args=(follower, learner))
+    waiting.start()
+    wait_until(lambda: service.failure is not None and "is empty" in service.failure)
+    rng = random.Random(1)
+    for number in range(100):
+        source, translation = TOY.pair(rng, True)
+        value = json.dumps({"src": source, "tgt": translation}).encode()
+        broker.append(kafka.target_topic, 0, value, b"t%d" % number)
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert service.failure is None
+    assert reasons.told[-1] is None
