@@ -140,6 +140,9 @@ def test_it_says_why(page: Page) -> None:
     assert "nearness to the domain" in (answer.text_content() or "")
     assert answer.locator(".side b").count() == 0
     reads_well(page)
-    page.get_by_label("Id of a record").fill("nothing")
-    page.get_by_role("button", name="Ask").last.click()
-    page.get_by_text("no record has the id nothing").wait_for(timeout=20_000)
+    for number, (label, asked) in enumerate(
+        {"Id of a record": "nothing", "Its place": "crawl/0/7"}.items(), 1
+    ):
+        page.get_by_label(label).fill(asked)
+        page.get_by_role("button", name="Ask").nth(number).click()
+        page.get_by_text(f"no record has the id {asked}").wait_for(timeout=20_000)
