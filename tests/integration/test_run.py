@@ -217,16 +217,21 @@ def test_missing_topics_are_named_with_the_command(bootstrap: str, tmp_path: Pat
 
 
 def test_unusable_targets_are_explained(bootstrap: str, tmp_path: Path) -> None:
-    """An empty target decides nothing and says why; with a single pair, or a foreign one, it works and says so."""
+    """An empty target, or one of a single pair, decides nothing and says why; with foreign ones it works."""
     run = Deployment(bootstrap, tmp_path, overrides={"learner.prime_seconds": 1})
     run.feed(pairs(3_000))
     with run.worker():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while "target publish" not in run.log():
             assert time.monotonic() < deadline, run.log()
             time.sleep(0.2)
-        assert not run.read(run.settings.kafka.decisions_topic)
         run.publish_target([{"id": "only", "src": "zzzz qqqq", "tgt": "wwww vvvv"}])
+        while "holds 1 record" not in run.log():
+            assert time.monotonic() < deadline, run.log()
+            time.sleep(0.2)
+        assert not run.read(run.settings.kafka.decisions_topic)
+        foreign = [{"id": f"f{i}", "src": f"zzzz q{i}", "tgt": f"wwww v{i}"} for i in range(40)]
+        run.publish_target(foreign)
         run.wait_done(seconds=60)
     run.accounted(3_000)
 
