@@ -71,7 +71,7 @@ def test_killed_it_goes_on_and_a_grown_file_is_only_continued(bootstrap: str, tm
     done = run.command("publish", str(path))
     assert done.returncode == 1
     assert "published 10 pairs" in done.stdout
-    assert "1 records are no pairs" in done.stderr
+    assert "1 record is no pair" in done.stderr
     lines(path, pairs(70_000, seed=4))
     done = run.command("publish", str(path))
     assert done.returncode == 2
