@@ -164,7 +164,7 @@ def _tell_nothing(counts: dict[str, int], job: Crawl, store: Store, languages: t
         kinds = [f"{counts[kind]:,} {kind}" for kind in meanings.PAGES if counts.get(kind)]
         if waiting := store.partners.waiting:
             kinds.append(f"{waiting:,} wait for a translation")
-        told = f"no pair was found in {pages:,} {'page' if pages == 1 else 'pages'}: {', '.join(kinds)}"
+        told = f"no pair was found in {counted(pages, 'pages')}: {', '.join(kinds)}"
         if others := job.other_languages.most_common(_SHOWN):
             found = ", ".join(f"{language} ({count:,})" for language, count in others)
             told += f"; pages in other languages than {' and '.join(languages)} are in {found}: give --langs"

@@ -114,8 +114,11 @@ def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
         yield _try("group", lambda: reader.committed(0), f"offsets of {settings.kafka.group_id} may be read")
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
-        yield _target(settings, reader)
-        yield _try("owner", lambda: _owner(settings, reader), "the topics are this group's, or nobody's")
+        store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
+        yield _target(settings, reader, store)
+        yield _try(
+            "owner", lambda: _owner(settings, reader, store), "the topics are this group's, or nobody's"
+        )
 
 
 def _addresses(addresses: Sequence[str], found: Sequence[Brokers | CraftError]) -> Iterator[Finding]:
@@ -174,14 +177,18 @@ def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int
         yield Finding(plan.role, "warning" if problems else "ok", "; ".join([facts, *problems]))
 
 
-def _target(settings: Settings, reader: Reader) -> Finding:
+def _read_versions(settings: Settings, reader: Reader, store: ModelStore) -> None:
+    """What the model topic holds, if it is there, and what of it was not read yet."""
+    if reader.partitions(settings.kafka.model_topic):
+        store.refresh()
+
+
+def _target(settings: Settings, reader: Reader, store: ModelStore) -> Finding:
     """Without a target to learn from, and without a version made of one, nothing can be decided."""
     kafka = settings.kafka
     try:
         found = TargetContents.read(reader, kafka.target_topic, settings.record)
-        store = ModelStore(reader, kafka.model_topic, Signatures.of(settings))
-        if reader.partitions(kafka.model_topic):
-            store.refresh()
+        _read_versions(settings, reader, store)
     except CraftError as error:
         return Finding("target", "failure", str(error))
     if found.mixed:
@@ -199,13 +206,12 @@ def _target(settings: Settings, reader: Reader) -> Finding:
     return Finding("target", state, f"{kafka.target_topic} {problem}")
 
 
-def _owner(settings: Settings, reader: Reader) -> None:
+def _owner(settings: Settings, reader: Reader, store: ModelStore) -> None:
     """As `run` and `learn` check it; whoever learns publishes versions."""
-    store, topic = None, settings.kafka.model_topic
-    if settings.learner.mode != "off" and reader.partitions(topic):
-        store = ModelStore(reader, topic, Signatures.of(settings))
-        store.refresh()
-    check_owner(reader, settings.kafka, store)
+    learns = settings.learner.mode != "off"
+    if learns:
+        _read_versions(settings, reader, store)
+    check_owner(reader, settings.kafka, store if learns else None)
 
 
 def _clock(settings: Settings, reader: Reader) -> Iterator[Finding]:

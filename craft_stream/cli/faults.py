@@ -7,6 +7,7 @@ import re
 import orjson
 
 from connectors.files.fields import likely_sides
+from craft_stream.cli.tell import counted
 from craft_stream.ports.messages import Message
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import DecodeReason, Refusal
@@ -64,7 +65,5 @@ class Faults:
         for kind, (text, places) in sorted(self._examples.items(), key=lambda item: -self._counts[item[0]]):
             count = self._counts[kind]
             more = ", ..." if count > len(places) else ""
-            told.append(
-                f"{count:,} {'record' if count == 1 else 'records'}: {text} ({', '.join(places)}{more})"
-            )
+            told.append(f"{counted(count, 'records')}: {text} ({', '.join(places)}{more})")
         return [*told, f"{self._others:,} records: for other reasons"] if self._others else told

@@ -137,6 +137,14 @@ def make_room() -> Room:
 
 
 @numba.njit(cache=True, nogil=True)
+def _two_least(value: float, least: float, second: float) -> tuple[float, float]:
+    """The least and the second of three numbers, of which `least` <= `second`."""
+    if value < least:
+        return value, least
+    return least, min(value, second)
+
+
+@numba.njit(cache=True, nogil=True)
 def score_words(
     source: Words, target: Words, row: int, tables: Tables, room: Room, out: NDArray[np.float32]
 ) -> None:
@@ -214,10 +222,7 @@ def score_words(
         support = np.log(0.1 + 0.9 * np.float64(best))
         forward += support
         if target.kinds[c + j] == WORD:
-            if support < weakest:
-                weaker, weakest = weakest, support
-            elif support < weaker:
-                weaker = support
+            weakest, weaker = _two_least(support, weakest, weaker)
         if best > 3:
             covered += 1
     backward = 0.0
@@ -229,10 +234,7 @@ def score_words(
         support = np.log(0.1 + 0.9 * np.float64(x))
         backward += support
         if source.kinds[a + i] == WORD:
-            if support < back_weakest:
-                back_weaker, back_weakest = back_weakest, support
-            elif support < back_weaker:
-                back_weaker = support
+            back_weakest, back_weaker = _two_least(support, back_weakest, back_weaker)
         if x > 3:
             covered_back += 1
             if i >= ns - 4:

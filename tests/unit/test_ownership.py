@@ -79,7 +79,8 @@ def test_one_topic_of_its_own_is_not_enough(decided: MemoryBroker, own: dict[str
     with pytest.raises(ConfigurationError, match=why):
         check(decided, settings)
     with pytest.raises(ConfigurationError, match=why):  # `doctor` says what `run` does
-        _owner(settings, MemoryTransport(decided, settings.kafka).reader())
+        reader = MemoryTransport(decided, settings.kafka).reader()
+        _owner(settings, reader, ModelStore(reader, settings.kafka.model_topic))
 
 
 def test_a_ledger_of_its_own_gives_no_right_to_publish_versions(decided: MemoryBroker) -> None:
