@@ -78,8 +78,8 @@ def test_one_topic_of_its_own_is_not_enough(decided: MemoryBroker, own: dict[str
     settings = renamed(decided, **own)
     with pytest.raises(ConfigurationError, match=why):
         check(decided, settings)
+    reader = MemoryTransport(decided, settings.kafka).reader()
     with pytest.raises(ConfigurationError, match=why):  # `doctor` says what `run` does
-        reader = MemoryTransport(decided, settings.kafka).reader()
         _owner(settings, reader, ModelStore(reader, settings.kafka.model_topic))
 
 
