@@ -196,9 +196,9 @@ def _target(settings: Settings, reader: Reader, store: ModelStore) -> Finding:
             f"holds {found}, of which nothing can be learned together: `craft-stream target clear`, then publish one kind "
             "again"
         )
-    elif not found.kinds:
+    elif not found:
         problem = "is empty: `craft-stream target publish FILE` gives the domain"
-    elif len(found.kinds) < FEWEST:
+    elif len(found) < FEWEST:
         problem = f"holds {found}, and a version needs {FEWEST} at least: `craft-stream target publish FILE` adds some"
     else:
         return Finding("target", "ok", f"{kafka.target_topic} holds {found}")

@@ -45,10 +45,10 @@ def _store(settings: Settings, publish: bool = False) -> Iterator[ModelStore]:
     with closing(KafkaTransport(settings.kafka).reader()) as reader:
         if not reader.partitions(topic):
             raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
-        if publish:
-            check_owner(reader, settings.kafka)
         store = ModelStore(reader, topic, Signatures.of(settings))
         store.refresh()
+        if publish:
+            check_owner(reader, settings.kafka, store if settings.learner.mode != "off" else None)
         yield store
 
 

@@ -21,7 +21,7 @@ from craft_stream.errors import DataError
 from craft_stream.reading.records import Refusal, examine
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.topics.ownership import check_owner
-from craft_stream.topics.target_contents import PAIRS, TargetContents, places
+from craft_stream.topics.target_contents import PAIRS, TargetContents
 
 CHUNK = 1_000
 
@@ -54,19 +54,21 @@ def publish(
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write pairs to the target topic, each under its id; an id that is there already is replaced."""
+    """Write pairs to the target topic, each under its id; an id that is there already is replaced, wherever it stands."""
     check_choice("--side", side, ("source", "target"))
     settings = load_settings(config, overrides)
     fields, kind = settings.record, "texts" if side else "pairs"
     topic = settings.kafka.target_topic
     sink = TopicSink(settings.kafka, topic)
+    contents = _contents(settings)
     if not withdraw:
-        _contents(settings).check_kind(topic, side or PAIRS)
+        contents.check_kind(topic, side or PAIRS)
     count, faults = 0, Faults()
     try:
         records = _pairs(files, fields, faults) if side is None else _texts(files, side, fields, faults)
         for identifier, value in records:
-            sink.append(identifier.encode(), None if withdraw else value)
+            for key, partition in contents.places(identifier):
+                sink.append(key, None if withdraw else value, partition=partition)
             count += 1
         sink.flush()
     finally:
@@ -88,16 +90,14 @@ def clear(config: Config = None, overrides: Overrides = None) -> None:
     settings = load_settings(config, overrides)
     sink = TopicSink(settings.kafka, settings.kafka.target_topic)
     contents = _contents(settings)
-    with closing(KafkaTransport(settings.kafka).reader()) as reader:
-        standing = places(reader, settings.kafka.target_topic)
     try:
-        for identifier in contents.kinds:
-            for key, partition in standing.get(identifier, [(identifier.encode(), None)]):
+        for identifier in contents:
+            for key, partition in contents.places(identifier):
                 sink.append(key, None, partition=partition)
         sink.flush()
     finally:
         sink.close()
-    print(f"withdrew {contents if contents.kinds else 'nothing'} ({settings.kafka.target_topic})")
+    print(f"withdrew {contents if contents else 'nothing'} ({settings.kafka.target_topic})")
 
 
 def _contents(settings: Settings) -> TargetContents:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class Learner:
         self._executor = executor
         self._learning = parameters.learning
         self._compares_pairs = parameters.selection.method == "craft"
-        self._expensive = encoder.expensive
+        self._encoder, self._expensive = encoder.digest, encoder.expensive
         self._reservoir = Reservoir(self._learning.reservoir_size, self._learning.seed)
         self._translation = TranslationLearner(self._learning, encoder, judgement, likeness)
         self._domain = DomainLearner(self._learning)
@@ -100,6 +101,24 @@ class Learner:
     def due(self) -> bool:
         """A new version should be published: the pairs seen have doubled, or so many have come as `publish_pairs` says."""
         return self.pairs_seen >= self.next_version
+
+    def knows_less(self, header: Mapping[str, Any]) -> bool:
+        """Whether a version has learned from more of the stream, and what has been seen here is not enough to begin with.
+
+        `prime_pairs` are, as a new group decides by no more. One of another target, of other parameters or another encoder
+        knows nothing that is wanted now.
+
+        Args:
+            header: of the version.
+        """
+        seen = header.get("pairs_seen")  # it may come from a topic that others write to
+        if not isinstance(seen, int) or self._stood_for >= min(seen, self._learning.prime_pairs):
+            return False
+        alike = {f"learning.{name}": value for name, value in asdict(self._learning.lasting).items()} | {
+            "target_version": self._reservoir.sample().version,
+            "translation.encoder": self._encoder,
+        }
+        return all(header.get(name) == value for name, value in alike.items())
 
     def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
         """Add or replace target pairs; the order in which they come has no influence."""

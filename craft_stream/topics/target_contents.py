@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from craft_stream.errors import ConfigurationError
+from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
+from craft_stream.reading.records import Refusal, examine_described
 from craft_stream.settings import RecordSettings
-from craft_stream.text.batch import PairBatch
-from craft_stream.topics.target import TargetFollower
 
 PAIRS = "pairs"
 _NAMES = {PAIRS: ("pair", "pairs")} | {
@@ -17,31 +17,16 @@ _NAMES = {PAIRS: ("pair", "pairs")} | {
 }
 
 
-def places(reader: Reader, topic: str) -> dict[str, list[tuple[bytes, int | None]]]:
-    """Key and partition of every record with a key that is not withdrawn, by its id.
-
-    A tombstone counts in its own partition alone, and that depends on the client that wrote the record and on how many
-    partitions there were then: an id may even stand in two.
-    """
-    found: dict[str, list[tuple[bytes, int | None]]] = {}
-    for partition, (first, end) in reader.bounds(topic, reader.partitions(topic)).items():
-        held: dict[bytes, bool] = {}
-        for messages in reader.read(topic, partition, first, end):
-            held.update((message.key, message.value is not None) for message in messages if message.key)
-        for key in (key for key, holds in held.items() if holds):
-            found.setdefault(key.decode("utf-8", "replace"), []).append((key, partition))
-    return found
-
-
 class TargetContents:
-    """Of each id what stands under it: "pairs", "source" or "target".
+    """Of each id what stands under it, and where.
 
-    Attributes:
-        kinds: by id; what was withdrawn is not there.
+    A tombstone counts in its own partition alone, as does a record that replaces another; and a partition depends on the client
+    that wrote the record and on how many there were then, so that an id may even stand in two.
     """
 
     def __init__(self) -> None:
-        self.kinds: dict[str, str] = {}
+        # By id the kind ("pairs", "source" or "target") of what stands under each key, by partition.
+        self._held: dict[str, dict[tuple[bytes, int], str]] = {}
 
     @classmethod
     def read(cls, reader: Reader, topic: str, fields: RecordSettings) -> TargetContents:
@@ -51,27 +36,60 @@ class TargetContents:
             ConfigurationError: there is no such topic.
         """
         contents = cls()
-        TargetFollower(reader, topic, fields).refresh(contents)
+        partitions = reader.partitions(topic)
+        if not partitions:
+            raise ConfigurationError(f"there is no topic {topic}: type `craft-stream topics create`")
+        for partition, (first, end) in reader.bounds(topic, partitions).items():
+            for messages in reader.read(topic, partition, first, end):
+                for message in messages:
+                    contents._note(partition, message, fields)
         return contents
 
-    def observe_target(self, identifiers: Sequence[str], batch: PairBatch) -> None:
-        """See `TargetObserver`."""
-        sides = zip(batch.source.texts(), batch.target.texts(), strict=True)
-        for identifier, (source, target) in zip(identifiers, sides, strict=True):
-            self.kinds[identifier] = PAIRS if source and target else "source" if source else "target"
+    def _note(self, partition: int, message: Message, fields: RecordSettings) -> None:
+        key = message.key or b""
+        identifier = key.decode("utf-8", "replace")
+        if message.value is None:
+            held = self._held.get(identifier, {})
+            held.pop((key, partition), None)
+            if not held:
+                self._held.pop(identifier, None)
+            return
+        found = examine_described(message, fields)
+        if isinstance(found, Refusal):
+            return  # the learner passes it over, too
+        kind = PAIRS if found.source and found.target else "source" if found.source else "target"
+        self._held.setdefault(identifier or found.id, {})[key, partition] = kind
 
-    def withdraw_target(self, identifiers: Sequence[str]) -> None:
-        """See `TargetObserver`."""
-        for identifier in identifiers:
-            self.kinds.pop(identifier, None)
+    def __len__(self) -> int:
+        """How many ids there are."""
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids."""
+        return iter(self._held)
+
+    def places(self, identifier: str) -> list[tuple[bytes, int | None]]:
+        """Keys and partitions to which a record goes that replaces or withdraws what stands under an id.
+
+        Wherever it stands; where it does not, in the partition of its key (None).
+        """
+        found: list[tuple[bytes, int | None]] = [
+            place for place in self._held.get(identifier, {}) if place[0]
+        ]
+        return found or [(identifier.encode(), None)]
+
+    @property
+    def _counts(self) -> Counter[str]:
+        """Ids of each kind."""
+        return Counter(kind for held in self._held.values() for kind in set(held.values()))
 
     @property
     def mixed(self) -> bool:
         """Whether nothing can be learned from it, as it is not all of one kind."""
-        return len(set(self.kinds.values())) > 1
+        return len(self._counts) > 1
 
     def __str__(self) -> str:
-        counts = Counter(self.kinds.values())
+        counts = self._counts
         return " and ".join(
             f"{counts[kind]:,} {names[counts[kind] != 1]}" for kind, names in _NAMES.items() if counts[kind]
         )
@@ -82,7 +100,7 @@ class TargetContents:
         Raises:
             ConfigurationError: others are there, with what to type.
         """
-        if set(self.kinds.values()) - {kind}:
+        if self._counts.keys() - {kind}:
             raise ConfigurationError(
                 f"{topic} holds {self}, and {_NAMES[kind][1]} cannot stand beside others: `craft-stream target clear` "
                 "withdraws all of them; what decides stays in force until there are enough of the new ones"

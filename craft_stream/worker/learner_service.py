@@ -68,6 +68,7 @@ class LearnerService:
         self._encoder = encoder
         self._observer = observer
         self._batches: Queue[tuple[int, PairBatch, NDArray[np.bool_] | None]] = Queue(QUEUE)
+        self._waits = False  # until it has seen as much as the newest version has learned from
         self._trouble = Trouble(log, "the learner failed and will start again")
         self._stop = threading.Event()
         self._telling = threading.Lock()  # so that nothing is told after `stop` has told the end
@@ -144,7 +145,7 @@ class LearnerService:
             return
         self._observer.primed(primer.pairs, time.monotonic() - began)
         self._observer.learner(True, learner.pairs_seen)
-        self._publish(learner, output)
+        self._publish(learner, output, store)
         looked = published = time.monotonic()
         changed = False
         while not self._stop.is_set():
@@ -161,7 +162,7 @@ class LearnerService:
             if now - published >= (TARGET_SECONDS if changed else PUBLISH_SECONDS) and (
                 changed or learner.due
             ):
-                self._publish(learner, output)
+                self._publish(learner, output, store)
                 self._prune(output, reader, store)
                 published, changed = time.monotonic(), False
 
@@ -243,10 +244,12 @@ class LearnerService:
         self._observer.stage(Stage.LEARN, time.monotonic() - began, len(batch))
         self._observer.learner(True, learner.pairs_seen)
 
-    def _publish(self, learner: Learner, output: Output) -> None:
+    def _publish(self, learner: Learner, output: Output, store: ModelStore) -> None:
         began = time.monotonic()
         try:
             self._check_target(learner)
+            if self._knows_less(learner, store):
+                return
             model = learner.publish()
         except TargetError as error:
             self._warn(f"no version is published, and the last one stays in force: {error}")
@@ -263,6 +266,21 @@ class LearnerService:
                 model.target_pairs,
                 model.target_left_out,
             )
+
+    def _knows_less(self, learner: Learner, store: ModelStore) -> bool:
+        """Whether the newest version is better than one would be that is made now, of a log that retention has emptied, say."""
+        number = max(store.manifests, default=0)
+        less = number > 0 and learner.knows_less(store.manifests[number].header)
+        if less and not self._waits:
+            log.info(
+                "model %d has learned from %d pairs of the stream, and %d were seen since this start: it stays until they are "
+                "as many, or learner.prime_pairs, unless the target changes",
+                number,
+                store.manifests[number].header["pairs_seen"],
+                learner.pairs_seen,
+            )
+        self._waits = less
+        return less
 
     def _prune(self, output: Output, reader: Reader, store: ModelStore) -> None:
         """Withdraw what nothing needs any more."""

@@ -44,6 +44,11 @@ def test_a_second_group_is_refused_by_every_command_that_writes(bootstrap: str, 
     ):  # in this process, as a start takes 2 s of CPU
         result = CliRunner().invoke(app, [*arguments, "--config", str(run.path)])
         assert str(result.exception).startswith(refused), (arguments, result.output)
+    # With a ledger and decisions of its own it would still put its name, and what it learns, on the model topic.
+    own = [f"--set=kafka.{name}_topic={run.name}.{name}.second" for name in ("ledger", "decisions")]
+    result = CliRunner().invoke(app, ["settings", "apply", *other, *own, "--config", str(run.path)])
+    versions = f"versions on {kafka.model_topic} are those of group {run.name}"
+    assert str(result.exception).startswith(versions), result.output
     assert [len(run.read(topic)) for topic in topics] == before
     doctor = run.command("doctor", *other)
     assert doctor.returncode == 1

@@ -7,12 +7,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from connectors.kafka import admin as kafka_admin
 from connectors.kafka.sink import TopicSink
+from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli import app
 from tests.broker import free_port
 from tests.integration.deployment import Deployment, pairs, target_pairs
 
@@ -99,6 +104,46 @@ def test_one_kind_is_swapped_for_another_while_a_worker_runs(bootstrap: str, tmp
         run.wait_done([process])
         assert "craft_learner_stopped 0.0" in get(run, "/metrics")
     assert run.accounted(6_000)[0] > 0
+
+
+def test_a_widened_topic_is_written_where_ids_stand(bootstrap: str, tmp_path: Path) -> None:
+    """A pair that is replaced or withdrawn after the target topic was given more partitions is so where it was: none is left.
+
+    New ones go by their keys to all of them.
+    """
+    run = Deployment(bootstrap, tmp_path)
+    kafka, (*old, new) = run.settings.kafka, target_pairs(61)
+    run.publish_target(old)
+    with kafka_admin.connect(kafka) as admin:
+        admin.widen({kafka.target_topic: 8})
+
+    def publish(records: list[dict[str, Any]], *more: str) -> dict[str, str]:
+        """Source sides by id, as they stand on the topic then, partition by partition."""
+        command = [
+            "target",
+            "publish",
+            lines(tmp_path / "f.jsonl", records),
+            *more,
+            "--config",
+            str(run.path),
+        ]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.exception
+        with closing(KafkaTransport(kafka).reader()) as reader:
+            read: dict[tuple[int, bytes | None], bytes | None] = {}
+            for place, (first, end) in reader.bounds(kafka.target_topic, range(8)).items():
+                for messages in reader.read(kafka.target_topic, place, first, end):
+                    read.update(((place, message.key), message.value) for message in messages)
+        values = [json.loads(value) for value in read.values() if value is not None]
+        assert len({record["id"] for record in values}) == len(values), "an id stands in two partitions"
+        return {record["id"]: record["src"] for record in values}
+
+    changed = [record | {"src": new["src"]} for record in old[:30]]
+    wanted = {record["id"]: record["src"] for record in [*old, *changed, new]}
+    assert publish([*changed, new]) == wanted
+    assert publish([*old[10:], new], "--withdraw") == {record["id"]: new["src"] for record in old[:10]}
+    assert CliRunner().invoke(app, ["target", "clear", "--config", str(run.path)]).exit_code == 0
+    assert not publish([], "--withdraw")
 
 
 def test_a_first_version_waits_for_a_stream(bootstrap: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from craft_stream.text.ngrams import word_ngrams
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 from craft_stream.topics.target import TargetFollower
-from craft_stream.topics.target_contents import TargetContents, places
+from craft_stream.topics.target_contents import TargetContents
 
 __all__ = ["run"]  # a fixture
 
@@ -194,14 +194,15 @@ def test_what_stands_is_withdrawn_where_it_stands() -> None:
         value = None if text is None else orjson.dumps({"src": text})
         broker.append(kafka.target_topic, partition, value, key)
     reader = MemoryTransport(broker, kafka).reader()
-    assert TargetContents.read(reader, kafka.target_topic, FIELDS).kinds.keys() == {"a", "b", "\ufffd"}
-    found = places(reader, kafka.target_topic)
-    assert found == {"a": [(b"a", 2)], "b": [(b"b", 0), (b"b", 1)], "\ufffd": [(b"\xff", 2)]}
-    for key, partition in (place for standing in found.values() for place in standing):
+    found = TargetContents.read(reader, kafka.target_topic, FIELDS)
+    standing = {identifier: found.places(identifier) for identifier in found}
+    assert standing == {"a": [(b"a", 2)], "b": [(b"b", 0), (b"b", 1)], "\ufffd": [(b"\xff", 2)]}
+    assert str(found) == "3 texts of the source side"
+    assert found.places("gone") == [(b"gone", None)]
+    for key, partition in (place for places in standing.values() for place in places):
         assert partition is not None
         broker.append(kafka.target_topic, partition, None, key)
-    assert not TargetContents.read(reader, kafka.target_topic, FIELDS).kinds
-    assert not places(reader, kafka.target_topic)
+    assert not TargetContents.read(reader, kafka.target_topic, FIELDS)
 
 
 def test_texts_of_files(tmp_path: Path) -> None:

@@ -715,6 +715,64 @@ def test_what_has_primed_the_learner_is_not_learned_twice() -> None:
     assert learner.pairs_seen == 800, "nothing of partition 7 is"
 
 
+def test_a_better_version_is_not_replaced_by_a_learner_that_knows_less(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Begun again on a log that retention has emptied: it waits for as many pairs, or those that prime; said once.
+
+    A version of another target, of other parameters or with another encoder keeps nobody waiting, nor does damage.
+    """
+    configured = configuration(learner__prime_pairs=300)
+    broker = filled(configured, [])
+    transport = MemoryTransport(broker, configured.kafka)
+    rng = random.Random(1)
+
+    def learner(**changes: Any) -> Learner:
+        made = Learner(configuration(**{"learner__prime_pairs": 300, **changes}).parameters(), load_encoder())
+        domain = [TOY.pair(random.Random(n), True) for n in range(60)]
+        made.observe_target([f"t{n}" for n in range(60)], PairBatch.pack(*zip(*domain, strict=True)))
+        return made
+
+    def some(count: int) -> PairBatch:
+        return PairBatch.pack(*zip(*(TOY.pair(rng, False) for _ in range(count)), strict=True))
+
+    before, store = learner(), ModelStore(transport.reader(), configured.kafka.model_topic)
+    before.observe(some(200))
+    service, output = (
+        LearnerService(configured, transport, load_encoder(), Observer()),
+        transport.output("learner"),
+    )
+    service._publish(before, output, store)
+    store.refresh()
+    header = store.manifests[1].header
+    assert header["pairs_seen"] == 200
+
+    again = learner()
+    again.continue_from(1)
+    again.observe(some(30))
+    with caplog.at_level("INFO"):
+        service._publish(again, output, store)
+        service._publish(again, output, store)
+    assert caplog.text.count("model 1 has learned from 200 pairs") == 1
+    store.refresh()
+    assert list(store.manifests) == [1]
+    for other in (learner(learner__clusters=8), learner(learner__prime_pairs=0), learner(learner__seed=1)):
+        other.observe(some(30))
+        assert not other.knows_less(header)
+    assert again.knows_less(header | {"pairs_seen": 10_000})
+    for damage in ({"pairs_seen": "many"}, {"translation.encoder": "other"}, {"target_version": None}):
+        assert not again.knows_less(header | damage)
+    again.withdraw_target(["t0"])
+    assert not again.knows_less(header)  # another target takes force at once
+    again.observe_target(["t0"], PairBatch.pack(*zip(TOY.pair(random.Random(0), True), strict=True)))
+    assert again.knows_less(header)
+    again.observe(some(170))
+    service._publish(again, output, store)
+    store.refresh()
+    assert list(store.manifests) == [1, 2]
+    assert not learner().knows_less({})
+
+
 class Reasons(Observer):
     """Keeps why nothing is learned."""
 
