@@ -22,7 +22,9 @@ from kafka.admin import (
 from tests import broker
 
 PASSWORD = "secret"  # noqa: S105
-USERS = ("worker", "admin")
+USERS = (
+    "worker", "admin", "learn", "publish", "crawl", "export", "target-publish", "audit", "dlq-replay", "other",
+)  # fmt: skip
 LISTENERS = {  # name: protocol; each on a port of its own
     "PLAIN": "SASL_PLAINTEXT",
     "SCRAM": "SASL_SSL",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -171,15 +171,20 @@ def connect(settings: KafkaSettings) -> Iterator[Admin]:
         client.close()
 
 
-def check(admin: Admin, kafka: KafkaSettings, fields: RecordSettings) -> None:
-    """That all topics are there and fit to run on.
+def check(
+    admin: Admin, kafka: KafkaSettings, fields: RecordSettings, roles: Collection[str] | None = None
+) -> None:
+    """That topics are there and fit to run on.
+
+    Args:
+        roles: which, as the settings are called; None: all.
 
     Raises:
         ConfigurationError: with the command to type.
     """
     present = admin.partitions()
     partitions = present.get(kafka.input_topic, 1)
-    wanted = plans(kafka, fields, partitions)
+    wanted = [plan for plan in plans(kafka, fields, partitions) if roles is None or plan.role in roles]
     missing = [plan.name for plan in wanted if plan.name not in present]
     if missing:
         raise ConfigurationError(

@@ -116,7 +116,7 @@ def denied(error: BaseException, settings: KafkaSettings) -> AccessError:
     if isinstance(error, client_errors.TransactionalIdAuthorizationFailedError):
         what = "Write and Describe on its transactional ids, which begin with craft-"
     elif isinstance(error, client_errors.GroupAuthorizationFailedError):
-        what = f"Read on group {settings.group_id}"
+        what = f"a right on group {settings.group_id} (Read where it consumes, else Describe)"
     else:
         what = f"a right ({error}): `craft-stream doctor` says which"
     return AccessError(f"the broker denies it: this user lacks {what}")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from connectors.kafka.admin import Admin
 from craft_stream.settings import KafkaSettings
 
-READ, WRITE, CONFIGS = "READ", "WRITE", "DESCRIBE_CONFIGS"
-GROUP = "group"
-# By command, what it does with which topic, as the settings are called; all of these imply Describe.
+READ, WRITE, CONFIGS, DESCRIBE = "READ", "WRITE", "DESCRIBE_CONFIGS", "DESCRIBE"
+GROUP, PROGRESS = "group", "progress"
+# By command, what it does with which topic, as the settings are called, with the group, and with the topic of marks of what was
+# published. Read and Write imply Describe.
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "run": {
         "input_topic": (READ,),
@@ -28,21 +29,21 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
         "target_topic": (READ, CONFIGS),
         "accepted_topic": (READ,),
         "model_topic": (READ, WRITE, CONFIGS),
-        "ledger_topic": (CONFIGS,),
     },
-    "crawl": {"input_topic": (WRITE,)},
-    "publish": {"input_topic": (WRITE,)},
+    "crawl": {"input_topic": (WRITE,), PROGRESS: (READ, WRITE)},
+    "publish": {"input_topic": (WRITE,), PROGRESS: (READ, WRITE)},
     "export": {"accepted_topic": (READ,), "model_topic": (READ,)},
     "target publish": {"target_topic": (READ, WRITE)},
-    "audit": {
+    "audit": {  # and whatever else decides the log again, or shows ledgers
         "input_topic": (READ,),
         "decisions_topic": (READ,),
         "model_topic": (READ,),
         "ledger_topic": (READ,),
+        GROUP: (DESCRIBE,),
     },
     "dlq replay": {"dead_letter_topic": (READ, WRITE), "input_topic": (WRITE,)},
 }
-_WORDS = {READ: "Read", WRITE: "Write", CONFIGS: "DescribeConfigs"}
+_WORDS = {READ: "Read", WRITE: "Write", CONFIGS: "DescribeConfigs", DESCRIBE: "Describe"}
 
 
 class Rights:
@@ -51,8 +52,15 @@ class Rights:
     def __init__(self, admin: Admin, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         roles = {role for needs in NEEDS.values() for role in needs if role != GROUP}
-        self._topics = admin.allowed(sorted({getattr(kafka, role) for role in roles}))
+        self._topics = admin.allowed(sorted(map(self._topic, roles)))
         self._group = admin.allowed_group(kafka.group_id)
+
+    def _topic(self, role: str) -> str:
+        return f"{self._kafka.input_topic}.progress" if role == PROGRESS else str(getattr(self._kafka, role))
+
+    def hides(self, topic: str) -> bool:
+        """Whether brokers do not even say if a topic is there."""
+        return self._topics.get(topic) == frozenset()
 
     def missing(self, command: str) -> list[str]:
         """Rights that a command needs and has not, as an access list calls them; what cannot be known is not missing."""
@@ -61,7 +69,7 @@ class Rights:
             if role == GROUP:
                 allowed, what = self._group, f"group {self._kafka.group_id}"
             else:
-                name = getattr(self._kafka, role)
+                name = self._topic(role)
                 allowed, what = self._topics.get(name), f"topic {name}"
             if allowed is None or "ALL" in allowed:
                 continue

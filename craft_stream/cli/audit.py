@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -16,7 +15,7 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream import __version__
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.lists import OlderLists, known_lists
-from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.options import Config, Overrides, RunModel, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.cli.stretches import Asked, From, To, asked
 from craft_stream.errors import DataError, IntegrityError
@@ -32,13 +31,6 @@ from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines, release_of, unlike
 
 app = typer.Typer(add_completion=False)
-
-ModelFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="The version that `run --model` decided with.", exists=True, dir_okay=False
-    ),
-]
 
 
 @dataclass(slots=True)
@@ -70,7 +62,7 @@ def audit(
     from_: From = None,
     to: To = None,
     older_lists: OlderLists = None,
-    model: ModelFile = None,
+    model: RunModel = None,
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:

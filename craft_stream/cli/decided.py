@@ -19,6 +19,7 @@ from craft_stream.ports.transport import Reader
 from craft_stream.reading.chunk import Chunk
 from craft_stream.reading.records import Pair, Refusal, examine, read_id
 from craft_stream.recomputation import Recomputation, Stretch, look
+from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
@@ -82,8 +83,13 @@ class Decided:
         return [name for name, value in own.items() if self.written.get(name) != value]
 
 
-def find(settings: Settings, identifier: str | None, place: str | None) -> Decided:
+def find(
+    settings: Settings, identifier: str | None, place: str | None, given: Model | None = None
+) -> Decided:
     """Find a record by the id of its pair or by its place, and decide it again as it was decided.
+
+    Args:
+        given: a version that is not on the model topic, which the group has decided with.
 
     Raises:
         ConfigurationError: the place is none of the input topic.
@@ -97,7 +103,7 @@ def find(settings: Settings, identifier: str | None, place: str | None) -> Decid
             partition, offset = _place(place, settings, reader)
         else:
             partition, offset = _search(identifier or "", settings, reader)
-        return _decide_again(settings, reader, evidence, partition, offset)
+        return _decide_again(settings, reader, evidence, partition, offset, given)
 
 
 def _place(text: str, settings: Settings, reader: Reader) -> tuple[int, int]:
@@ -150,7 +156,7 @@ def _has_id(message: Message, identifier: str, settings: Settings) -> bool:
 
 
 def _decide_again(
-    settings: Settings, reader: Reader, evidence: Reader, partition: int, offset: int
+    settings: Settings, reader: Reader, evidence: Reader, partition: int, offset: int, given: Model | None
 ) -> Decided:
     kafka = settings.kafka
     place = f"{kafka.input_topic}/{partition}/{offset}"
@@ -168,6 +174,8 @@ def _decide_again(
     written = _written(evidence, settings, partition, place)
     store = ModelStore(evidence, kafka.model_topic, Signatures.of(settings))
     store.refresh()
+    if given is not None:
+        store.give(given)
     selector = load_selector(settings, store)
     work = Recomputation(reader, settings, selector, store, stretch, lists=known_lists(settings))
     begun = work.begin(offset)

@@ -14,7 +14,7 @@ import typer
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.diagnosis import advertised, diagnose, named_by_brokers, servers
 from connectors.kafka.internals import check_client
-from connectors.kafka.rights import NEEDS, Rights
+from connectors.kafka.rights import GROUP, NEEDS, Rights
 from connectors.kafka.transport import KafkaTransport
 from connectors.kafka.wire import Brokers
 from craft_stream.cli.choices import check_choice
@@ -30,6 +30,8 @@ from craft_stream.topics.target_contents import TargetContents
 
 SHORT_RETENTION_MS = 86_400_000
 CLOCK_SECONDS = 60.0
+# Commands that run on: of the others only rights and topics can be told beforehand.
+SERVICES = ("run", "learn")
 
 app = typer.Typer(add_completion=False)
 
@@ -54,11 +56,11 @@ def doctor(
     config: Config = None,
     overrides: Overrides = None,
     command: Annotated[
-        str, typer.Option("--for", metavar="COMMAND", help=f"Whose rights: {', '.join(NEEDS)}.")
+        str, typer.Option("--for", metavar="COMMAND", help=f"Which command is to work: {', '.join(NEEDS)}.")
     ] = "run",
     as_json: Json = False,
 ) -> None:
-    """Check brokers, topics and their settings, rights and clock; exit code 1 if `run` would fail.
+    """Check brokers, topics and their settings, rights and clock; exit code 1 if `run`, or what `--for` names, would fail.
 
     Every address is tried step by step (name, port, TLS, login), and each fault is one line with what to do.
     """
@@ -99,10 +101,15 @@ def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
                 "brokers", "ok", f"{len(cluster['brokers'])} in cluster {cluster.get('cluster_id')}"
             )
             present = admin.partitions()
-            yield from _rights(Rights(admin, settings.kafka), command)
-            yield from _topics(settings, admin, present)
+            rights = Rights(admin, settings.kafka)
+            yield from _rights(rights, command)
+            yield from _topics(settings, admin, present, rights, command)
+            if command not in SERVICES:
+                return
             yield _try(
-                "fit", lambda: kafka_admin.check(admin, settings.kafka, settings.record), "run can start"
+                "fit",
+                lambda: kafka_admin.check(admin, settings.kafka, settings.record, NEEDS[command]),
+                f"{command} can start",
             )
     except CraftError as error:
         yield Finding("brokers", "failure", str(error))
@@ -111,7 +118,10 @@ def examine(settings: Settings, command: str = "run") -> Iterator[Finding]:
         return
     transport = KafkaTransport(settings.kafka)
     with closing(transport.reader()) as reader:
-        yield _try("group", lambda: reader.committed(0), f"offsets of {settings.kafka.group_id} may be read")
+        if GROUP in NEEDS[command]:
+            yield _try(
+                "group", lambda: reader.committed(0), f"offsets of {settings.kafka.group_id} may be read"
+            )
         yield _try("transactions", lambda: transport.output("doctor").close(), "may be begun")
         yield from _clock(settings, reader)
         store = ModelStore(reader, settings.kafka.model_topic, Signatures.of(settings))
@@ -139,15 +149,21 @@ def _rights(rights: Rights, command: str) -> Iterator[Finding]:
         yield Finding("rights", "ok", f"not for {'; '.join(not_for)}")
 
 
-def _topics(settings: Settings, admin: kafka_admin.Admin, present: dict[str, int]) -> Iterator[Finding]:
+def _topics(
+    settings: Settings, admin: kafka_admin.Admin, present: dict[str, int], rights: Rights, command: str
+) -> Iterator[Finding]:
     kafka = settings.kafka
     plans = kafka_admin.plans(kafka, settings.record, present.get(kafka.input_topic, 1))
     configs = admin.configs([plan.name for plan in plans if plan.name in present])
     for plan in plans:
         if plan.name not in present:
-            yield Finding(
-                plan.role, "failure", f"{plan.name} is missing: `craft-stream topics create` makes it"
-            )
+            needed = plan.role in NEEDS[command]
+            if rights.hides(plan.name):
+                problem = "is missing, or this user has no right on it"
+            else:
+                problem = "is missing: `craft-stream topics create` makes it"
+            unless = "" if needed else f"; `{command}` does without"
+            yield Finding(plan.role, "failure" if needed else "ok", f"{plan.name} {problem}{unless}")
             continue
         found = configs.get(plan.name, {})
         facts = f"{plan.name}, {present[plan.name]} partitions, {found.get('cleanup.policy', '?')}"

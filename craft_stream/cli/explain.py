@@ -49,7 +49,11 @@ def explain(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The source sentence.")] = None,
     target_side: Annotated[str | None, typer.Argument(metavar="TARGET", help="Its translation.")] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The model that `select --save-model` kept.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The model of `select --save-model`, or with --id and --offset of `run --model`.",
+        ),
     ] = None,
     identifier: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Explain what `run` decided on this record.")
@@ -87,8 +91,8 @@ def explain(
     With SOURCE, TARGET and --model the pair is judged as if it came first in a stream: nothing was accepted before it, so it
     repeats nothing. What it met in a selection stands in the file of `select --decisions`.
 
-    With --id or --offset it is a record on Kafka: its decision is made again from the log as `run` made it, also where it was
-    not written.
+    With --id or --offset it is a record on Kafka: its decision is made again from the log as `run` made it (`run --model FILE`:
+    with that --model), also where it was not written.
     """
     if target and target_topic:
         raise ConfigurationError("give --target or --target-topic, not both")
@@ -100,11 +104,12 @@ def explain(
             {
                 "--target": (target, "SOURCE and TARGET", None),
                 "--target-topic": (target_topic, "SOURCE and TARGET", None),
-                "--model": (model, "SOURCE and TARGET", None),
                 "--signal": (signal, "SOURCE and TARGET", None),
             }
         )
-        _explain_decided(find(settings, identifier, offset), settings, every, as_json)
+        _explain_decided(
+            find(settings, identifier, offset, load_model(model) if model else None), settings, every, as_json
+        )
         return
     if source is None or target_side is None or model is None:
         raise ConfigurationError("give SOURCE, TARGET and --model, or --id, or --offset")

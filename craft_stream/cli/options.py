@@ -19,6 +19,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as budget.rate=0.01. Repeatable."),
 ]
+RunModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The version that `run --model` decided with.", exists=True, dir_okay=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Jobs = Annotated[
     int | None,

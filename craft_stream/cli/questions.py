@@ -24,12 +24,15 @@ class WorkerQuestions:
     """Asks the worker of this process, once there is one, and `craft-stream explain`, one search at a time.
 
     Args:
-        config, overrides: that the process was given.
+        config, overrides, model: that the process was given.
     """
 
-    def __init__(self, config: Path | None, overrides: Sequence[str] | None) -> None:
+    def __init__(
+        self, config: Path | None, overrides: Sequence[str] | None, model: Path | None = None
+    ) -> None:
         self.worker: Worker | None = None
-        given = ["--config", str(config)] if config else []
+        files = {"--config": config, "--model": model}
+        given = [word for name, path in files.items() if path for word in (name, str(path))]
         self._options = [*given, *(word for text in overrides or () for word in ("--set", text))]
         self._searching = threading.Lock()
 

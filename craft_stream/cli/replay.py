@@ -19,13 +19,13 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.engine import load_model, load_selector
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import OlderLists, known_lists
-from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.options import Config, Overrides, RunModel, load_settings
 from craft_stream.cli.presence import require
 from craft_stream.cli.stretches import From, To, asked
 from craft_stream.cli.tell import tell
 from craft_stream.recomputation import Recomputation, Stretch, changed
 from craft_stream.selection.decisions import Reason
-from craft_stream.settings.versioned import LISTS, differences, with_named
+from craft_stream.settings.versioned import LISTS, SECTIONS, differences, with_named
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
 from craft_stream.writing.decisions import decision_lines
@@ -48,6 +48,7 @@ def replay(
     version: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, help="Decide with this version of the topic.")
     ] = None,
+    run_model: RunModel = None,
     from_: From = None,
     to: To = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print what would change, by reason.")] = True,
@@ -62,9 +63,12 @@ def replay(
     names. It says what `craft-stream settings apply` with the same `--set` would change, how much of the log that was compared
     on, and when that is too little. Nothing is written to any topic.
     """
-    before, after = load_settings(config, None), load_settings(config, overrides)
+    # What no version of the settings holds is not compared: how to reach the brokers, and the like.
+    common = [text for text in overrides or [] if text.strip().partition(".")[0] not in (*SECTIONS, "record")]
+    before, after = load_settings(config, common), load_settings(config, overrides)
+    reads = [str(path) for path in (model, run_model) if path]
     for settings in (before, after):
-        protect_inputs([str(output) if output else None], [str(model) if model else None], settings, config)
+        protect_inputs([str(output) if output else None], reads, settings, config)
     lists = known_lists(before, older_lists), known_lists(after, older_lists)
     named = [text.partition("=")[0].strip() for text in overrides or []]
     if not {*LISTS}.isdisjoint(named):
@@ -88,6 +92,8 @@ def replay(
         require(readers[2], kafka.input_topic, kafka.ledger_topic, kafka.model_topic)
         store = ModelStore(readers[2], before.kafka.model_topic, Signatures.of(before))
         store.refresh()
+        if run_model is not None:
+            store.give(load_model(run_model))
         settling = before.learner.prime_pairs // len(readers[2].partitions(kafka.input_topic))
         other = (
             load_model(model, after.parameters().learning)

@@ -52,7 +52,7 @@ def run(
     stop = begin(settings)
     if settings.budget.count is not None:
         raise ConfigurationError("budget.count needs a stream that ends; a topic does not: set budget.rate")
-    questions = WorkerQuestions(config, overrides)
+    questions = WorkerQuestions(config, overrides, model)
     serve(
         settings,
         "run",

@@ -13,7 +13,7 @@ import typer
 
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.internals import check_client
-from connectors.kafka.rights import Rights
+from connectors.kafka.rights import NEEDS, Rights
 from craft_stream.cli.config import toml
 from craft_stream.cli.logs import begin_logging, last_troubles, tell_end
 from craft_stream.cli.stopping import stop_event
@@ -80,7 +80,7 @@ def _check(settings: Settings, command: str) -> None:
     with kafka_admin.connect(settings.kafka) as admin:
         if missing := Rights(admin, settings.kafka).missing(command):
             raise AccessError(f"this user lacks {', '.join(missing)}")
-        kafka_admin.check(admin, settings.kafka, settings.record)
+        kafka_admin.check(admin, settings.kafka, settings.record, NEEDS[command])
 
 
 def _leave(code: int) -> None:

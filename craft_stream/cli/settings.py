@@ -20,6 +20,7 @@ from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.errors import ConfigurationError, UnavailableError
 from craft_stream.ports.transport import TransactionError
 from craft_stream.settings import Settings
+from craft_stream.settings.versioned import SECTIONS
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.ownership import check_owner
 from craft_stream.topics.settings_versions import SettingsVersion
@@ -36,7 +37,6 @@ app = typer.Typer(
 Number = Annotated[
     int | None, typer.Argument(metavar="VERSION", min=1, help="Its number; the newest if not given.")
 ]
-_SECTIONS = ("budget", "selection", "learner", "encoder")
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def show(
     print(
         f"# settings {version.number} of group {settings.kafka.group_id}, digest {version.parameters.digest}"
     )
-    print(toml(in_effect(settings, version), _SECTIONS), end="")
+    print(toml(in_effect(settings, version), SECTIONS), end="")
 
 
 @app.command(epilog="Example: craft-stream settings diff 2 3 --config craft.toml")

@@ -14,6 +14,8 @@ from typing import Any
 from craft_stream.parameters import Parameters
 from craft_stream.settings import Settings
 
+# Tables that they stand in.
+SECTIONS = ("budget", "selection", "learner", "encoder")
 # Of every worker of a group the same, and for ever.
 FIXED = (
     "record.source_field", "record.target_field", "record.id_field", "record.url_fields", "record.max_bytes",

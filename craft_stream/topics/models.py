@@ -305,9 +305,11 @@ class ModelStore:
                 "you know who made it"
             )
         if version not in self.manifests:
+            pruned = " it was pruned," if self.manifests else ""
             raise IntegrityError(
-                f"model {version} is not on {self._topic}: it was pruned, or the topic is not compacted as "
-                "`craft-stream topics create` makes it"
+                f"model {version} is not on {self._topic}:{pruned} the topic is not compacted as `craft-stream topics create` "
+                "makes it, or the group has decided with `run --model FILE`: then give FILE by --model, too (to `replay` by "
+                "--run-model)"
             )
         model = Model.decode(self._fetch(self.manifests[version]))
         if model.version != version:

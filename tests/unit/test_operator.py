@@ -86,6 +86,33 @@ def decided(broker: MemoryBroker, model: Model) -> None:
     publish(MemoryTransport(broker, configured.kafka).output("learner"), configured.kafka.model_topic, model)
 
 
+# A version of a file.
+
+
+def test_what_a_file_has_decided_is_decided_again_with_that_file(
+    desk: Desk, broker: MemoryBroker, model: Model, tmp_path: Path
+) -> None:
+    """Of `run --model FILE` no version is on its topic: every command that decides again says so, and takes FILE.
+
+    `replay` takes another one beside it, by --model.
+    """
+    run(broker, configuration(), model)
+    file = tmp_path / "model"
+    file.write_bytes(model.encode())
+    place = f"{configuration().kafka.input_topic}/0/100"
+    for command in (["audit"], ["replay"], ["explain", "--offset", place]):
+        code, _, err = desk.type(*command)
+        assert (code, "decided with `run --model FILE`" in err, "pruned" in err) == (1, True, False), err
+    code, out, err = desk.type("audit", "--model", file)
+    assert (code, ": 0 differ" in out) == (0, True), err
+    code, out, err = desk.type("explain", "--offset", place, "--model", file)
+    assert (code, "Version 1 of the model was in force" in out) == (0, True), out + err
+    code, out, err = desk.type("replay", "--run-model", file, "--model", file)
+    assert (code, "decisions, 0 differ" in out) == (0, True), err
+    code, out, err = desk.type("replay", "--run-model", file, "--set", "budget.rate=0.5")
+    assert (code, "decisions, 0 differ" in out, "budget.rate: " in out) == (0, False, True), err
+
+
 # Lists.
 
 
