@@ -18,6 +18,7 @@ from test_runtime_worker import (
     TOY,
     VALUES,
     configuration,
+    copied,
     damage,
     filled,
     halves,
@@ -45,6 +46,7 @@ from craft_stream.worker.model_follower import FixedModel, ModelFollower
 from craft_stream.worker.worker import Worker
 
 __all__ = ["model"]  # a fixture
+RETAINING = {"ledger__retained_snapshots": 3, "ledger__retained_snapshot_hours": 1e-9}
 
 
 class Told(Observer):
@@ -112,15 +114,22 @@ def work(
     return transport
 
 
-@pytest.fixture
-def retaining(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> tuple[MemoryBroker, Settings, MemoryTransport]:
+@pytest.fixture(scope="module")
+def retained(model: Model) -> MemoryBroker:
     """A log decided with a snapshot in nearly every transaction, each of them retained, three of them kept."""
-    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 1)
-    configured = configuration(ledger__retained_snapshots=3, ledger__retained_snapshot_hours=1e-9)
+    configured = configuration(**RETAINING)
     broker = filled(configured)
-    return broker, configured, work(broker, configured, model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_writer, "SNAPSHOT_EVERY", 1)
+        work(broker, configured, model)
+    return broker
+
+
+@pytest.fixture
+def retaining(retained: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryBroker, Settings]:
+    """What was decided once, for one test alone, and how."""
+    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 1)
+    return copied(retained), configuration(**RETAINING)
 
 
 def audit(
@@ -147,10 +156,10 @@ def audit(
 
 
 def test_an_audit_begins_at_a_retained_snapshot_when_the_log_is_cut(
-    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
+    model: Model, retaining: tuple[MemoryBroker, Settings]
 ) -> None:
     """Half of the log is deleted: decisions after the snapshot are recomputed, and the last ledger is the committed one."""
-    broker, configured, _ = retaining
+    broker, configured = retaining
     whole, again, stretch = audit(broker, configured, model, 0)
     assert whole == 0
     assert not again.disagreeing
@@ -164,11 +173,9 @@ def test_an_audit_begins_at_a_retained_snapshot_when_the_log_is_cut(
     assert found.ledger.digest() == again.ledger.digest()
 
 
-def test_an_audit_begins_as_near_as_it_can(
-    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
-) -> None:
+def test_an_audit_begins_as_near_as_it_can(model: Model, retaining: tuple[MemoryBroker, Settings]) -> None:
     """With a whole log, too, the last snapshot before --from is taken, and no more than three are kept."""
-    broker, configured, _ = retaining
+    broker, configured = retaining
     _, _, stretch = audit(broker, configured, model, 0)
     assert len(stretch.records.retained) == 3
     places = stretch.records.starts()
@@ -176,11 +183,9 @@ def test_an_audit_begins_as_near_as_it_can(
     assert begun == places[1]
 
 
-def test_a_forged_snapshot_is_found(
-    model: Model, retaining: tuple[MemoryBroker, Settings, MemoryTransport]
-) -> None:
+def test_a_forged_snapshot_is_found(model: Model, retaining: tuple[MemoryBroker, Settings]) -> None:
     """A snapshot that is sound in itself but not what the log gives: the audit that passes it says so."""
-    broker, configured, _ = retaining
+    broker, configured = retaining
     log = broker.log(configured.kafka.ledger_topic, 0)
     at = max(i for i, m in enumerate(log) if b"/anchor/" in (m.key or b"") and m.value)
     entry = ledger_entries.Entry.decode(log[at].value or b"", at)

@@ -16,6 +16,7 @@ from test_runtime_worker import (
     RECORDS,
     VALUES,
     configuration,
+    copied,
     fill,
     filled,
     model,
@@ -78,12 +79,20 @@ def desk(
     return Desk(broker, tmp_path, capfd, monkeypatch)
 
 
-@pytest.fixture
-def decided(broker: MemoryBroker, model: Model) -> None:
-    """The log is decided, by a version that is on its topic."""
+@pytest.fixture(scope="module")
+def once(model: Model) -> MemoryBroker:
+    """A log that is decided, by a version that is on its topic."""
     configured = configuration()
+    broker = filled(configured)
     run(broker, configured, model)
     publish(MemoryTransport(broker, configured.kafka).output("learner"), configured.kafka.model_topic, model)
+    return broker
+
+
+@pytest.fixture
+def decided(broker: MemoryBroker, once: MemoryBroker) -> None:
+    """The broker holds what was decided once, for this test alone."""
+    vars(broker).update(vars(copied(once)))
 
 
 # A version of a file.

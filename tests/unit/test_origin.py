@@ -7,6 +7,7 @@ import os
 import random
 import time
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_evidence import audit, work
 from test_ledger_topic import Partition, compacted
-from test_runtime_worker import RECORDS, VALUES, configuration, fill, filled, model
+from test_runtime_worker import RECORDS, VALUES, configuration, copied, fill, filled, learned, model
 from toy import versions
 
 from craft_stream.encoders import load_encoder
@@ -48,13 +49,18 @@ __all__ = ["model"]  # a fixture
 TRIES = max(3, int(os.environ.get("CRAFT_TEST_DAMAGES", "300")) // 100)
 
 
-def decided(model: Model, values: list[bytes] = VALUES) -> tuple[MemoryBroker, Settings]:
-    """A broker that knows its topics' ids, on which all is decided."""
+@cache
+def _decided(number: int) -> MemoryBroker:
     configured = configuration()
-    broker = filled(configured, values)
+    broker = filled(configured, VALUES[:number])
     broker.ids = {topic: f"{topic}-1" for topic in broker.topics}
-    work(broker, configured, model)
-    return broker, configured
+    work(broker, configured, learned())
+    return broker
+
+
+def decided(number: int = RECORDS) -> tuple[MemoryBroker, Settings]:
+    """A broker that knows its topics' ids, on which all of so many records is decided; made once, copied for each."""
+    return copied(_decided(number)), configuration()
 
 
 def sound(broker: MemoryBroker, configured: Settings, model: Model) -> int | None:
@@ -73,7 +79,7 @@ def sound(broker: MemoryBroker, configured: Settings, model: Model) -> int | Non
 
 def test_the_topics_of_a_ledger_are_noted(model: Model) -> None:
     """With the first transaction, and beside every snapshot, so that a restore that reads the end finds it."""
-    broker, configured = decided(model)
+    broker, configured = decided()
     records = read_ledger(MemoryTransport(broker, configured.kafka).reader(), configured.kafka, 0)
     kafka = configured.kafka
     assert records.origin == Origin(f"{kafka.input_topic}-1", f"{kafka.ledger_topic}-1")
@@ -98,7 +104,7 @@ def test_a_ledger_of_before_learns_its_topics(model: Model) -> None:
 @pytest.mark.parametrize("kept", [True, False], ids=["offsets stay", "offsets are gone"])
 def test_a_topic_that_was_made_anew_is_named(model: Model, kept: bool) -> None:
     """Longer than the old one or not: nothing of it is passed over; a rebuild decides it from its first record on."""
-    broker, configured = decided(model, VALUES[:1000])
+    broker, configured = decided(1000)
     topic = configured.kafka.input_topic
     for partition in range(2):
         broker.log(topic, partition).clear()
@@ -128,7 +134,7 @@ def test_a_topic_that_was_made_anew_is_named(model: Model, kept: bool) -> None:
 @pytest.mark.parametrize("by", [-200, 100])
 def test_moved_offsets_are_named_and_a_rebuild_leaves_a_sound_ledger(model: Model, by: int) -> None:
     """Back or forth: the number to put back; put back, it goes on; rebuilt, it is audited from there."""
-    broker, configured = decided(model, VALUES[:1000])
+    broker, configured = decided(1000)
     fill(broker, configured, VALUES[1000:2000], 1000)
     place = broker.committed[0]
     broker.committed[0] = Position(place.offset + by)
@@ -214,7 +220,7 @@ def test_nothing_is_passed_over_whatever_happens_to_topics(
 
 def test_partitions_that_were_added_are_decided(model: Model) -> None:
     """The input topic has four partitions now, the others two: the ledger topic is widened, nothing waits for a person."""
-    broker, configured = decided(model)
+    broker, configured = decided()
     kafka = configured.kafka
     broker.topics = {**broker.topics, kafka.input_topic: 4}
     for number, value in enumerate(VALUES[:400]):
@@ -230,7 +236,7 @@ def test_a_partition_that_may_not_be_added_is_waited_for(
 ) -> None:
     """A worker without the right to widen says what to type, and goes on when somebody has."""
     monkeypatch.setattr("craft_stream.worker.restorer.WIDEN_SECONDS", 0.2)
-    broker, configured = decided(model)
+    broker, configured = decided()
     kafka = configured.kafka
     broker.topics = {**broker.topics, kafka.input_topic: 3}
     transport = MemoryTransport(broker, kafka)
@@ -264,13 +270,6 @@ def test_what_is_given_up_is_gone(transactions: int) -> None:
         assert restored.ledger.digest() == fresh.ledger.digest()
         assert list(found.models) == [0]
         assert set(found.snapshots) == set(found.deltas) == {0}
-
-
-def learned() -> Any:
-    """The model of the other modules."""
-    from test_runtime_worker import learned as made
-
-    return made()
 
 
 @given(st.dictionaries(st.integers(0, 500), st.integers(0, 1 << 40), max_size=5), st.text(), st.text())

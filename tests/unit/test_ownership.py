@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
-from test_runtime_worker import VALUES, configuration, fill, filled, learned, run
+from test_runtime_worker import VALUES, configuration, copied, fill, filled, learned, run
 
 from craft_stream.cli.doctor import _owner
 from craft_stream.errors import AccessError, ConfigurationError
@@ -45,6 +46,11 @@ def check(broker: MemoryBroker, settings: Settings) -> None:
 @pytest.fixture
 def decided() -> MemoryBroker:
     """What the group `craft` has decided, by a version on the model topic."""
+    return copied(_decided())
+
+
+@cache
+def _decided() -> MemoryBroker:
     configured = configuration()
     broker = filled(configured, FEW)
     output = MemoryTransport(broker, configured.kafka).output("learner")

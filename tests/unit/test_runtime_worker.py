@@ -7,7 +7,9 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +93,20 @@ def fill(broker: MemoryBroker, configured: Settings, records: Sequence[bytes], f
     """Append to the input; `first` is the number of the first record in it."""
     for number, value in enumerate(records, first):
         broker.append(configured.kafka.input_topic, number % PARTITIONS, value, b"k%d" % number)
+
+
+def copied(broker: MemoryBroker) -> MemoryBroker:
+    """Another broker that holds the same: records do not change, logs do."""
+    logs = {place: list(log) for place, log in broker.logs.items()}
+    return replace(
+        broker,
+        logs=logs,
+        first=dict(broker.first),
+        committed=dict(broker.committed),
+        outputs=Counter(broker.outputs),
+        ids=dict(broker.ids),
+        lock=threading.RLock(),
+    )
 
 
 def run(
