@@ -100,6 +100,7 @@ def copied(broker: MemoryBroker) -> MemoryBroker:
     logs = {place: list(log) for place, log in broker.logs.items()}
     return replace(
         broker,
+        topics=dict(broker.topics),
         logs=logs,
         first=dict(broker.first),
         committed=dict(broker.committed),
