@@ -8,7 +8,6 @@ import random
 import time
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import pytest
 from hypothesis import given
