@@ -39,9 +39,13 @@ def encode(magic: bytes, header: Mapping[str, Any], arrays: Arrays, level: int =
         for name, array in arrays.items()
     ]
     head = json.dumps({**header, "arrays": described}, sort_keys=True, separators=(",", ":")).encode()
-    raw = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+    raw = b"".join(_bytes(array) for array in arrays.values())
     body = magic + len(head).to_bytes(4, "little") + head + zstandard.ZstdCompressor(level).compress(raw)
     return body + hashlib.sha256(body).digest()[:_CHECKSUM]
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def decode(magic: bytes, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -139,5 +143,5 @@ def digest(arrays: Arrays, header: Mapping[str, Any]) -> str:
     sha = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(arrays):
         sha.update(name.encode())
-        sha.update(np.ascontiguousarray(arrays[name]).view(np.uint8).reshape(-1).data)
+        sha.update(_bytes(arrays[name]))
     return sha.hexdigest()[:16]
