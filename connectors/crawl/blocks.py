@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from connectors.crawl.permission import is_reservation
+from connectors.crawl.permission import reservation
 
 MAX_DEPTH = 1_000  # the parser's time grows with the square of the depth: 1 ms at 1,000, 18 s at 100,000
 MAX_ATTRIBUTES = 2_000  # of a tag: with their square, too, 5 s at 50,000
@@ -69,7 +69,7 @@ class Document:
         language: as declared (`lang`, `xml:lang`, `content-language`), lower case; None when it is not.
         alternates: hreflang and href of its links to translations, as written.
         robots: contents of its robots metadata.
-        reserved: whether its metadata reserve the rights of text and data mining (`tdm-reservation`).
+        reserved: whether its metadata reserve the rights of text and data mining (`tdm-reservation`); None: they do not say.
         base: what its relative links stand beneath, as written; None: its own address.
     """
 
@@ -77,7 +77,7 @@ class Document:
     language: str | None
     alternates: list[tuple[str, str]]
     robots: list[str]
-    reserved: bool
+    reserved: bool | None
     base: str | None = None
 
 
@@ -101,15 +101,20 @@ def extract(html: str) -> Document:
         (link.attributes.get("hreflang") or "", link.attributes.get("href") or "")
         for link in tree.css("link[rel~=alternate i][hreflang][href], a[rel~=alternate i][hreflang][href]")
     ]
-    robots = [meta.attributes.get("content") or "" for meta in tree.css("meta[name=robots i]")]
-    reserved = any(
-        is_reservation(meta.attributes.get("content") or "")
-        for meta in tree.css("meta[name=tdm-reservation i]")
-    )
+    robots = _metadata(tree, "robots", "x-robots-tag")
+    reserved = reservation(_metadata(tree, "tdm-reservation"))
     language = _language(tree)
     element = tree.css_first("base[href]")
     base = element.attributes.get("href") if element is not None else None
     return Document(_blocks(tree), language, alternates, robots, reserved, base)
+
+
+def _metadata(tree: LexborHTMLParser, *names: str) -> list[str]:
+    """Contents of the elements `meta` of these names, whatever attribute tells the name."""
+    chosen = (
+        f"meta[{attribute}={name} i]" for name in names for attribute in ("name", "property", "http-equiv")
+    )
+    return [meta.attributes.get("content") or "" for meta in tree.css(", ".join(chosen))]
 
 
 def _has_too_many_attributes(tag: str) -> bool:

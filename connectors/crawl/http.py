@@ -12,10 +12,13 @@ import zstandard
 from fastwarc.stream_io import BrotliReader
 
 _STATUS = re.compile(rb"\s*[A-Za-z]+/?[\d.]*\s+(\d{3})\b")
+_NEXT = re.compile(rb"HTTP/[\d.]+ \d{3}\b")  # behind `100 Continue`, early hints, a proxy's own answer
+_MOST_BEFORE = 5
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _LINE = re.compile(r"\r?\n")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+HTML = ("text/html", "application/xhtml+xml", "")  # media types of pages
 _BLOCK = 1 << 16
 _LINES = 1_000  # of a header; what follows is not looked at
 
@@ -51,24 +54,30 @@ class HttpMessage(NamedTuple):
 def media_type(value: str = "") -> tuple[str, str | None]:
     """Type and charset of a Content-Type."""
     charset = _CHARSET.search(value)
-    return value.partition(";")[0].strip().lower(), charset[1] if charset else None
+    return re.split("[;,]", value, maxsplit=1)[0].strip().lower(), charset[1] if charset else None
 
 
 def parse_http(block: bytes, limit: int) -> HttpMessage | None:
     """The message in a block; None where there is none.
 
-    A body that is not in a coding that the header names was unpacked by the crawler: it is taken as it is. One that ends
-    too early is taken as far as it goes.
+    A body that is not in a coding that the header names was unpacked by the crawler: it is taken as it is. A page in a
+    coding that the header does not name is unpacked. A body that ends too early is taken as far as it goes. Of several
+    messages one behind the other the last is the answer.
 
     Args:
         block: header and body.
         limit: bytes of a body, beyond which nothing is unpacked.
     """
-    status = _STATUS.match(block)
-    if status is None:
-        return None
-    blank = _BLANK.search(block, status.end())
-    head, body = (block[: blank.start()], block[blank.end() :]) if blank else (block, b"")
+    for _ in range(_MOST_BEFORE):
+        status = _STATUS.match(block)
+        if status is None:
+            return None
+        blank = _BLANK.search(block, status.end())
+        head, body = (block[: blank.start()], block[blank.end() :]) if blank else (block, b"")
+        code = int(status[1])
+        if _NEXT.match(body) is None:
+            break
+        block = body
     headers: list[tuple[str, str]] = []
     for line in _LINE.split(head.decode("latin-1"))[1:_LINES]:
         if line[:1] in (" ", "\t") and headers:
@@ -77,11 +86,17 @@ def parse_http(block: bytes, limit: int) -> HttpMessage | None:
         name, colon, value = line.partition(":")
         if colon:
             headers.append((name.strip().lower(), value.strip()))
-    message = HttpMessage(int(status[1]), headers, b"")
+    message = HttpMessage(code, headers, b"")
     names = ("content-encoding", "transfer-encoding")
     for coding in reversed([coding for name in names for coding in _listed(message, name)]):
         if (undo := _UNDO.get(coding)) is not None:
             body = undo(body, limit)
+    if message.content_type in HTML:
+        for _ in range(_MOST_BEFORE):
+            told = next((undo for magic, undo in _TOLD if body.startswith(magic)), None)
+            if told is None or (unpacked := told(body, limit)) is body:
+                break
+            body = unpacked
     return message._replace(body=body[:limit])
 
 
@@ -138,6 +153,8 @@ def _inflated(body: bytes, limit: int, bits: int) -> tuple[bytes, bytes]:
 
 
 def _unbrotlied(body: bytes, limit: int) -> bytes:
+    if body.startswith(tuple(magic for magic, _ in _TOLD)):
+        return body
     reader, parts, length = BrotliReader(io.BytesIO(body)), list[bytes](), 0
     try:
         while length < limit and (part := reader.read(_BLOCK)):
@@ -165,3 +182,11 @@ _UNDO: dict[str, Callable[[bytes, int], bytes]] = {
     "br": _unbrotlied,
     "zstd": _unzstandarded,
 }
+# what the first bytes of a page tell, since no page begins so
+_TOLD: list[tuple[bytes, Callable[[bytes, int], bytes]]] = [
+    (b"\x1f\x8b", _gunzipped),
+    (b"\x28\xb5\x2f\xfd", _unzstandarded),
+    (b"x\x01", _deflated),
+    (b"x\x9c", _deflated),
+    (b"x\xda", _deflated),
+]

@@ -9,23 +9,27 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import orjson
 
 from connectors.crawl.alignment import align
 from connectors.crawl.pages import Page, SkippedError, read_page
 from connectors.crawl.publish import Publisher
+from connectors.crawl.reservations import read_reservations
 from connectors.crawl.responses import Response
 from connectors.crawl.sitemaps import read_sitemap
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
-from connectors.crawl.urls import canonical
-from connectors.crawl.warc import WarcFile, WarcStream
+from connectors.crawl.urls import canonical, site
+from connectors.crawl.warc import DAMAGE, WarcFile, WarcStream
+from connectors.files.compression import ENDINGS
 from craft_stream.errors import DataError
 from craft_stream.settings import RecordSettings
 
-ARCHIVE = ".wacz"  # a zip archive of WARC files, as Browsertrix makes them
-SUFFIXES = (".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz", ARCHIVE)
+ARCHIVE = ".wacz"  # a zip archive of WARC files, as Browsertrix makes them, or of such archives
+SUFFIXES = (".warc", ".arc", ARCHIVE)  # packed or not
+_NESTED = 2  # archives within one another
 STEP_PAGES = 256
 STEP_SECONDS = 1.0
 POLL_SECONDS = 0.2
@@ -160,18 +164,32 @@ class Crawl:
         if name in self._archives:
             return
         self._archives.add(name)
+        with path.open("rb") as file:
+            yield from self._archived(file, path, name)
+
+    def _archived(self, file: BinaryIO, path: Path, name: str, depth: int = 1) -> Iterator[WarcStream]:
         try:
-            opened = zipfile.ZipFile(path)
-        except (OSError, ValueError, zipfile.BadZipFile):
+            opened = zipfile.ZipFile(file)
+        except DAMAGE:
             self.counts["damaged"] += 1
             return
         with opened as archive:
-            for member in archive.namelist():
-                if member.lower().endswith(SUFFIXES):
-                    with archive.open(member) as stream:
-                        inner = WarcStream(stream, max_bytes=self._max_bytes, path=path / member)  # type: ignore[arg-type]
-                        self._files[f"{name}/{member}"] = inner
+            for member in filter(is_warc, archive.namelist()):
+                own, place = f"{name}/{member}", path / member
+                try:
+                    stream = cast(BinaryIO, archive.open(member))
+                except DAMAGE:
+                    self.counts["damaged"] += 1
+                    continue
+                with stream:
+                    if not member.lower().endswith(ARCHIVE):
+                        inner = _Member(stream, max_bytes=self._max_bytes, path=place)
+                        self._files[own] = inner
                         yield inner
+                    elif depth < _NESTED:
+                        yield from self._archived(stream, place, own, depth + 1)
+                    else:
+                        self.counts["damaged"] += 1
 
     def found(self) -> Counter[str]:
         """How many records there were in this run, by type; and files."""
@@ -181,8 +199,15 @@ class Crawl:
         return found
 
     def _pairs(self, response: Response) -> list[bytes]:
-        if self._takedown.covers(canonical(response.url)):
+        url, reservations = canonical(response.url), self._store.reservations
+        if self._takedown.covers(url):
             self.counts["taken_down"] += 1
+            return []
+        rules = read_reservations(response)
+        if rules is not None:
+            self.counts["reservations"] += 1
+            reservations.tell(url, rules, response.date)
+            self._store.partners.withdraw(site(url), reservations.covers)
             return []
         told = read_sitemap(response, self._languages, self._max_bytes)
         if told is not None:
@@ -190,7 +215,7 @@ class Crawl:
             met = self._store.partners.tell(told, response.date)
             return [record for pages in met for record in self._of_two(*pages)]
         try:
-            page = read_page(response, self._languages)
+            page = read_page(response, self._languages, reservations.covers(url))
         except SkippedError as reason:
             self.counts[str(reason)] += 1
             if reason.language:
@@ -247,6 +272,16 @@ class Crawl:
         return records
 
 
+class _Member(WarcStream):
+    """A WARC in an archive: one that is none is damage, and others follow."""
+
+    def responses(self, *, final: bool = True) -> Iterator[Response]:
+        try:
+            yield from super().responses(final=final)
+        except DataError:
+            self.skipped["damaged"] = max(1, self.skipped["damaged"])
+
+
 def _provenance(source: Page, target: Page) -> dict[str, str]:
     return {
         "src_url": source.url,
@@ -257,6 +292,14 @@ def _provenance(source: Page, target: Page) -> dict[str, str]:
     }
 
 
+def is_warc(name: str) -> bool:
+    """Whether a file's name says that it is a WARC or ARC file, packed or not, or an archive of such."""
+    bare = Path(name.lower())
+    while bare.suffix in ENDINGS:
+        bare = bare.with_suffix("")
+    return bare.suffix in SUFFIXES
+
+
 def warc_files(place: Path) -> list[Path]:
     """A WARC file itself, or all below a folder, in the order of their names.
 
@@ -264,9 +307,7 @@ def warc_files(place: Path) -> list[Path]:
         DataError: there is no such file or folder.
     """
     if place.is_dir():
-        return sorted(
-            path for path in place.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()
-        )
+        return sorted(path for path in place.rglob("*") if is_warc(path.name) and path.is_file())
     if place.is_file():
         return [place]
     raise DataError(f"cannot read {place}: no such file or folder")

@@ -10,13 +10,13 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from connectors.crawl.blocks import Block, Document, NestingError, extract
+from connectors.crawl.http import HTML
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.responses import Response
 from connectors.crawl.urls import canonical, host, marked, neutral
 from craft_stream.language_identification import shares
 from craft_stream.language_tags import agree
 
-_HTML = ("text/html", "application/xhtml+xml", "")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
@@ -69,8 +69,13 @@ class Page:
     blocks: list[Block]
 
 
-def read_page(response: Response, languages: tuple[str, str]) -> Page:
+def read_page(response: Response, languages: tuple[str, str], reserved: bool = False) -> Page:
     """Make a page of a response.
+
+    Args:
+        response: what the server answered.
+        languages: the two of the crawl.
+        reserved: whether its site reserves text and data mining, where the page itself says nothing of it.
 
     Raises:
         SkippedError: `not_found` (a status other than 200), `no_url`, `not_html`, `binary`, `forbidden` (robots),
@@ -82,7 +87,7 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
     url = canonical(response.url)
     if not url:
         raise SkippedError("no_url")
-    if response.content_type not in _HTML:
+    if response.content_type not in HTML:
         raise SkippedError("not_html")
     _ask(response.robots, response.reserved)
     try:
@@ -90,6 +95,8 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
     except NestingError:
         raise SkippedError("too_deep") from None
     _ask(document.robots, document.reserved)
+    if reserved and response.reserved is None and document.reserved is None:
+        raise SkippedError("opted_out")
     if not document.blocks:
         raise SkippedError("no_text")
     language, share = _language(document, url, languages)
@@ -115,7 +122,7 @@ def read_page(response: Response, languages: tuple[str, str]) -> Page:
     )
 
 
-def _ask(robots: Iterable[str], reserved: bool) -> None:
+def _ask(robots: Iterable[str], reserved: bool | None) -> None:
     """Raise SkippedError where a page may not be used."""
     if is_forbidden(robots):
         raise SkippedError("forbidden")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -126,6 +126,27 @@ class Partners:
                     self._release(partner)
                     self._counts["paired"] += 2
                     yield page, partner
+
+    def withdraw(self, of_site: str, covered: Callable[[str], bool]) -> None:
+        """Let those pages of a site wait no longer whose rights are reserved.
+
+        Args:
+            of_site: the host, without `www.`.
+            covered: whether the page at a canonical URL is one of them.
+        """
+        for scheme in ("http", "https"):
+            for prefix in ("", "www."):
+                start = f"{scheme}://{prefix}{of_site}/"
+                rows = self._db.execute(
+                    "SELECT url FROM pages WHERE blocks IS NOT NULL AND url >= ? AND url < ?",
+                    (start, f"{start[:-1]}0"),  # the character behind the slash
+                ).fetchall()
+                for (url,) in rows:
+                    if covered(url):
+                        self._db.execute("DELETE FROM pages WHERE url = ?", (url,))
+                        self.waiting -= 1
+                        self._known -= 1
+                        self._counts["opted_out"] += 1
 
     def _find(self, page: Page) -> Page | None:
         """The page that waits for this one: by hreflang, in either direction, or a sitemap, else by the key that they share."""

@@ -9,7 +9,7 @@ _FORBIDDEN = frozenset(
     {"noindex", "noarchive", "nocache", "none"}
 )  # hyphens apart; the third is the second's old name
 _RESERVED = frozenset({"noai", "noimageai", "notrain", "nodatamining"})
-_NOT_RESERVED = frozenset({"", "0", "false", "no"})
+_NOT_RESERVED = frozenset({"0", "false", "no"})
 # directives that have a value behind a colon; any other name before a colon is that of a robot, which is not ours
 _VALUED = frozenset({"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"})
 _SEPARATOR = re.compile(r"[,;|/\s]+")
@@ -32,9 +32,13 @@ def directives(value: str) -> set[str]:
     return found
 
 
-def is_reservation(value: str) -> bool:
-    """Whether a value of `tdm-reservation` reserves the rights of text and data mining: 1, or what is meant by it."""
-    return any(word.strip(" \t\"'").lower() not in _NOT_RESERVED for word in value.split(","))
+def reservation(values: Iterable[str]) -> bool | None:
+    """What values of `tdm-reservation` say: whether the rights of text and data mining are reserved; None for nothing.
+
+    1 reserves them, and so does what may be meant by it; of several values one is enough. 0 leaves them open.
+    """
+    words = {word.strip(" \t\"'").lower() for value in values for word in value.split(",")} - {""}
+    return not words <= _NOT_RESERVED if words else None
 
 
 def is_forbidden(values: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from fastwarc import WarcRecord
 
 from connectors.crawl.http import media_type, parse_http
-from connectors.crawl.permission import is_reservation
+from connectors.crawl.permission import reservation
 
 _PAGES = ("response", "resource")
 _BESIDE = ("warcinfo", "request", "metadata")  # of which there is one for each response, or file
@@ -32,7 +32,7 @@ class Response:
         content_type: media type in lower case, without parameters; empty when none was sent.
         charset: as the server declared it; None when it did not.
         robots: the X-Robots-Tag headers.
-        reserved: whether the server reserves the rights of text and data mining (`tdm-reservation: 1`).
+        reserved: whether the server reserves the rights of text and data mining (`tdm-reservation: 1`); None: it does not say.
         links: the Link headers.
         digest: of the payload, as `sha1:...`; from the WARC header where it has one.
         body: the payload, content and transfer encodings undone.
@@ -44,7 +44,7 @@ class Response:
     content_type: str
     charset: str | None
     robots: tuple[str, ...]
-    reserved: bool
+    reserved: bool | None
     links: tuple[str, ...]
     digest: str
     body: bytes
@@ -125,7 +125,7 @@ def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response 
         content_type=http.content_type,
         charset=http.charset,
         robots=tuple(http.values("x-robots-tag")),
-        reserved=any(map(is_reservation, http.values("tdm-reservation"))),
+        reserved=reservation(http.values("tdm-reservation")),
         links=tuple(http.values("link")),
         digest=record.headers.get("WARC-Payload-Digest") or _digest(http.body),
         body=http.body,
@@ -133,15 +133,17 @@ def _parse(record: WarcRecord, block: bytes, limit: int, date: int) -> Response 
 
 
 def _resource(record: WarcRecord, block: bytes, date: int) -> Response | None:
-    """A page, or sitemap, that was not fetched by HTTP (warcit, files): the record's block itself; None when it is neither."""
+    """A page, or what a site says of its pages, that was not fetched by HTTP (warcit): the block itself; None for others."""
     kind, charset = media_type(record.headers.get("Content-Type") or "")
     url = _target(record)
-    if not kind.endswith(("html", "html+xml", "/xml")) or not url.lower().startswith(("http:", "https:")):
+    if not kind.endswith(("html", "html+xml", "/xml", "/json")) or not url.lower().startswith(
+        ("http:", "https:")
+    ):
         return None
     digest = (
         record.headers.get("WARC-Payload-Digest") or record.headers.get("WARC-Block-Digest") or _digest(block)
     )
-    return Response(url, date, 200, kind, charset, (), False, (), digest, block)
+    return Response(url, date, 200, kind, charset, (), None, (), digest, block)
 
 
 def _target(record: WarcRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from connectors.crawl.responses import Response
-from connectors.crawl.urls import canonical, host
+from connectors.crawl.urls import canonical, site
 from craft_stream.language_tags import agree
 
 # behind a byte order mark, the declaration, comments and style sheets, whatever the server calls it
@@ -18,6 +19,7 @@ _URLSET = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?>(?:<\?.{0,1000}?\?>|<!--.{0,100000}?-->|<!DOCTYPE[^>]{0,1000}>)\s*+)*+<(?:\w+:)?urlset\b",
     re.DOTALL,
 )
+_DECLARED = re.compile(rb"<\?xml.{0,1000}?\?>", re.DOTALL)
 _MOST = 50  # links of one page
 _GZIP = b"\x1f\x8b"
 
@@ -54,19 +56,17 @@ def read_sitemap(response: Response, languages: tuple[str, str], limit: int) -> 
             body = zlib.decompressobj(31).decompress(body, limit)
         except zlib.error:
             return None
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        body = _DECLARED.sub(b"", body.decode("utf-16", "replace").encode("utf-8", "replace"), count=1)
     if not _URLSET.match(body):
         return None
     found: dict[Told, None] = {}
-    site = _site(canonical(response.url))
+    own = site(canonical(response.url))
     for place, links in _entries(body):
         url = canonical(place)
-        if url and _site(url) == site:
+        if url and site(url) == own:
             found.update(dict.fromkeys(_told(url, links, languages)))
     return list(found)
-
-
-def _site(url: str) -> str:
-    return host(url).removeprefix("www.")
 
 
 def _told(url: str, links: Iterable[tuple[str, str]], languages: tuple[str, str]) -> list[Told]:

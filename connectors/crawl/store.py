@@ -18,6 +18,7 @@ import orjson
 import zstandard
 
 from connectors.crawl.partners import PAGES, Partners
+from connectors.crawl.reservations import TABLE, Reservations
 from connectors.crawl.warc import Position
 from craft_stream.errors import ConfigurationError, DataError, IntegrityError
 
@@ -43,6 +44,7 @@ class Store:
     Attributes:
         counts: of pages by what became of them, since the store was made.
         partners: the pages.
+        reservations: what sites say of text and data mining.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Store:
             }
             self._meta: dict[str, Any] = made
             self._save_meta()
-        for statement in PAGES:
+        for statement in (*PAGES, TABLE):
             db.execute(statement)
         db.execute("COMMIT")
         self._meta = {name: orjson.loads(value) for name, value in db.execute("SELECT name, value FROM meta")}
@@ -102,6 +104,7 @@ class Store:
         self.partners = Partners(
             db, self.counts, clock=self._meta["clock"], wait=self._wait, most=self._most_waiting
         )
+        self.reservations = Reservations(db)
 
     @property
     def identity(self) -> str:

@@ -20,9 +20,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"utm_\w+|gclid|fbclid|mc_[ce]id|phpsessid|jsessionid", re.IGNORECASE)
 _LANGUAGE_PARAMETERS = frozenset({"lang", "language", "locale", "hl", "l", "lng", "setlang", "uselang", "lc"})
 _INDEX = re.compile(r"/(index|default|home)\.\w{3,5}$", re.IGNORECASE)
-# what sites call a language that has changed its code, or has a wider one
+# what sites call a language that has changed its code, or has a wider one, or codes of three letters
 _ALIASES = {
-    "fil": ("tl",), "he": ("iw",), "id": ("in",), "jv": ("jw",), "nb": ("no",), "ro": ("mo",), "sr": ("sh",), "yi": ("ji",),
+    "ar": ("ara",), "cs": ("ces", "cze"), "de": ("deu", "ger"), "el": ("ell", "gre"), "es": ("spa",), "fil": ("tl",),
+    "fr": ("fre",), "he": ("iw", "heb"), "hu": ("hun",), "id": ("in",), "jv": ("jw",), "nb": ("no",), "nl": ("nld", "dut"),
+    "ro": ("mo", "ron", "rum"), "sk": ("slk",), "sr": ("sh", "srp"), "sv": ("swe",), "yi": ("ji",), "zh": ("chi",),
 }  # fmt: skip
 # top-level domains that say nothing of languages; second-level ones beneath countries; languages of countries
 _OPEN = frozenset({"com", "org", "net", "info", "eu", "io", "biz", "int"})
@@ -60,16 +62,24 @@ def canonical(url: str, base: str | None = None) -> str:
         host = f"[{host}]"
     if port and port != _DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
-    path = quote(
-        unquote(parts.path, errors="surrogateescape"), safe="/:@!$&'()*+,;=-._~", errors="surrogateescape"
-    )
+    path = escaped(parts.path)
     query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(k)]
     return urlunsplit((scheme, host, path or "/", urlencode(query), ""))
+
+
+def escaped(path: str) -> str:
+    """A path with its escapes as `canonical` writes them."""
+    return quote(unquote(path, errors="surrogateescape"), safe="/:@!$&'()*+,;=-._~", errors="surrogateescape")
 
 
 def host(url: str) -> str:
     """Host of a canonical URL, with its port."""
     return urlsplit(url).netloc
+
+
+def site(url: str) -> str:
+    """Host of a canonical URL, without `www.`."""
+    return host(url).removeprefix("www.")
 
 
 def address(url: str) -> str:

@@ -24,7 +24,7 @@ _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 _NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/\d\.\d+\r?\n(?=[\w-]+:)")
 _SCAN = 1 << 20
 # of FastWARC, and of a member of an archive
-_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
+DAMAGE = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
 _OVERLAP = 64  # no pattern above is longer
 
 
@@ -119,7 +119,13 @@ class WarcFile:
             return translation is None
         if translation:
             return False
-        if final and self.position.ordinal == 1 and self._next_start(self.position.offset + 1) is not None:
+        if (
+            final
+            and self.position.ordinal == 1
+            and os.pread(stream.fileno(), 1, self.position.offset)
+            != b"W"  # plain: a body may hold what is packed
+            and self._next_start(self.position.offset + 1) is not None
+        ):
             self._count_tail("truncated", final)  # a member so short that no line of it can be read
         return False
 
@@ -198,7 +204,7 @@ class WarcStream:
                     return
                 if response is not None:
                     yield response
-        except _DAMAGE:
+        except DAMAGE:
             self.skipped["damaged"] += 1
         if not self.kinds and begun:
             raise DataError(f"{self.path}: what comes through the pipe is no WARC")

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from connectors.crawl.job import Crawl, warc_files
 from connectors.crawl.pages import Page, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
+from connectors.crawl.reservations import read_reservations
 from connectors.crawl.responses import Response
 from connectors.crawl.sitemaps import Told
 from connectors.crawl.store import Store
@@ -125,6 +126,11 @@ BODIES: list[tuple[str, Callable[[bytes], bytes]]] = [
     ("Content-Encoding: zstd", bytes),
     ("Content-Encoding: utf-8", bytes),
     ("Content-Encoding: none", bytes),
+    ("Server: names no coding", gzip.compress),
+    ("Server: names no coding", zstandard.compress),
+    ("Content-Encoding: br", gzip.compress),
+    ("Content-Encoding: deflate", gzip.compress),
+    ("Content-Encoding: gzip", zlib.compress),
     ("Content-Encoding:", bytes),
     ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", lambda body: chunked(gzip.compress(body))),
     ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip", gzip.compress),
@@ -215,6 +221,64 @@ def test_records_of_other_kinds(tmp_path: Path) -> None:
     pairs, counts = crawled(tmp_path, *pages, *others)
     assert len(pairs) == 3
     assert (counts["responses"], counts["not_response"]) == (2, 2)
+
+
+def test_files_of_a_folder_are_found_in_every_packing(tmp_path: Path) -> None:
+    """Whatever is read when it is named is found where its folder is; notes, indexes and unfinished files are not."""
+    for number, (ending, pack) in enumerate(
+        [("warc", bytes), ("warc.xz", lzma.compress), ("Warc.BZ2", bz2.compress), ("arc.gz", gzip.compress)]
+    ):
+        (tmp_path / f"{number}.{ending}").write_bytes(pack(warc(f"http://s/en/{number}", html("en"))))
+    for name in ("a.warc.gz.open", "a.cdx.gz", "warc", "a.warc.md5"):
+        (tmp_path / name).write_bytes(b"x")
+    assert crawled_inputs(tmp_path, [tmp_path])[1]["responses"] == 4
+
+
+def test_archives_within_archives_and_damaged_ones(tmp_path: Path) -> None:
+    """Several WACZ in one, as Browsertrix makes them; a member that is no WARC is damage, and those behind it are read."""
+
+    def archive(members: dict[str, bytes]) -> bytes:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as made:
+            for name, data in members.items():
+                made.writestr(name, data)
+        return packed.getvalue()
+
+    one, other = ({"archive/data.warc": warc(f"http://s/{code}/a", html(code))} for code in LANGUAGES)
+    junk = {"archive/0.warc.gz": b"no WARC at all", "1.wacz": b"PK", "archive/2.warc": b""}
+    deep = archive({"d.wacz": archive({"e.wacz": archive(one)})})
+    (tmp_path / "a.wacz").write_bytes(
+        archive({**junk, "2.wacz": archive(one), "3.WACZ": archive(other), "4.wacz": deep})
+    )
+    pairs, counts = crawled_inputs(tmp_path, [tmp_path])
+    assert (len(pairs), counts["damaged"]) == (3, 3)
+
+
+def test_a_packed_body_is_no_record_that_is_cut_off(tmp_path: Path) -> None:
+    """A plain WARC whose last body is gzip ends where it ends."""
+    bodies = [(code, gzip.compress(html(code).encode())) for code in LANGUAGES]
+    packed = "Content-Encoding: gzip\r\n"
+    pairs, counts = crawled(
+        tmp_path, *(warc(f"http://s/{code}/a", body, headers=packed) for code, body in bodies)
+    )
+    assert (len(pairs), counts.get("truncated", 0)) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "HTTP/1.1 100 Continue",
+        "HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload",
+        "HTTP/1.0 200 Connection established",
+    ],
+)
+def test_what_is_said_before_an_answer(before: str) -> None:
+    """The last of several messages is the answer."""
+    message = parse_http(
+        f"{before}\r\n\r\nHTTP/1.1 404 Gone\r\nContent-Type: text/html, text/x\r\n\r\n<p>".encode(), 99
+    )
+    assert message is not None
+    assert (message.status, message.content_type, message.body) == (404, "text/html", b"<p>")
 
 
 def test_files_in_capitals_and_archives(tmp_path: Path) -> None:
@@ -445,6 +509,20 @@ def test_a_domain_for_each_language(tmp_path: Path) -> None:
     assert site_key(neutral("http://a.de/x", "fr"), "fr") is None
 
 
+@pytest.mark.parametrize(
+    ("one", "language", "other"),
+    [
+        ("/eng/a", "fr", "/fre/a"),
+        ("/eng/a", "de", "/deu/a"),
+        ("/a.eng.html", "de", "/a.ger.html"),
+        ("/a?l=en", "es", "/a?l=spa"),
+    ],
+)
+def test_codes_of_three_letters_in_addresses(one: str, language: str, other: str) -> None:
+    """Those of ISO 639-2, of terminology and of libraries."""
+    assert neutral(f"http://s{one}", "en") == neutral(f"http://s{other}", language)
+
+
 def test_a_template_that_names_another_language(tmp_path: Path) -> None:
     """A page whose markup says English and all of whose text is French is French; one whose URL says so is not."""
     link = '<link rel=alternate hreflang=fr href="http://s/x-2">'
@@ -473,6 +551,77 @@ def test_robots_are_read_as_they_are_meant(value: str, forbidden: bool, reserved
     assert (is_forbidden([value]), is_reserved([value])) == (forbidden, reserved)
 
 
+TDMREP = "http://s/.well-known/tdmrep.json"
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "reserved"),
+    [
+        ([("/", 1)], "/en/a", True), ([("/", 0), ("/en/", 1)], "/en/a", False), ([("/en/", 1), ("/", 0)], "/en/a", True),
+        ([("/EN/", 1)], "/en/a", False), ([("*", "1")], "/en/a", True), ([("/*/a$", 1)], "/en/a", True),
+        ([("/*/a$", 1)], "/en/a/b", False), ([("/*.html", 1)], "/en/a.html?x=1", True), ([("/en/a$", 1)], "/en/a", True),
+        ([("/e%6E/%61", 1)], "/en/a", True), ([("/a%24", 1)], "/a$", True), ([("/a%24", 1)], "/a", False),
+        ([("/é", 1)], "/%C3%A9", True), ([("en/", True)], "/en/a", True), ([("http://s/en/", 1)], "/en/a", True),
+        ([("/", 2)], "/en/a", True), ([("/", "")], "/en/a", False), ([("/", None), (3, 1), ("/", 1)], "/en/a", True),
+        ([], "/en/a", False),
+        ([("/*a*a*a*a*a*a*a*a*a*a*a*a*b$", 1)], "/" + "a" * 2_000, False),
+    ],
+)  # fmt: skip
+def test_a_site_reserves_text_and_data_mining_by_a_file(
+    tmp_path: Path, rules: list[tuple[str, object]], path: str, reserved: bool
+) -> None:
+    """The first rule whose pattern fits holds; patterns are those of robots.txt."""
+    said = [{"location": location, "tdm-reservation": value} for location, value in rules]
+    response = next(responses(tmp_path, warc(TDMREP, b"", block=JSON + b"\xef\xbb\xbf" + orjson.dumps(said))))
+    found = read_reservations(response)
+    assert found is not None
+    with Store(tmp_path / "store", LANGUAGES) as store:
+        store.reservations.tell(TDMREP, found, 1)
+        store.reservations.tell(TDMREP, [], 0)  # an older file changes nothing
+        assert store.reservations.covers(canonical(f"https://www.s{path}")) == reserved
+        assert not store.reservations.covers(canonical(f"http://other{path}"))
+
+
+def test_what_a_page_says_of_mining_comes_before_its_site_s_file(tmp_path: Path) -> None:
+    """Pages that wait when the file comes are withdrawn; a page that says 0, in its header or its text, is used."""
+    said = JSON + b'{"location": "/", "tdm-reservation": 1}'
+    open_ = '<meta property="tdm-reservation" content="0">'
+    pairs, counts = crawled(
+        tmp_path,
+        warc("http://s/en/early", html("en")),
+        warc("http://other/en/a", html("en")),
+        warc(TDMREP, b"", block=said),
+        warc("http://s/fr/early", html("fr")),
+        warc("http://s/en/b", html("en"), headers="tdm-reservation: 0\r\n"),
+        warc("http://s/fr/b", html("fr", open_)),
+        warc("http://other/fr/a", html("fr")),
+    )
+    named = {name: counts.get(name) for name in ("reservations", "opted_out", "paired", "waiting")}
+    assert named == {"reservations": 1, "opted_out": 2, "paired": 4, "waiting": 0}
+    assert len(pairs) == 6
+
+
+def test_what_is_no_file_of_reservations(tmp_path: Path) -> None:
+    """A page that says that nothing was found, with status 200, and JSON of something else."""
+    bodies = [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>Nothing here</p>",
+        JSON + b"3",
+        JSON + b'{"a": '[:4],
+    ]
+    bodies.append(b"HTTP/1.1 404 Gone\r\n\r\n[]")
+    found = responses(tmp_path, *(warc(TDMREP, b"", block=body) for body in bodies))
+    assert [read_reservations(response) for response in found] == [None] * 4
+    elsewhere = warc("http://s/en/tdmrep.json", b"", block=JSON + b"[]")
+    assert [read_reservations(response) for response in responses(tmp_path, elsewhere)] == [None]
+
+
+def responses(folder: Path, *records: bytes) -> Iterator[Response]:
+    """Of a file of these records."""
+    (folder / "r.warc").write_bytes(b"".join(records))
+    return WarcFile(folder / "r.warc").responses()
+
+
 def test_opt_outs_are_counted(tmp_path: Path) -> None:
     """Pages whose servers or authors reserve text and data mining are not used."""
     pairs, counts = crawled(
@@ -482,9 +631,11 @@ def test_opt_outs_are_counted(tmp_path: Path) -> None:
         warc("http://s/en/c", html("en", '<meta name="robots" content="noimageai">')),
         warc("http://s/en/e", html("en", '<meta name="TDM-Reservation" content="true">')),
         warc("http://s/en/f", html("en"), headers='TDM-Reservation: "1"\r\n'),
+        warc("http://s/en/g", html("en", '<meta property="tdm-reservation" content="1">')),
+        warc("http://s/en/h", html("en", '<meta http-equiv="X-Robots-Tag" content="noai">')),
         *(warc(f"http://s/{code}/d", html(code), headers="tdm-reservation: 0\r\n") for code in LANGUAGES),
     )
-    assert (len(pairs), counts["opted_out"]) == (3, 5)
+    assert (len(pairs), counts["opted_out"]) == (3, 7)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +673,7 @@ def test_a_text_has_shares() -> None:
 
 def page(url: str, language: str) -> Page:
     body = html(language).encode()
-    return read_page(Response(url, 1_770_000_000, 200, "text/html", None, (), False, (), "", body), LANGUAGES)
+    return read_page(Response(url, 1_770_000_000, 200, "text/html", None, (), None, (), "", body), LANGUAGES)
 
 
 def test_links_of_the_text_name_translations(tmp_path: Path) -> None:
@@ -553,6 +704,11 @@ def sitemap(*entries: tuple[str, dict[str, str]]) -> str:
     )
 
 
+def utf_16(text: str) -> bytes:
+    """With the encoding that the declaration then names."""
+    return text.replace('"1.0"', '"1.0" encoding="UTF-16"').encode("utf-16")
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize(
     ("entries", "kind", "pack"),
@@ -565,6 +721,7 @@ def sitemap(*entries: tuple[str, dict[str, str]]) -> str:
             lambda data: b"\n<!-- --><!-- x -->" * 99 + data[21:],
         ),
         ((("https://www.s/propos/", {"en_US": "https://s/About"}),), "application/x-gzip", gzip.compress),
+        ((("http://s/about", {"fr": "/propos"}),), "text/xml", lambda data: utf_16(data.decode())),
     ],
 )
 def test_sitemaps_name_translations(
