@@ -12,7 +12,7 @@ import pytest
 import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Toy, stream, target
+from toy import SMALL, Toy, stream, target
 
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import DataError
@@ -75,8 +75,8 @@ def parts(batch: PairBatch, cut: int) -> Iterator[Part]:
 def rank(
     batch: PairBatch, cut: int = 1024, options: Options[PairChunk] | None = None, **values: object
 ) -> tuple[Decisions, Ranking[PairChunk]]:
-    parameters = Parameters.of(**{"rate": 0.05, "prime_pairs": 1024, **values})
-    ranking = Ranking(parameters, load_encoder(), options=options)
+    parameters = Parameters.of(SMALL.digest, **{"rate": 0.05, "prime_pairs": 1024, **values})
+    ranking = Ranking(parameters, SMALL, options=options)
     ranking.observe_target(*target(TOY))
     decided = [decisions for _, decisions in ranking.decide(lambda: parts(batch, cut))]
     return Decisions.concatenate(decided), ranking
@@ -118,7 +118,7 @@ def test_the_version_that_is_kept_scores_as_it_did(whole: tuple[Decisions, Ranki
     decisions, ranking = whole
     assert ranking.model is not None
     assert set(decisions.model_version.tolist()) == {ranking.model.version}
-    again = Ranking[PairChunk](Parameters.of(rate=0.05), load_encoder(), ranking.model)
+    again = Ranking[PairChunk](Parameters.of(SMALL.digest, rate=0.05), SMALL, ranking.model)
     scored = Decisions.concatenate(
         [said for _, said in again.score(lambda: parts(stream(TOY, SIZE).batch, 1024))]
     )
@@ -230,7 +230,7 @@ def test_without_pairs_nothing_happens() -> None:
 
 
 def _ranking() -> Ranking[PairChunk]:
-    ranking: Ranking[PairChunk] = Ranking(Parameters.of(rate=0.05), load_encoder())
+    ranking: Ranking[PairChunk] = Ranking(Parameters.of(SMALL.digest, rate=0.05), SMALL)
     ranking.observe_target(*target(TOY))
     return ranking
 

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Stream, Toy, stream, target
+from toy import SMALL, Stream, Toy, stream, target
 
-from craft_stream.encoders import load_encoder
 from craft_stream.errors import TargetError
 from craft_stream.parameters import Parameters, SelectionParameters
 from craft_stream.scoring.model import Model
@@ -91,7 +90,7 @@ def primed(crawl: PairBatch) -> Model:
 
 def session(**options: Any) -> SelectionSession[Any]:
     made: SelectionSession[Any] = SelectionSession(
-        Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder(), **options
+        Parameters.of(SMALL.digest, rate=0.1, prime_pairs=PRIME), SMALL, **options
     )
     made.observe_target(*target(Toy()))
     return made
@@ -130,7 +129,7 @@ def test_a_version_waits_for_its_minibatches(crawl: PairBatch, whole: tuple[Deci
     """Minibatches learned as late as possible, or in a thread, leave the decisions of one thread."""
     for one in (
         session(training=Late()),
-        SelectionSession.threaded(Parameters.of(rate=0.1, prime_pairs=PRIME), load_encoder()),
+        SelectionSession.threaded(Parameters.of(SMALL.digest, rate=0.1, prime_pairs=PRIME), SMALL),
     ):
         one.observe_target(*target(Toy()))
         decisions = decided(one, chunks(crawl))
@@ -160,7 +159,7 @@ def test_versions_are_made_of_whole_epochs(crawl: PairBatch, prime: int, cut: in
     found = []
     for cuts in ([prime], [prime, cut]):  # the second version is due after 2,548 pairs
         one: SelectionSession[PairChunk] = SelectionSession(
-            Parameters.of(rate=0.1, prime_pairs=prime), load_encoder()
+            Parameters.of(SMALL.digest, rate=0.1, prime_pairs=prime), SMALL
         )
         one.observe_target(*target(Toy()))
         decided(one, chunks(crawl, cuts))
@@ -199,7 +198,7 @@ def test_records_that_are_no_pairs_pass_by(crawl: PairBatch) -> None:
 def test_without_a_target_nothing_is_decided(crawl: PairBatch) -> None:
     """A stream that ends, or does not even begin, before there was a target is refused."""
     for pairs in ([], chunks(crawl.slice(0, 100))):
-        empty: SelectionSession[PairChunk] = SelectionSession(Parameters(), load_encoder())
+        empty: SelectionSession[PairChunk] = SelectionSession(Parameters(encoder=SMALL.digest), SMALL)
         with pytest.raises(TargetError, match="target is empty"):
             list(empty.decide(pairs))
 
@@ -241,7 +240,9 @@ def test_a_target_that_is_swapped_decides_from_the_next_epoch_on() -> None:
 
 def test_a_target_that_comes_late_is_waited_for(crawl: PairBatch) -> None:
     """Priming goes on until the epoch in which there is a target; then all that waited is decided."""
-    late: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH), load_encoder())
+    late: SelectionSession[PairChunk] = SelectionSession(
+        Parameters.of(SMALL.digest, prime_pairs=EPOCH), SMALL
+    )
     parts = chunks(crawl)
     assert [len(list(late.push(part))) for part in parts[:2]] == [0, 0]
     late.observe_target(*target(Toy()))
@@ -290,14 +291,16 @@ def test_what_was_sampled_is_not_learned_again(crawl: PairBatch) -> None:
 
 def test_priming_counts_every_pair(crawl: PairBatch) -> None:
     """An epoch and one pair are not primed by an epoch."""
-    one: SelectionSession[PairChunk] = SelectionSession(Parameters.of(prime_pairs=EPOCH + 1), load_encoder())
+    one: SelectionSession[PairChunk] = SelectionSession(
+        Parameters.of(SMALL.digest, prime_pairs=EPOCH + 1), SMALL
+    )
     one.observe_target(*target(Toy()))
     assert [len(list(one.push(part))) for part in chunks(crawl)[:3]] == [0, 2, 1]
 
 
 def test_a_target_that_cannot_be_meant_is_refused_at_once(crawl: PairBatch) -> None:
     """One of copies, at the first chunk and not after priming."""
-    one: SelectionSession[PairChunk] = SelectionSession(Parameters(), load_encoder())
+    one: SelectionSession[PairChunk] = SelectionSession(Parameters(encoder=SMALL.digest), SMALL)
     one.observe_target(["a", "b"], PairBatch.pack(["one text", "another"], ["one text", "another"]))
     with pytest.raises(TargetError, match="same text"):
         list(one.push(chunks(crawl)[0]))
@@ -315,14 +318,14 @@ class Heavy:
 def test_priming_ends_when_it_takes_too_much_memory(crawl: PairBatch) -> None:
     """After 256 MiB the head is decided by what was learned of it."""
     parts = [Heavy(part.pairs, part.end) for part in chunks(crawl)[:2]]
-    small: SelectionSession[Any] = SelectionSession(Parameters(), load_encoder())
+    small: SelectionSession[Any] = SelectionSession(Parameters(encoder=SMALL.digest), SMALL)
     small.observe_target(*target(Toy()))
     assert [len(list(small.push(part))) for part in parts] == [0, 2]
 
 
 def test_a_minibatch_that_fails_is_heard_of(crawl: PairBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """What learning raises in its thread is raised by the session, at the next version or the end."""
-    one = SelectionSession.threaded(Parameters.of(prime_pairs=EPOCH), load_encoder())
+    one = SelectionSession.threaded(Parameters.of(SMALL.digest, prime_pairs=EPOCH), SMALL)
     one.observe_target(*target(Toy()))
 
     def fail(batch: PairBatch) -> None:
@@ -343,7 +346,7 @@ def test_a_model_is_published_once_for_an_empty_stream() -> None:
 
 def test_priming_that_takes_too_much_memory_ends_with_an_epoch(crawl: PairBatch) -> None:
     """256 MiB in the midst of an epoch: the rest of it is waited for, as versions are made of whole epochs."""
-    small: SelectionSession[Any] = SelectionSession(Parameters(), load_encoder())
+    small: SelectionSession[Any] = SelectionSession(Parameters(encoder=SMALL.digest), SMALL)
     small.observe_target(*target(Toy()))
     parts = [Heavy(part.pairs, part.end) for part in chunks(crawl.slice(0, EPOCH), [500, 1000])]
     assert [len(list(small.push(part))) for part in parts] == [0, 0, 3]
