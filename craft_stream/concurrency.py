@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
@@ -99,6 +99,25 @@ def prefetch(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterato
         with changed:
             left = True
             changed.notify()
+
+
+def one_ahead(items: Iterator[T]) -> Generator[T, None, None]:
+    """The same items in the same order, each made beside the work on the one before.
+
+    Closed, it waits for the one that is being made: unlike `prefetch` for what must not be used from two threads at once, and
+    does not keep anybody waiting for long.
+
+    Args:
+        items: none of them is None; what raises there is raised here, at its place.
+    """
+    executor = SerialExecutor("ahead")
+    making = executor.submit(partial(next, items, None))
+    try:
+        while (item := making.result()) is not None:
+            making = executor.submit(partial(next, items, None))
+            yield item
+    finally:
+        making.exception()
 
 
 def mapped(function: Callable[[S], T], items: Iterable[S], jobs: int) -> Iterator[T]:

@@ -13,6 +13,9 @@ from craft_stream.scoring.model import Model
 from craft_stream.topics.models import ModelStore
 from craft_stream.worker.trouble import Trouble
 
+# While there is no version at all, records wait for the first.
+FIRST_SECONDS = 0.25
+
 log = logging.getLogger(__name__)
 
 
@@ -112,7 +115,7 @@ class ModelFollower:
 
     def _follow(self) -> None:
         trouble = Trouble(log, "following the model topic")
-        while not self._stop.wait(self._seconds):
+        while not self._stop.wait(self._seconds if self.current else min(FIRST_SECONDS, self._seconds)):
             try:
                 self.look()
                 trouble.over()

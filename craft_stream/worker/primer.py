@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from craft_stream.concurrency import one_ahead
 from craft_stream.errors import LogTruncatedError
 from craft_stream.learning.examination import FEWEST
 from craft_stream.learning.learner import Learner
-from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Reader
 from craft_stream.reading.chunk import Chunk
 from craft_stream.settings import Settings
+from craft_stream.text.batch import PairBatch
 
 # A long log is sampled in so many stretches of each partition: crawls come site by site, and the head of a
 # log is one.
@@ -24,6 +27,16 @@ STRETCHES = 16
 # 52 records took 30 s.
 LEAST = 512
 AGAIN_SECONDS = 0.5
+
+
+class _Stretch(NamedTuple):
+    """What was read of offsets [start, end) of a partition; without a batch, where nothing is left there."""
+
+    partition: int
+    start: int
+    end: int
+    records: int = 0
+    batch: PairBatch | None = None
 
 
 class Primer:
@@ -55,10 +68,11 @@ class Primer:
         while not stop.is_set():
             wanted = self.pairs + max(most - self.pairs, FEWEST - learner.pairs_seen)
             plan, each = self._plan(wanted - self.pairs) if wanted > self.pairs else ([], 1.0)
-            for partition, start, end in plan:
-                if self.pairs >= wanted or stop.is_set():
-                    break
-                self._feed(learner, partition, start, end, wanted, each)
+            with closing(one_ahead(self._read(plan))) as stretches:
+                for stretch in stretches:
+                    if self.pairs >= wanted or stop.is_set():
+                        break
+                    self._feed(learner, stretch, each)
             late = time.monotonic() >= deadline
             if learner.pairs_seen < FEWEST:
                 if late:
@@ -97,24 +111,25 @@ class Primer:
             plan += [(partition, int(start), min(end, int(start) + length)) for start in starts]
         return plan, max(1.0, total / sum(end - start for _, start, end in plan))
 
-    def _feed(self, learner: Learner, partition: int, start: int, end: int, wanted: int, each: float) -> None:
-        topic = self._settings.kafka.input_topic
-        at = start
-        try:
-            for messages in self._reader.read(topic, partition, start, end):
-                _observe(learner, messages, self._settings, each)
-                self.pairs += len(messages)
-                at = messages[-1].offset + 1
-                if self.pairs >= wanted:
-                    break
-            else:
-                at = end
-        except LogTruncatedError:
-            at = end  # retention was faster; the next look sees what is left
-        self._ranges.setdefault(partition, []).append((start, at))
+    def _read(self, plan: Sequence[tuple[int, int, int]]) -> Iterator[_Stretch]:
+        """What is in stretches of the log, as it comes; what is no pair is the worker's business."""
+        topic, fields = self._settings.kafka.input_topic, self._settings.record
+        for partition, at, end in plan:
+            try:
+                for messages in self._reader.read(topic, partition, at, end):
+                    behind = messages[-1].offset + 1
+                    pairs = Chunk.read(messages, fields).pairs
+                    yield _Stretch(partition, at, behind, len(messages), pairs.batch)
+                    at = behind
+            except LogTruncatedError:
+                pass  # retention was faster; the next look sees what is left
+            if at < end:
+                yield _Stretch(partition, at, end)
 
-
-def _observe(learner: Learner, messages: Sequence[Message], settings: Settings, each: float) -> None:
-    """Let the learner see what of these messages is a pair; what is none is the worker's business."""
-    pairs = Chunk.read(messages, settings.record).pairs
-    learner.observe(pairs.batch, round(each * len(pairs)) if each > 1 else None)
+    def _feed(self, learner: Learner, stretch: _Stretch, each: float) -> None:
+        if (batch := stretch.batch) is not None:
+            learner.observe(batch, round(each * len(batch)) if each > 1 else None)
+        self.pairs += stretch.records
+        ranges = self._ranges.setdefault(stretch.partition, [])
+        start = ranges.pop()[0] if ranges and ranges[-1][1] == stretch.start else stretch.start
+        ranges.append((start, stretch.end))

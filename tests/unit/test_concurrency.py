@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_stream.concurrency import SerialExecutor, prefetch
+from craft_stream.concurrency import SerialExecutor, one_ahead, prefetch
 from craft_stream.learning.executor import IN_TURN, both
 
 
@@ -69,6 +69,44 @@ def test_no_more_is_made_than_may_wait() -> None:
     stream.close()  # type: ignore[attr-defined]
     wait_until(lambda: not threads("prefetch"))
     assert len(made) <= 7
+
+
+@pytest.mark.parametrize("taken", range(6))
+def test_one_is_made_ahead_and_none_after_the_end(taken: int) -> None:
+    """In order, one beside the work on that before; once it is closed nothing uses what they are made of."""
+    at_work = threading.Event()
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            at_work.set()
+            time.sleep(0.01)
+            made.append(number)
+            at_work.clear()
+            yield number
+
+    stream = one_ahead(items())
+    got = [number for number, _ in zip(stream, range(taken), strict=False)]
+    stream.close()
+    assert got == list(range(min(taken, 5)))
+    assert not at_work.is_set()
+    assert len(made) <= min(taken + 2, 5)  # `zip` took one more, and one was made ahead
+
+
+def test_an_error_ahead_is_raised_at_its_place() -> None:
+    """After what came before it; nobody is told of one that is not asked for."""
+
+    def items() -> Iterator[int]:
+        yield 0
+        raise ValueError("broken")
+
+    stream = one_ahead(items())
+    assert next(stream) == 0
+    with pytest.raises(ValueError, match="broken"):
+        next(stream)
+    unasked = one_ahead(items())
+    assert next(unasked) == 0
+    unasked.close()
 
 
 def test_jobs_are_done_one_by_one_in_order_by_one_daemon() -> None:

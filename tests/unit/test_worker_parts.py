@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, cast
@@ -28,7 +28,7 @@ from craft_stream.ports.transport import ChangeKind, Group, TransactionError
 from craft_stream.scoring.model import Model
 from craft_stream.selection.ledger import Ledger
 from craft_stream.settings import ErrorsSettings, KafkaSettings
-from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryTransport
+from craft_stream.testing.memory import MemoryBroker, MemoryGroup, MemoryReader, MemoryTransport
 from craft_stream.text.batch import PairBatch
 from craft_stream.topics.ledger_index import LedgerIndex
 from craft_stream.topics.ledger_writer import LedgerWriter
@@ -688,6 +688,43 @@ def test_a_sample_of_the_log_stands_for_all_of_it(records: int, wanted: int) -> 
     primer.prime(learner, threading.Event())
     assert primer.pairs == learner.pairs_seen == min(records, wanted)
     assert learner._stood_for == pytest.approx(records, abs=5)
+
+
+def test_priming_reads_nothing_any_more_when_it_looks_again() -> None:
+    """It reads beside learning, by one reader: it is asked for bounds only while none is read. Each pair is seen once."""
+    configured = configuration(learner__prime_pairs=2_000, learner__prime_seconds=0.5)
+    kafka, rng = configured.kafka, random.Random(1)
+    broker = filled(configured, [])
+
+    def fill(count: int) -> None:
+        for number in range(count):
+            source, target = TOY.pair(rng, False)
+            broker.append(kafka.input_topic, number % 2, json.dumps({"src": source, "tgt": target}).encode())
+
+    class Careful(MemoryReader):
+        reading = 0
+
+        def read(self, *where: Any) -> Iterator[Sequence[Message]]:
+            for messages in super().read(*where):
+                self.reading += 1
+                time.sleep(0.002)
+                self.reading -= 1
+                yield messages
+
+        def bounds(self, *where: Any) -> Mapping[int, tuple[int, int]]:
+            assert not self.reading
+            fill(100)
+            return super().bounds(*where)
+
+    learner = Learner(configured.parameters(), load_encoder())
+    primer = Primer(Careful(MemoryTransport(broker, kafka)), configured)
+    primer.prime(learner, threading.Event())
+    assert primer.pairs == learner.pairs_seen
+    ends = {partition: len(broker.log(kafka.input_topic, partition)) for partition in range(2)}
+    assert sum(ends.values()) == primer.pairs
+    for partition, end in ends.items():
+        assert primer.primed(partition, np.arange(end + 5)).tolist() == [True] * end + [False] * 5
+        assert len(primer._ranges[partition]) == 1
 
 
 def test_what_has_primed_the_learner_is_not_learned_twice() -> None:
