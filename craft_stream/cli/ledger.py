@@ -117,7 +117,7 @@ def show(
                 "snapshots": len(found.records.snapshots),
                 "deltas": len(found.records.deltas),
                 "segments": len(found.records.segments),
-                "retained_snapshots": len(found.records.retained),
+                "retained_snapshots": len(found.records.retained_list.kept),
                 "bytes": found.records.size,
             },
             "damaged": found.records.damaged,

@@ -35,7 +35,8 @@ class LedgerRecords:
         deltas, segments: the newest entries of each key, by sequence number and by index.
         models: version by the offset from which it was in force, of every change of model.
         settings: the same of settings, and of the release that decided.
-        retained: snapshots kept for audits, by the offset that they lead to.
+        retained: snapshots kept for audits, by the offset that they lead to; those that are not on the newest list are of a
+            ledger that another has replaced.
         retained_list: the newest list of them.
         origin: of the ledger; an empty one where a release before 0.2.0 has written it.
         keys: that have a value, whatever it is.
@@ -164,7 +165,8 @@ class LedgerRecords:
 
     def starts(self) -> list[int]:
         """Offsets at which a recomputation may begin with a snapshot, in order."""
-        return sorted({*self.retained, *(entry.next_offset for _, entry in self.snapshots.values())})
+        kept = {one.next_offset for one in self.retained_list.kept} & self.retained.keys()
+        return sorted(kept | {entry.next_offset for _, entry in self.snapshots.values()})
 
     def start(self, parameters: Parameters, offset: int) -> Ledger:
         """The ledger of the snapshot at one of the `starts`.
@@ -211,6 +213,9 @@ class LedgerRecords:
             if noted is not None:
                 writer.in_force = replace(writer.in_force, listed=self.settings[noted].listed)
                 writer.in_force_at = noted if writer.in_force == self.settings[noted] else None
+                if ledger.release != self.settings[noted].release:
+                    # 0.1.0 notes nothing, and leaves the notes of what it replaces by --rebuild.
+                    writer.unnoted = min(self.starts(), default=None)
         index = LedgerIndex(references, {number: entry.at for number, entry in self.segments.items()})
         return PartitionLedger(ledger, writer, index)
 

@@ -67,6 +67,7 @@ class LedgerWriter:
         model_version: of the last change written.
         in_force: what was written last of settings, lists and release; None: nothing.
         in_force_at: the offset under which it was; None: it is not on the topic.
+        unnoted: an offset at which it was in force already, where the topic says something else; None: there is none.
         deltas: since the newest snapshot.
         delta_bytes: of these.
         snapshot_bytes: of the newest snapshot.
@@ -83,6 +84,7 @@ class LedgerWriter:
     model_version: int = 0
     in_force: SettingsInForce | None = None
     in_force_at: int | None = None
+    unnoted: int | None = None
     deltas: int = 0
     delta_bytes: int = 0
     snapshot_bytes: int = 0
@@ -119,6 +121,9 @@ class LedgerWriter:
         anew = any(before and before.release != chosen.release for _, chosen in in_force)
         others = any(before and before.listed not in (None, chosen.listed) for _, chosen in in_force)
         told = dict(in_force)
+        if in_force and before is not None and self.unnoted is not None:
+            told.setdefault(self.unnoted, before)
+            self.unnoted = None
         if in_force:
             self.in_force_at, self.in_force = in_force[-1]
         for index, segment in ledger.closed_segments():

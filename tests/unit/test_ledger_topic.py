@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_runtime_worker import TOY, configuration, model
 
+from craft_stream import __version__
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import IntegrityError
 from craft_stream.parameters import Parameters
 from craft_stream.ports.messages import Message
 from craft_stream.scoring.model import Model
+from craft_stream.selection import state
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
 from craft_stream.settings import LedgerSettings
@@ -208,6 +210,38 @@ def test_what_was_in_force_is_told_behind_every_snapshot(
         assert (Kind.RETAINED_SNAPSHOT in kinds(pending)) == snapshot
     noted = partition.read().settings
     assert [one.listed for _, one in sorted(noted.items())] == [None, "a", "a", "b", "c"]
+
+
+def test_what_a_replaced_ledger_has_left_misleads_no_audit(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.1.0 rebuilds a ledger and notes nothing: its stretch is told when this release goes on, and older snapshots are no starts."""
+    monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 0)
+    partition = Partition(model)
+    partition.transact(10, LedgerSettings())
+    partition.transact(10, LedgerSettings())
+    partition.ledger = Ledger(partition.parameters)
+    partition.ledger.skip(19)
+    partition.writer = LedgerWriter(PREFIX)
+    with monkeypatch.context() as older:
+        older.setattr(state, "__version__", "0.1.0")
+        partition.transact(10, LedgerSettings())
+        partition.transact(10, LedgerSettings())
+    partition.log = [message for message in partition.log if message.key != b"g/t/0/settings/20"]
+    found = partition.read(compacted(partition.log)).restore(partition.parameters)
+    assert found is not None
+    partition.ledger, partition.writer = found.ledger, found.writer
+    partition.ledger.bind(model)
+    own = SettingsInForce(partition.parameters)
+    partition.transact(10, LedgerSettings(), in_force=[(40, own)])
+    records = partition.read(compacted(partition.log))
+    assert {at: one.release for at, one in records.settings.items()} == {
+        0: __version__, 30: "0.1.0", 40: __version__
+    }  # fmt: skip
+    assert records.since(lambda one: one.release == __version__) == 40
+    assert sorted(records.retained) == [10, 30, 50]
+    assert records.starts() == [30, 40, 50]
+    assert records.start(partition.parameters, 50).digest() == partition.ledger.digest()
 
 
 @pytest.mark.parametrize("every", [1, 3])
