@@ -213,9 +213,10 @@ class LedgerRecords:
             if noted is not None:
                 writer.in_force = replace(writer.in_force, listed=self.settings[noted].listed)
                 writer.in_force_at = noted if writer.in_force == self.settings[noted] else None
-                if ledger.release != self.settings[noted].release:
-                    # 0.1.0 notes nothing, and leaves the notes of what it replaces by --rebuild.
-                    writer.unnoted = min(self.starts(), default=None)
+            if noted is None or ledger.release != self.settings[noted].release:
+                # 0.1.0 notes nothing, and leaves the notes of a ledger that it replaces by --rebuild, which may stand before
+                # what is read here.
+                writer.unnoted = min(self.starts(), default=None)
         index = LedgerIndex(references, {number: entry.at for number, entry in self.segments.items()})
         return PartitionLedger(ledger, writer, index)
 

@@ -67,7 +67,7 @@ class LedgerWriter:
         model_version: of the last change written.
         in_force: what was written last of settings, lists and release; None: nothing.
         in_force_at: the offset under which it was; None: it is not on the topic.
-        unnoted: an offset at which it was in force already, where the topic says something else; None: there is none.
+        unnoted: an offset at which it was in force without a note that says so; None: there is none.
         deltas: since the newest snapshot.
         delta_bytes: of these.
         snapshot_bytes: of the newest snapshot.
@@ -121,7 +121,7 @@ class LedgerWriter:
         anew = any(before and before.release != chosen.release for _, chosen in in_force)
         others = any(before and before.listed not in (None, chosen.listed) for _, chosen in in_force)
         told = dict(in_force)
-        if in_force and before is not None and self.unnoted is not None:
+        if anew and before is not None and self.unnoted is not None:
             told.setdefault(self.unnoted, before)
             self.unnoted = None
         if in_force:

@@ -215,20 +215,23 @@ def test_what_was_in_force_is_told_behind_every_snapshot(
 def test_what_a_replaced_ledger_has_left_misleads_no_audit(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """0.1.0 rebuilds a ledger and notes nothing: its stretch is told when this release goes on, and older snapshots are no starts."""
+    """0.1.0 rebuilds a ledger and notes nothing: its stretch is told afterwards, and what was retained before is no start."""
     monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 0)
     partition = Partition(model)
     partition.transact(10, LedgerSettings())
     partition.transact(10, LedgerSettings())
     partition.ledger = Ledger(partition.parameters)
     partition.ledger.skip(19)
-    partition.writer = LedgerWriter(PREFIX)
+    partition.writer, partition.index = LedgerWriter(PREFIX), LedgerIndex()
     with monkeypatch.context() as older:
         older.setattr(state, "__version__", "0.1.0")
         partition.transact(10, LedgerSettings())
         partition.transact(10, LedgerSettings())
     partition.log = [message for message in partition.log if message.key != b"g/t/0/settings/20"]
-    found = partition.read(compacted(partition.log)).restore(partition.parameters)
+    restore_offset = partition.index.restore_offset  # behind what the replaced ledger has left
+    found = partition.read([one for one in partition.log if one.offset >= restore_offset]).restore(
+        partition.parameters
+    )
     assert found is not None
     partition.ledger, partition.writer = found.ledger, found.writer
     partition.ledger.bind(model)
