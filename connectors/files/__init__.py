@@ -29,6 +29,7 @@ SOURCES = {
     "csv": "connectors.files.csv:CsvSource",
     "feather": "connectors.files.parquet:ParquetSource",
     "json": "connectors.files.jsonl:JsonlSource",
+    "ipc": "connectors.files.parquet:ParquetSource",
     "jsonl": "connectors.files.jsonl:JsonlSource",
     "mo": "connectors.gettext:GettextSource",
     "moses": "connectors.files.moses:MosesSource",

@@ -34,7 +34,7 @@ def _plain(column: Any) -> Any:
     """A column without encodings of its own; bytes that are UTF-8 become text, as writers without a string type mean them."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.dictionary_decode())
+        return _plain(column.dictionary).take(column.indices)  # which Arrow does not do for views of text
     if kind in (pa.string_view(), pa.binary_view()):
         column = column.cast(pa.large_string() if kind == pa.string_view() else pa.large_binary())
     if pa.types.is_fixed_size_binary(column.type):

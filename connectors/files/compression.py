@@ -80,6 +80,8 @@ def unpacked(
     if head == _POINTER:
         raise DataError(f"{path} is a pointer of Git LFS, not the file: git lfs pull fetches it")
     inside = packing._replace(member=None)
+    if head.startswith(b"PK\x05\x06"):
+        raise DataError(f"{path} is a zip archive that holds no file")
     if head.startswith(b"PK\x03\x04"):
         member = io.BufferedReader(_Checked(path, _member(path, raw, packing.member), raw), _BLOCK)
         return unpacked(path, cast(io.BufferedReader, member), inside, layers - 1)
@@ -166,8 +168,10 @@ def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase
         )
     if name is None:
         found = members(path)
-        if len(found) != 1:
-            raise ConfigurationError(f"{path} holds {', '.join(found) or 'no file'}: add ?member=NAME")
+        if not found:
+            raise DataError(f"{path} is a zip archive that holds no file")
+        if len(found) > 1:
+            raise ConfigurationError(f"{path} holds {', '.join(found)}: add ?member=NAME")
         name = found[0]
     try:
         return cast(io.RawIOBase, zipfile.ZipFile(raw).open(name))

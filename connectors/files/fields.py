@@ -154,10 +154,15 @@ def rename(record: dict[str, Any], chosen: tuple[str, str], fields: RecordSettin
     record[fields.source_field], record[fields.target_field] = found
     if nested:
         languages = [path[-1] for path in paths]
-        if all(map(parse_tag, languages)):
+        if all(map(tells_language, languages)):
             for name, language in zip(LANGUAGES, languages, strict=True):
                 record.setdefault(name, language)
     return None
+
+
+def tells_language(name: str) -> bool:
+    """Whether a part's or file's name is that of a language; `src`, `tgt` and `trg` are codes of small ones, and name sides."""
+    return parse_tag(name) is not None and not any(name.lower() in names for names in SIDES)
 
 
 def _path(record: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -84,7 +84,10 @@ class JsonlSource(FileSource):
 
 
 class JsonlSink(FileSink):
-    """Writes records as lines."""
+    """Writes records as lines, whatever options call their sides."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(split_options(path, ("src", "tgt"))[0])
 
     def write(self, values: Iterable[bytes]) -> None:
         """Append records, each with a newline."""

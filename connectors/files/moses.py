@@ -23,12 +23,13 @@ from connectors.files.fields import (
     one_line,
     side_names,
     split_options,
+    tells_language,
     text_options,
 )
 from connectors.files.lines import LineReader
 from connectors.files.open import OutputFile, closed_on_error, open_text
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import agree, parse_tag, split_pair
+from craft_stream.language_tags import agree, split_pair
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
@@ -107,7 +108,7 @@ def _language(name: str) -> str | None:
     """The language that the end of a file's name tells."""
     bare = PurePath(name)
     suffix = (bare.with_suffix("") if bare.suffix in ENDINGS else bare).suffix.removeprefix(".")
-    return suffix if parse_tag(suffix) else None
+    return suffix if tells_language(suffix) else None
 
 
 def sides_of(path: str) -> tuple[tuple[str, str | None], tuple[str, str | None]]:

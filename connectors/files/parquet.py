@@ -25,13 +25,14 @@ from connectors.files.fields import (
     free_name,
     likely_sides,
     packing,
+    side_names,
     sides,
     split_options,
     splits,
+    tells_language,
 )
 from connectors.files.open import OutputFile, open_input
 from craft_stream.errors import ConfigurationError, DataError
-from craft_stream.language_tags import parse_tag
 from craft_stream.ports.messages import Message
 from craft_stream.settings import RecordSettings
 
@@ -39,6 +40,8 @@ _BATCH = 8_192
 _BATCH_BYTES = 1 << 26
 _ROW_GROUP = 50_000
 _SHOWN = 100  # names that a message lists
+_STREAM = 0xFFFFFFFF
+_LONGEST_SCHEMA = 1 << 24
 
 
 class ParquetSource(FileSource):
@@ -62,7 +65,7 @@ class ParquetSource(FileSource):
         except (OSError, pa.ArrowException) as error:
             self.close()
             raise DataError(f"cannot read {self._path}: {error}") from None
-        except ConfigurationError:
+        except (ConfigurationError, DataError):
             self.close()
             raise
         self._ready: list[Message] = []
@@ -87,9 +90,22 @@ class ParquetSource(FileSource):
                 self._schema = reader.schema
                 return _bounded(map(reader.get_batch, range(reader.num_record_batches)))
             file.read(8)  # a file is a stream behind this, with an index at its end
+        else:
+            self._refuse_others(magic)
         stream = pyarrow.ipc.open_stream(file)
         self._schema = stream.schema
         return _bounded(stream)
+
+    def _refuse_others(self, magic: bytes) -> None:
+        """Refuse what cannot be a stream of Arrow, which begins by a mark or, in old ones, by the length of its schema."""
+        if magic.startswith(b"FEA1"):
+            raise DataError(
+                f"{self._path} is Feather of version 1: pyarrow.feather.write_feather(pyarrow.feather.read_table(FILE), OTHER)"
+            )
+        start = int.from_bytes(magic[:4], "little")
+        if len(magic) < 8 or (start != _STREAM and start > _LONGEST_SCHEMA):
+            begins = f", it begins with {magic!r}" if magic else ": it is empty"
+            raise DataError(f"{self._path} is neither Parquet nor Arrow{begins}")
 
     def _chosen(self, options: dict[str, str]) -> list[tuple[str, tuple[str, ...]]]:
         """Name of each field, and where its column is: names of a column and of parts within it; no names: its own value."""
@@ -132,7 +148,7 @@ class ParquetSource(FileSource):
             if name not in spent:
                 columns.append((free := free_name(name, taken), (name,)))
                 taken.add(free)
-        if all(len(place) > 1 and parse_tag(place[-1]) for place in places):
+        if all(len(place) > 1 and tells_language(place[-1]) for place in places):
             columns += [
                 (name, ("", place[-1]))
                 for name, place in zip(LANGUAGES, places, strict=True)
@@ -163,7 +179,10 @@ class ParquetSource(FileSource):
                     raise DataError(f"{self._path} is damaged: {error}") from None
                 if batch is None:
                     break
-                self._ready, self._taken = self._messages(batch), 0
+                try:
+                    self._ready, self._taken = self._messages(batch), 0
+                except pa.ArrowException as error:
+                    raise DataError(f"{self._path} has a column that cannot be read: {error}") from None
             taken = self._ready[self._taken : self._taken + limit - len(messages)]
             messages = messages + taken if messages else taken
             self._taken += len(taken)
@@ -292,7 +311,9 @@ class ParquetSink(FileSink):
     """
 
     def __init__(self, path: str) -> None:
+        path, options = split_options(path, ("src", "tgt"))
         super().__init__(path)
+        self._sides = side_names(options)
         self._rows: list[dict[str, object]] = []
         self._writer: Any = None
         self._schema: Any = None
@@ -306,7 +327,7 @@ class ParquetSink(FileSink):
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._schema = _schema(self._rows)
+            self._schema = _schema(self._rows, self._sides)
             self._writer = pq.ParquetWriter(
                 pa.PythonFile(_Stream(self._file), mode="w"), self._schema, compression="zstd"
             )
@@ -353,9 +374,8 @@ class _Stream:
         self.closed = True
 
 
-def _schema(rows: list[dict[str, object]]) -> Any:
-    default = RecordSettings()
-    names = dict.fromkeys([default.source_field, default.target_field])
+def _schema(rows: list[dict[str, object]], sides: tuple[str, str]) -> Any:
+    names = dict.fromkeys(sides)
     for row in rows:
         names.update(dict.fromkeys(row))
     names.pop("more", None)

@@ -19,9 +19,14 @@ _NUMBER = re.compile(r"\d+")
 
 def _hint(value: bytes | None) -> str:
     """What to type for a record that has not the two sides."""
-    source, target = likely_sides(orjson.loads(value or b"{}")) or ("NAME", "NAME")
-    path = f"name the sides by FILE?src={source}&tgt={target}"
-    return f": {path}, or by --set record.source_field={source} --set record.target_field={target}"
+    record = orjson.loads(value or b"{}")
+    source, target = likely_sides(record) or ("NAME", "NAME")
+    path = f": name the sides by FILE?src={source}&tgt={target}"
+    if (
+        source != "NAME" and not {source, target} <= record.keys()
+    ):  # parts of a field, which settings do not name
+        return path
+    return f"{path}, or by --set record.source_field={source} --set record.target_field={target}"
 
 
 class Faults:

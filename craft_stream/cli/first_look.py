@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ _OWN = 0.5  # share of the stream that may be the target's own
 # Cosine of two texts' profiles above which they are of one language. One language in two domains (law, subtitles, software,
 # news, the Quran) has 0.76 to 0.95; two languages 0.57 in the middle, 0.76 at most where a crawl did not mix them.
 _ALIKE = 0.75
+# numbers and marks, an address, an identifier
+_NO_TEXT = re.compile(r"[\W\d_]*|\w+://\S*|(?=\S*\d)[A-Za-z0-9_.:/#-]*")
 # how sides are swapped, by format
 _SWAPPED = {
     "tsv": "?src=2&tgt=1",
@@ -102,11 +105,29 @@ class FirstLook:
                 for chunk in head:
                     faults.add(chunk)
                 raise DataError(f"none of the first {read:,} records is a pair: {'; '.join(faults.lines())}")
-        elif self._target:
-            self._compare(head)
+        else:
+            seen = _texts(chunk.pairs for chunk in head)
+            if not self._tell_no_texts(seen) and self._target:
+                self._compare(head, seen)
 
-    def _compare(self, head: list[Chunk]) -> None:
-        known, seen = _texts(self._target), _texts(chunk.pairs for chunk in head)
+    def _tell_no_texts(self, seen: tuple[list[str], list[str]]) -> bool:
+        """Say that a side of the stream is numbers, addresses or identifiers, as in the wrong column; whether it is."""
+        for side, texts, others in (
+            ("sources", seen[0], "?src=2&tgt=3"),
+            ("targets", seen[1], "?src=1&tgt=3"),
+        ):
+            if len(texts) >= _FEW and sum(map(_is_no_text, texts)) > _OWN * len(texts):
+                name, kind = split_query(self._stream[0])[0], ending(self._stream[0])
+                options = others if kind in _SWAPPED else "?src=NAME&tgt=NAME"
+                tell(
+                    f"the stream's {side} are no texts, they begin with {' | '.join(text[:60] for text in texts[:3])}: "
+                    f"name the sides, as --input '{name}{options}'"
+                )
+                return True
+        return False
+
+    def _compare(self, head: list[Chunk], seen: tuple[list[str], list[str]]) -> None:
+        known = _texts(self._target)
         if len(seen[0]) >= _FEW and not self._same:
             shared = int(
                 np.isin(
@@ -184,6 +205,10 @@ class FirstLook:
 
 def _keys(pairs: TokenizedPairs) -> NDArray[np.uint64]:
     return pair_keys(pairs, np.arange(len(pairs)))
+
+
+def _is_no_text(text: str) -> bool:
+    return _NO_TEXT.fullmatch(text.strip()) is not None
 
 
 def _has_no_sides(chunk: Chunk) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from connectors.files import open_sink
+from connectors.files import ending, open_sink
 from connectors.files.open import OutputFile
 from craft_stream.cli.reporting import ReportFile
 from craft_stream.ports.files import Sink
@@ -108,9 +108,8 @@ def remarks(path: str, sink: Sink) -> list[str]:
     """What the user should know of an output, once it is written, and what to type instead."""
     found = []
     if lost := sorted(getattr(sink, "left_out", ())):
-        found.append(
-            f"{path} has no room for {', '.join(lost)}: name columns (?columns=*) or take another format"
-        )
+        typed = "" if ending(path) == "moses" else "name columns (?columns=*) or "
+        found.append(f"{path} has no room for {', '.join(lost)}: {typed}take another format")
     if getattr(sink, "languages_unknown", False):
         typed = shlex.quote(f"{path}{'&' if '?' in path else '?'}langs=SOURCE,TARGET")
         found.append(f"{path} calls its languages qaa and qab, as no record names them: type {typed}")

@@ -83,6 +83,34 @@ def test_swapped_sides(tmp_path: Path, capsys: pytest.CaptureFixture[str], name:
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("id", "en", "fr"), "sources are no texts, they begin with 0 | 1 | 2: name the sides, as --input 'PATH?src=2&tgt=3'"),
+        (("url", "en", "fr"), "PATH?src=2&tgt=3'"), (("doc", "en", "fr"), "PATH?src=2&tgt=3'"),
+        (("en", "id", "fr"), "targets are no texts, they begin with 0 | 1 | 2: name the sides, as --input 'PATH?src=1&tgt=3'"),
+        (("en", "fr", "id"), ""),
+    ],
+)  # fmt: skip
+def test_columns_that_hold_no_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: tuple[str, ...], said: str
+) -> None:
+    """Numbers, addresses and identifiers where a side should be: what to type is said, with a target and without."""
+    made = {"en": texts("en", 200, 2), "fr": texts("fr", 200, 2), "id": [str(k) for k in range(200)]}
+    made |= {
+        "url": [f"https://s.example/{k}?q" for k in range(200)],
+        "doc": [f"doc-{k}.xml" for k in range(200)],
+    }
+    path = tmp_path / "s.tsv"
+    path.write_text(
+        "".join("\t".join(row) + "\n" for row in zip(*(made[name] for name in columns), strict=True))
+    )
+    for target in ([write(tmp_path / "t.jsonl", 100, 1)], []):
+        look([str(path)], target)
+        told = capsys.readouterr().err
+        assert said.replace("PATH", str(path)) in told if said else not told
+
+
 def test_other_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Named, with the beginning of the stream to look at."""
     stream = write(tmp_path / "s.jsonl", 200, 2, "en", "de")

@@ -248,6 +248,52 @@ def test_parquet_rows_as_json_writes_them(tmp_path: Path) -> None:
     assert values(tmp_path / "nested.parquet") == [{key: value[0] for key, value in nested.items()}]
 
 
+def test_views_of_text_in_dictionaries(tmp_path: Path) -> None:
+    """Categories of polars: in Arrow a dictionary of views, which Arrow itself does not decode."""
+    pa = pytest.importorskip("pyarrow")
+    words = pa.DictionaryArray.from_arrays(
+        pa.array([1, None, 0], pa.uint32()),
+        pa.array(["b", "a long text that stands outside"], pa.string_view()),
+    )
+    table = pa.table({"src": words, "tgt": ["x", "y", "z"], "kind": words})
+    for name, new in (
+        ("x.arrow", pa.ipc.new_file),
+        ("x.arrows", pa.ipc.new_stream),
+        ("x.ipc", pa.ipc.new_file),
+    ):
+        with new(str(tmp_path / name), table.schema) as file:
+            file.write_table(table)
+        found = values(tmp_path / name)
+        assert [record["src"] for record in found] == ["a long text that stands outside", None, "b"]
+        assert all(record["kind"] == record["src"] for record in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("x.parquet", b"src\ttgt\n", "is neither Parquet nor Arrow, it begins with b'src"),
+        ("x.arrow", b"", "is neither Parquet nor Arrow: it is empty"),
+        ("x.feather", b"FEA1\0\0\0\0", "is Feather of version 1: pyarrow.feather.write_feather"),
+        ("x.zip", b"PK\x05\x06" + bytes(18), "holds no"),
+    ],
+)
+def test_what_is_none_of_its_format_says_so(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    """By its first bytes, not by what goes wrong behind them."""
+    pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises((DataError, ConfigurationError), match=re.escape(said)):
+        read(tmp_path / name)
+
+
+def test_names_of_sides_are_no_languages(tmp_path: Path) -> None:
+    """`src` and `tgt` are codes of Sardinian and of a language of Palawan too."""
+    (tmp_path / "a.src").write_text("one\n")
+    (tmp_path / "a.tgt").write_text("un\n")
+    assert values(f"{tmp_path}/a.src?with={tmp_path}/a.tgt") == [{"src": "one", "tgt": "un"}]
+    (tmp_path / "b.jsonl").write_text('{"pair": {"src": "one", "tgt": "un"}}\n')
+    assert not {"src_lang", "tgt_lang"} & values(f"{tmp_path}/b.jsonl?src=pair.src&tgt=pair.tgt")[0].keys()
+
+
 def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
     """A row of wrong bytes is a message with a problem and those bytes; the rows around it are read."""
     pa = pytest.importorskip("pyarrow")

@@ -444,6 +444,17 @@ def test_sides_by_other_names_are_written(tmp_path: Path) -> None:
             sink.write([b'{"en": "a", "fr": "b"}'])
 
 
+def test_options_of_an_output_are_no_part_of_its_name(tmp_path: Path) -> None:
+    """Also of formats that write every field under its own name; a wrong one is refused, and no file is made."""
+    for name in ("x.jsonl", "x.parquet"):
+        with open_sink(f"{tmp_path}/{name}?src=en&tgt=fr") as sink:  # type: ignore[attr-defined]
+            sink.write([b'{"en": "a", "fr": "b"}'])
+        assert pairs_of(read_path(f"{tmp_path}/{name}?src=en&tgt=fr")) == [("a", "b")]
+        with pytest.raises(CraftError, match='unknown option "langs"'):
+            open_sink(f"{tmp_path}/y{name}?langs=en,fr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "x.parquet"]
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing() -> None:
     """`/dev/full` says what a full disk says: an error of ours."""
     for name in ("/dev/full", "/dev/full?format=tsv", "/dev/full?format=parquet"):
