@@ -22,8 +22,11 @@ from craft_stream.journal import NO_JOURNAL, FileJournal
 __all__ = ["folder", "run"]
 MODES = {"twice": [], "once": ["--one-pass"]}
 KEPT = ("accepted.jsonl", "rejected.tsv", "decisions.jsonl", "model")
-# So that versions follow one another within a short stream.
-SMALL = ["--set", "learner.prime_pairs=1024", "--set", "learner.publish_pairs=1024"]
+# So that versions follow one another within a short stream; of short vectors, which are learned and kept sooner.
+SMALL = [
+    "--set", "learner.prime_pairs=1024", "--set", "learner.publish_pairs=1024",
+    "--set", "encoder.options.dimensions=32",
+]  # fmt: skip
 
 
 def command(folder: Path, into: Path, *more: str) -> list[str]:
