@@ -16,6 +16,7 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.presence import require
+from craft_stream.cli.tell import counted
 from craft_stream.errors import UnavailableError
 from craft_stream.ports.messages import Message
 from craft_stream.ports.transport import Output, Record, TransactionError
@@ -108,13 +109,13 @@ def ls(
         again[letter.kind] += letter.replayed
         if counts.total() > limit:
             continue
-        facts = letter.facts | {"bytes": str(len(letter.message.value or b""))}
+        facts, size = letter.facts, len(letter.message.value or b"")
         if as_json:
-            print(orjson.dumps(facts | {"replayed": letter.replayed}).decode())
+            print(orjson.dumps(facts | {"bytes": str(size), "replayed": letter.replayed}).decode())
         else:
             where = f"{facts.get('topic')}/{facts.get('partition')}/{facts.get('offset')}"
             mark = "  (sent again)" if letter.replayed else ""
-            print(f"{where}  {letter.kind}  {facts['bytes']} bytes  {facts.get('message')}{mark}")
+            print(f"{where}  {letter.kind}  {counted(size, 'bytes')}  {facts.get('message')}{mark}")
     if not as_json:
         for kind, count in counts.most_common():
             print(f"{count:10,d}  {kind}" + (f"  ({again[kind]:,d} sent again)" if again[kind] else ""))

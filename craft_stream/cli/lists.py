@@ -85,7 +85,12 @@ def known_lists(settings: Settings, older: Sequence[str] | None = None) -> Lists
     """
     choices = {name.partition(".")[2]: [paths] for name, paths in _paths(settings).items()}
     for text in older or ():
-        name = text.partition("=")[0].strip()
+        name, equals, file = text.partition("=")
+        if not equals or not file.strip():
+            raise ConfigurationError(
+                f'--older-lists takes NAME=FILE, such as {LISTS[-1]}=OLD.txt, and "{text}" is none'
+            )
+        name = name.strip()
         check_choice("--older-lists", name, LISTS)
         key = name.partition(".")[2]
         choices[key].append(getattr(Settings.load(None, [text]).selection, key))

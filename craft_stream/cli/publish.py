@@ -77,7 +77,7 @@ def publish(
                 _publish(path, into, settings, count, faults, progress)
     for line in faults.lines():
         tell(line)
-    there = f", {count.there} were there already" if count.there else ""
+    there = f", {count.there:,} were there already" if count.there else ""
     print(f"published {counted(count.sent, 'pairs')} ({topic}){there}")
     if count.refused:
         are, were = ("is no pair", "was") if count.refused == 1 else ("are no pairs", "were")

@@ -172,6 +172,9 @@ def test_an_audit_across_lists_names_them_and_is_exact_with_the_old_ones(
     assert (code, " 0 differ" in out) == (0, True), (out, err)
     code, out, err = desk.type("audit", *now, "--older-lists", f"selection.takedown={first}")
     assert (code, f"compared {4 * (RECORDS - 60)}: 0 differ" in out) == (0, True), (out, err)
+    for text in (str(first), "selection.takedown="):
+        code, _, err = desk.type("audit", *now, "--older-lists", text)
+        assert (code, "takes NAME=FILE, such as selection.takedown=OLD.txt" in err) == (2, True), err
     code, _, err = desk.type("audit", *now, "--older-lists", f"selection.takdown={first}")
     assert code == 2
     assert 'the nearest is "selection.takedown"' in err
@@ -336,6 +339,8 @@ def test_letters_of_an_error_that_happened_are_found(desk: Desk, broker: MemoryB
         b"k",
         (("craft-error-class", b"EmbeddingError"), ("craft-error-stage", b"embed")),
     )
-    assert "1  in all" in desk.type("dlq", "ls", "--reason", "EmbeddingError")[1]
+    out = desk.type("dlq", "ls", "--reason", "EmbeddingError")[1]
+    assert "  1 byte  " in out
+    assert "1  in all" in out
     assert desk.type("dlq", "ls", "--reason", "not_json")[0] == 0
     assert '"EmbeddingError" of' in desk.type("dlq", "ls", "--reason", "embeddingerror")[2]
