@@ -1,8 +1,9 @@
 """The wide sparse regression, learned online: from the stems of one side to the embedding of the other.
 
 yhat = sum of rows M_r over the side's stems r. One step of normalised least mean squares (Widrow and Hoff 1960; Nagumo and
-Noda 1967) on each pair: M_r += eta w (y - yhat) s_r / sum s, s_r = 1/sqrt(steps of r + 1), so that a row learns fast while it
-is young and a frequent stem does not drown a rare one; w is the pair's P(clean).
+Noda 1967) on each pair: M_r += eta w (y - yhat) s_r / max(sum s, eta sum n s), s_r = 1/sqrt(steps of r + 1), so that a row
+learns fast while it is young and a frequent stem does not drown a rare one; w is the pair's P(clean), n how often r stands in
+the text. The maximum keeps a step from leading beyond y: of a text that repeats one stem ten times it would, further each time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def _learn(
     weights: NDArray[np.float32],
     rows: NDArray[np.float32],
     steps: NDArray[np.float32],
+    often: NDArray[np.int32],
     limit: int,
 ) -> None:
     shift = np.uint64(64 - ROW_BITS)
@@ -42,6 +44,15 @@ def _learn(
             total += 1.0 / np.sqrt(steps[r] + 1.0)
             for d in range(dimensions):
                 prediction[d] += rows[r, d]
+        for t in range(a, b):
+            often[stems[t] >> shift] += 1
+        repeated = 0.0
+        for t in range(a, b):
+            r = np.int64(stems[t] >> shift)
+            repeated += often[r] / np.sqrt(steps[r] + 1.0)
+        for t in range(a, b):
+            often[stems[t] >> shift] = 0
+        total = max(total, _STEP * repeated)
         for d in range(dimensions):
             prediction[d] = y[k, d] - prediction[d]
         for t in range(a, b):
@@ -69,4 +80,5 @@ class OnlineRegression:
 
     def learn(self, tokens: Tokens, y: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         """One step on each text: y float32 [texts, D], embedding of its other side; weights float32 [texts]."""
-        _learn(tokens.stems, tokens.offsets, y, weights, self.rows, self.steps, self.TOKENS)
+        often = np.zeros(len(self.steps), np.int32)
+        _learn(tokens.stems, tokens.offsets, y, weights, self.rows, self.steps, often, self.TOKENS)

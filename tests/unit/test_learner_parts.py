@@ -598,6 +598,20 @@ def test_one_step_of_the_regression_is_its_formula() -> None:
     assert regression.steps[rows].tolist() == [4, 1]
 
 
+@given(st.lists(st.lists(st.sampled_from(["ba", "ko", "ri"]), min_size=1, max_size=250), min_size=1, max_size=6))
+def test_no_step_of_the_regression_leads_beyond_what_it_should_predict(texts: list[list[str]]) -> None:
+    """However often a text repeats a word: what is predicted for it comes nearer, and no row grows without bound."""
+    regression, y = OnlineRegression(1), np.ones((1, 1), np.float32)
+    for text in texts:
+        tokens = tokenize(PairBatch.pack([" ".join(text)], ["x"]).source)
+        rows = (tokens.stems >> np.uint64(64 - ROW_BITS)).astype(int)[: regression.TOKENS]
+        before = 1 - regression.rows[rows].sum(dtype=float)
+        regression.learn(tokens, y, np.ones(1, np.float32))
+        after = 1 - regression.rows[rows].sum(dtype=float)
+        assert abs(after) <= abs(before) + 1e-5
+        assert after * before >= -1e-4
+
+
 def test_characters_are_counted_of_what_is_believed() -> None:
     """Each 4-gram of either side once, of pairs whose weight is above 0."""
     counts = CharacterCounts()
