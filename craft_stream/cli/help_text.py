@@ -14,6 +14,11 @@ def examples(command: Any) -> list[str]:
     return _EXAMPLE.findall(command.epilog or "")
 
 
+def _no_type(ctx: Any) -> str:
+    """In place of the type of an argument, which typer 0.29 prints as Python writes it: `FILE <list[str]>`."""
+    return ""
+
+
 def plain(command: Any) -> Any:
     """Prepare a command, and those beneath it, to print its help as text without markup.
 
@@ -29,6 +34,9 @@ def plain(command: Any) -> Any:
     if calls := examples(command):
         # \b keeps line ends
         command.epilog = "\b\n" + "\n".join(["Examples:" if len(calls) > 1 else "Example:", *calls])
+    for parameter in getattr(command, "params", ()):
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
     for inner in getattr(command, "commands", {}).values():
         plain(inner)
     return command

@@ -70,7 +70,7 @@ class ReportFile:
             "languages": None if model is None else model.translation.languages or None,
         }
         about = About(
-            title=_title(self._stream),
+            title=_title("Selected from" if self._gathered.accepted else "Scores of", self._stream),
             command=shlex.join(["craft-stream", *sys.argv[1:]]),
             facts={name: _fact(value) for name, value in {**versions, **facts}.items() if value is not None},
             settings=toml(settings),
@@ -82,10 +82,10 @@ class ReportFile:
         self._file.write(page(self._gathered, about))
 
 
-def _title(stream: Sequence[str]) -> str:
+def _title(what: str, stream: Sequence[str]) -> str:
     names = [split_query(path)[0].rpartition("/")[2] or path for path in stream]
     more = len(names) - _NAMES
-    return f"Selected from {', '.join(names[:_NAMES])}{f' and {more} more' if more > 0 else ''}"
+    return f"{what} {', '.join(names[:_NAMES])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _fact(value: Any) -> str:

@@ -112,8 +112,8 @@ class Summary:
         names = {
             "rate": "budget, share of the pairs",
             "domain_share": "share of the stream that looks like the target",
-            "unspendable": "pairs of the budget that were not spendable",
-            "parameters": "digest of the parameters",
+            "unspendable": "pairs of the budget that were not spent",
+            "parameters": "fingerprint of the settings that decisions follow from",
             "seconds": "seconds",
             "pairs_per_second": "pairs a second",
         }
@@ -126,8 +126,8 @@ class Summary:
             console.print(orjson.dumps(self.values()).decode(), soft_wrap=True, markup=False)
             return
         console.print(self._table())
-        if not self.read:
-            return  # that it is empty was said
+        if self.undecidable.total() == self.read:
+            return  # that it is empty, or holds no pair, was said
         if self._end["like_target"] == 0:
             console.print(
                 "Nothing in the last part of the stream looks like the target. Are both in the same languages, and does "
@@ -135,9 +135,9 @@ class Summary:
             )
         elif (share := self._end["domain_share"]) is not None and share < self._end["rate"]:
             console.print(
-                f"About {share:.2%} of the stream looks like the target, but the budget asks for {self._end['rate']:.2%}: at "
-                f"most some {share / self._end['rate']:.0%} of what was accepted can be of the domain. A smaller budget "
-                "would be purer."
+                f"By a rough estimate {share:.2%} of the stream looks like the target, but the budget asks for "
+                f"{self._end['rate']:.2%}: many of the accepted pairs are likely from outside the domain. A smaller budget "
+                "would be purer; --report shows which pairs it would leave out."
             )
         if self.far > _MANY * self.accepted:
             counted = "One accepted pair" if self.far == 1 else f"{self.far:,} accepted pairs"

@@ -29,8 +29,11 @@ _ASKED = (
     Reason.LISTED, Reason.OFF_DOMAIN, Reason.OTHER_LANGUAGE, Reason.IN_TARGET, Reason.COPY, Reason.UNFAMILIAR_TEXT,
     Reason.GARBLED, Reason.MISALIGNED, Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.OVER_BUDGET, Reason.ACCEPTED,
 )  # fmt: skip
+# What comes before the question whether it is a good translation.
+_UNCHECKED = _ASKED[:4]
 _UNDECIDED = "Nothing speaks against it, and nothing was taken yet."
 _ORIGINS = 12
+_ENOUGH = 30  # pairs of a stretch that were checked, for a share of them to be drawn
 _BURST = 3.0  # times the mean of a stretch
 _APART = 0.06  # of the stream between two bursts, at least
 
@@ -59,7 +62,7 @@ def view(gathered: Gathered, about: About, share: float = 1.0) -> dict[str, Any]
         else None,
         "findings": _findings(gathered, moved["just_below"] if moved else 0),
         "funnel": _funnel(gathered),
-        "stream": _stream(gathered, about),
+        "stream": _stream(gathered),
         "histograms": _histograms(gathered, about),
         "threshold": moved,
         "clusters": _clusters(gathered, about, share),
@@ -90,8 +93,12 @@ def _findings(gathered: Gathered, just_below: int) -> list[str]:
             found.append(
                 f"The domain comes evenly: half of what was accepted takes {most:.0%} of the stream."
             )
-    if pairs and (faults := sum(int(gathered.reasons[reason]) for reason in FAULTS)):
-        found.append(f"{faults / pairs:.1%} of the pairs were rejected as no good translations.")
+    if faults := sum(int(gathered.reasons[reason]) for reason in FAULTS):
+        checked = pairs - int(gathered.reasons[[*_UNCHECKED]].sum())
+        found.append(
+            f"{faults / checked:.0%} of the {checked:,} pairs that were near enough to the domain to be checked are no good "
+            f"translations ({faults:,})."
+        )
     copies = int(gathered.reasons[Reason.DUPLICATE] + gathered.reasons[Reason.NEAR_DUPLICATE])
     if accepted and copies > 0.02 * accepted:
         found.append(
@@ -147,7 +154,7 @@ def _funnel(gathered: Gathered) -> list[dict[str, Any]]:
     return rows
 
 
-def _stream(gathered: Gathered, about: About) -> dict[str, Any] | None:
+def _stream(gathered: Gathered) -> dict[str, Any] | None:
     stretches, used = gathered.stretches, gathered.stretches.used
     if used < 4:
         return None
@@ -156,7 +163,12 @@ def _stream(gathered: Gathered, about: About) -> dict[str, Any] | None:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = stretches.domain[:used] / stretches.known[:used]
         share = taken / pairs
-        faulty = reasons[:, sorted(FAULTS)].sum(axis=1) / pairs
+    checked = pairs - reasons[:, _UNCHECKED].sum(axis=1)
+    # a share of a few pairs says nothing
+    faulty = np.where(
+        checked < _ENOUGH, np.nan, reasons[:, sorted(FAULTS)].sum(axis=1) / np.maximum(checked, 1)
+    )
+    most_faulty = float(np.nanmax(faulty, initial=0.0))
     low, high = (float(f(mean)) for f in (np.nanmin, np.nanmax)) if np.isfinite(mean).any() else (0.0, 1.0)
     spent = np.cumsum(taken) / max(taken.sum(), 1)
     most = float(np.nanmax(share)) if np.isfinite(share).any() else 0.0
@@ -164,13 +176,14 @@ def _stream(gathered: Gathered, about: About) -> dict[str, Any] | None:
         "width": stretches.width,
         "accepted": charts.steps(np.nan_to_num(share)),
         "most": most,
-        "rate": 100 * (1 - min(about.rate / most, 1)) if most > 0 else None,
+        "all": gathered.accepted / max(gathered.reasons.sum(), 1),
+        "rate": 100 * (1 - min(float(taken.sum() / pairs.sum()) / most, 1)) if most > 0 else None,
         "spent": charts.line(spent, 0, 1),
         "mean": charts.line(mean, low, high),
         "low": low,
         "high": high,
-        "faulty": charts.line(faulty, 0, max(float(np.nanmax(faulty)), 1e-9)),
-        "most_faulty": float(np.nanmax(faulty)),
+        "faulty": charts.line(faulty, 0, max(most_faulty, 1e-9)),
+        "most_faulty": most_faulty,
     }
 
 
@@ -181,7 +194,7 @@ def _histograms(gathered: Gathered, about: About) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": "Domain score",
-                "text": "how near a pair is to the target, in deviations of the stream",
+                "text": "how near a pair is to the domain, in standard deviations of the stream",
                 "low": f"{LOWEST + low * WIDTH:.1f}",
                 "high": f"{LOWEST + high * WIDTH:.1f}",
                 **_pair_of_steps(gathered.domain[:, low:high], 100),
@@ -193,12 +206,12 @@ def _histograms(gathered: Gathered, about: About) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": "P(clean)",
-                "text": "how probable it is that the sides are clean translations, where that was asked",
+                "text": "how probable it is that the sides are a clean translation, of pairs near enough to be checked",
                 "low": "0",
                 "high": "1",
                 **_pair_of_steps(gathered.quality, 50),
                 "bar": None if floor is None else 1000 * floor,
-                "bar_text": None if floor is None else f"floor {floor:.2f}",
+                "bar_text": None if floor is None else f"the least that is accepted, {floor:.2f}",
             }
         )
     return found

@@ -156,6 +156,9 @@ def test_help_is_plain_text(run: Run) -> None:
     )
     shown = run("model", "--help")[1]
     assert "..." not in shown.replace("[ARGS]...", "")
+    for command in ("explain", "report", "score", "take", "publish"):
+        shown = run(command, "--help")[1]
+        assert ("list[" in shown, "<str>" in shown) == (False, False), "no type as Python writes it"
 
 
 def leaves(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:

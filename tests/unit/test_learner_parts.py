@@ -598,7 +598,9 @@ def test_one_step_of_the_regression_is_its_formula() -> None:
     assert regression.steps[rows].tolist() == [4, 1]
 
 
-@given(st.lists(st.lists(st.sampled_from(["ba", "ko", "ri"]), min_size=1, max_size=250), min_size=1, max_size=6))
+@given(
+    st.lists(st.lists(st.sampled_from(["ba", "ko", "ri"]), min_size=1, max_size=250), min_size=1, max_size=6)
+)
 def test_no_step_of_the_regression_leads_beyond_what_it_should_predict(texts: list[list[str]]) -> None:
     """However often a text repeats a word: what is predicted for it comes nearer, and no row grows without bound."""
     regression, y = OnlineRegression(1), np.ones((1, 1), np.float32)

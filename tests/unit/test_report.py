@@ -22,6 +22,7 @@ from craft_stream.report.shown import SHOWN, parts, visible
 from craft_stream.report.stretches import STRETCHES, Stretches
 from craft_stream.report.threshold import _bars
 from craft_stream.report.view import _findings
+from craft_stream.report.vocabulary import Vocabulary
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
 
@@ -216,6 +217,33 @@ def test_repetitions_are_told_as_numbers_of_pairs() -> None:
     assert not any("repeat" in line for line in _findings(gathered, 0))
 
 
+def test_faults_are_told_of_the_pairs_that_were_checked() -> None:
+    """Pairs that are off the domain were not asked for a translation: they count neither as good nor as bad."""
+    gathered = Gathered(RecordSettings())
+    gathered.reasons[[Reason.OFF_DOMAIN, Reason.ACCEPTED, Reason.MISALIGNED, Reason.COPY]] = 900, 75, 20, 5
+    assert any(
+        line.startswith("25% of the 100 pairs that were near enough") for line in _findings(gathered, 0)
+    )
+    gathered.reasons[[Reason.MISALIGNED, Reason.COPY]] = 0
+    assert not any("no good" in line for line in _findings(gathered, 0))
+
+
+def test_clusters_are_named_by_words_that_few_of_them_have() -> None:
+    """An article that is frequent everywhere, and in one cluster more so, names none."""
+    vocabulary = Vocabulary()
+    for cluster, word in enumerate(["invoice", "patient", "engine", "harvest"]):
+        for at in range(100):
+            vocabulary.add(
+                cluster, f"{word} {'the' if at % 2 or not cluster else ''} {'of that' if at % 3 else ''}"
+            )
+    found = vocabulary.telling(3)
+    assert [found[cluster][0] for cluster in range(4)] == ["invoice", "patient", "engine", "harvest"]
+    assert not {"the", "that"} & {word for words in found.values() for word in words}
+    alone = Vocabulary()
+    alone.add(0, "one cluster alone has words too")
+    assert alone.telling(3)[0]
+
+
 def test_a_report_is_made_of_what_was_written(run: Run, folder: Path, tmp_path: Path) -> None:
     """Of decisions the figures of `select`; of scored pairs none is accepted yet; of what has no scores nothing."""
     files = (
@@ -236,6 +264,8 @@ def test_a_report_is_made_of_what_was_written(run: Run, folder: Path, tmp_path: 
         assert code == 0, err
         html = (tmp_path / "r.html").read_text("utf-8")
         assert f"<dt>accepted</dt><dd>{count:,}</dd>" in html
+        assert ("Selected from d.jsonl" in html, "Scores of s.jsonl" in html) == (bool(count), not count)
+        assert ("Budget spent" in html) == bool(count)
         assert 'id="clusters"' in html
         assert 'id="slider"' in html
     for sources in ((), (tmp_path / "scored.jsonl", "--group"), ("--group", "--topic")):
