@@ -19,10 +19,11 @@ from craft_stream.parameters import LearningParameters, Parameters, SelectionPar
 from craft_stream.ranking.ranking import Options, Ranking
 from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
+from craft_stream.scoring.scorer import Scorer
 from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.generation import Query
 from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.rule import judge
+from craft_stream.selection.rule import judge, measure
 from craft_stream.selection.selector import Selector
 from craft_stream.session import PairChunk
 from craft_stream.text.batch import PairBatch
@@ -140,6 +141,39 @@ def test_what_is_said_of_a_pair_becomes_of_it(
             assert np.float32(said["score"]) == done.score[0]
             assert np.float32(said["dual"]) == done.dual[0]
             assert said["cluster"] == done.cluster[0]
+
+
+def begun() -> tuple[Scorer, Ledger]:
+    """What judges, and a ledger at its first epoch."""
+    encoder, models = engine(False)
+    ledger = Ledger(Parameters(encoder=encoder.digest))
+    ledger.begin_epoch(0, models[0])
+    return Scorer(models[0], encoder), ledger
+
+
+def test_what_is_at_a_bar_passes_it() -> None:
+    """Where 0 is left a pair passes; what misses has the reason of the bar, or its own; a margin is the least of all."""
+    run = measure(packed(pool(6, 4)), *begun())
+    left = np.array([0.0, -1e-30, 2.0, -np.inf], np.float32)
+    assert run.hold(np.array([1, 2, 3, 5]), left, Reason.OFF_DOMAIN).tolist() == [True, False, True, False]
+    own = np.array([Reason.COPY, Reason.DUPLICATE], np.uint8)
+    assert run.hold(np.array([1, 3]), np.array([1.0, -3.0], np.float32), own).tolist() == [True, False]
+    accepted, far, again = Reason.ACCEPTED, Reason.OFF_DOMAIN, Reason.DUPLICATE
+    assert run.reason.tolist() == [accepted, accepted, far, again, accepted, far]
+    assert run.margin.tolist() == [np.inf, 0.0, left[1], -3.0, np.inf, -np.inf]
+    assert np.isnan(run.quality).all()
+
+
+def nobody(_: TokenizedPairs, __: Query) -> np.ndarray:
+    raise AssertionError("asked for room")
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_no_step_sees_none(count: int) -> None:
+    """Of a run without pairs, and of one that a list ends, nothing more is asked."""
+    run = judge(packed(pool(3, 4)[:count]), np.ones(count, np.bool_), *begun(), nobody)
+    assert run.reason.tolist() == [Reason.LISTED] * count
+    assert run.margin.tolist() == [-np.inf] * count
 
 
 @pytest.mark.parametrize("expensive", [False, True])
