@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -142,6 +143,9 @@ def decode(body: bytes, declared: str | None) -> str:
         if body.startswith(mark):
             return body.decode(name, "replace")
     if b"\0" in body[:_HEAD]:
+        if declared and declared.lower().startswith(("utf-16", "utf-32")):
+            with suppress(LookupError, UnicodeError):
+                return body.decode(declared)
         raise SkippedError("binary")
     meta = _META_CHARSET.search(body[:_HEAD])
     charsets = [declared, meta[1].decode("ascii") if meta else None, "windows-1252"]

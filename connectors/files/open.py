@@ -29,6 +29,17 @@ _UNFINISHED = ".partial"
 _BLOCK = 1 << 17
 
 
+def is_standard_output(path: str | None) -> bool:
+    """Whether a path is standard output: `-`, or another name of that pipe or file, such as `/dev/stdout`."""
+    if path is None or path == STANDARD:
+        return path is not None
+    try:
+        status = os.stat(path)
+        return not stat.S_ISCHR(status.st_mode) and os.path.samestat(status, os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # not there yet, or no real standard output
+        return False
+
+
 def open_input(path: str, packing: Packing = PLAIN) -> io.BufferedReader:
     """Open a file, or standard input for `-`, decompressing what its first bytes say is compressed.
 
@@ -151,10 +162,12 @@ class OutputFile(WholeOrNothing):
             return sys.stdout.buffer
         if path.endswith(os.sep):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        self._path = os.path.realpath(path)
         with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(self._path).st_mode):
-                return open(self._path, "wb", buffering=_BLOCK)
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return open(
+                    path, "wb", buffering=_BLOCK
+                )  # the link itself: that of a pipe in /dev/fd leads to no name
+        self._path = os.path.realpath(path)
         folder, name = os.path.split(self._path)
         handle, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=_UNFINISHED, dir=folder)
         umask = os.umask(0)

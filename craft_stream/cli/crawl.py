@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from connectors.files.open import STANDARD
+from connectors.files.open import STANDARD, is_standard_output
 from connectors.files.places import is_pipe
 from craft_stream import meanings
 from craft_stream.cli.files import protect_inputs
@@ -107,7 +107,7 @@ def crawl(
     ]
     with Store(store, languages, wait=int(wait_days * 86_400), most_waiting=max_waiting) as opened:
         publisher = _publisher(settings, topic, output, name, opened)
-        report = _Report(opened, as_json, to_stderr=output == STANDARD)
+        report = _Report(opened, as_json, to_stderr=is_standard_output(output))
         watched = CrawlRecorder(opened.counts)
         server = None
         try:

@@ -14,7 +14,7 @@ import typer
 
 from connectors.files import open_sink
 from connectors.files.fields import split_query
-from connectors.files.open import STANDARD
+from connectors.files.open import is_standard_output
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_engine, load_model
 from craft_stream.cli.faults import Faults
@@ -88,7 +88,7 @@ def score(
         tell(line)
     for line in remarks(written, sink):
         tell(line)
-    to_stderr = split_query(written)[0] == STANDARD
+    to_stderr = is_standard_output(split_query(written)[0])
     counts = {"read": read, "scored": pairs, "undecidable": read - pairs, "model_digest": version.digest}
     told = orjson.dumps(counts).decode() if as_json else f"{pairs:,} of {read:,} records scored"
     typer.echo(told, err=to_stderr)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from connectors.files.fields import split_query
-from connectors.files.open import STANDARD
+from connectors.files.open import is_standard_output
 from connectors.files.places import is_pipe
 from craft_stream.cli.budget import capped, one_budget, paced
 from craft_stream.cli.engine import load_engine, load_model
@@ -253,7 +253,9 @@ def select(
         tell(line)
     for line in outputs.remarks():
         tell(line)
-    summary.print(as_json, to_stderr=STANDARD in (split_query(accepted)[0], rejected, decisions))
+    summary.print(
+        as_json, to_stderr=any(map(is_standard_output, (split_query(accepted)[0], rejected, decisions)))
+    )
     summary.check(settings.errors.dead_letter_limit)
 
 

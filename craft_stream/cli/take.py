@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from connectors.files.fields import split_query
-from connectors.files.open import STANDARD
+from connectors.files.open import is_standard_output
 from connectors.files.places import is_pipe
 from craft_stream.cli.engine import load_model
 from craft_stream.cli.files import named_paths, protect_inputs, read_runs
@@ -99,7 +99,7 @@ def take(
         "threshold": taking.threshold if np.isfinite(taking.threshold) else None,
         "missing": taking.missing,
     }
-    to_stderr = STANDARD in (split_query(written)[0], rejected)
+    to_stderr = any(map(is_standard_output, (split_query(written)[0], rejected)))
     if as_json:
         typer.echo(orjson.dumps(values).decode(), err=to_stderr)
         return

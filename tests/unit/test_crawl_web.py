@@ -25,7 +25,7 @@ pytest.importorskip("fastwarc")
 
 from connectors.crawl.http import parse_http
 from connectors.crawl.job import Crawl, warc_files
-from connectors.crawl.pages import Page, read_page
+from connectors.crawl.pages import Page, SkippedError, decode, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
 from connectors.crawl.reservations import read_reservations
@@ -159,6 +159,15 @@ def test_no_bytes_break_the_http_reader(body: bytes, header: str, framed: bool) 
     head = f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode() if framed else b""
     message = parse_http(head + body, 100)
     assert message is None or len(message.body) <= 100
+
+
+@pytest.mark.parametrize("charset", ["utf-16le", "UTF-16BE", "utf-32le"])
+def test_wide_encodings_are_read_where_the_header_names_them(charset: str) -> None:
+    """Without a byte order mark; without that name, or where it does not hold, zeros are no text."""
+    assert decode("<p>été".encode(charset), charset) == "<p>été"
+    for body, named in (("<p>été".encode(charset), None), (b"\0" * 7, charset), (b"GIF89a\0\0\xd8", charset)):
+        with pytest.raises(SkippedError, match="binary"):
+            decode(body, named)
 
 
 def test_unpacking_is_bounded() -> None:

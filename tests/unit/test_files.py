@@ -235,6 +235,16 @@ def test_an_output_follows_links_and_spares_devices(tmp_path: Path) -> None:
     assert not os.path.isfile(os.devnull)
 
 
+def test_an_output_may_be_a_pipe_without_a_name(tmp_path: Path) -> None:
+    """`/dev/stdout` before a pipe, and process substitution: links in `/dev/fd` that lead to no name."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        with OutputFile(f"/dev/fd/{writing}") as output:
+            output.write(b"x\n")
+        os.close(writing)
+        assert pipe.read() == b"x\n"
+
+
 def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder that does not exist is an error of usage."""
     with pytest.raises(ConfigurationError, match="cannot write"):

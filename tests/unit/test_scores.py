@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,17 @@ def test_score_and_take_give_what_select_accepts(run: Run, folder: Path, scored:
     assert told["threshold"] == pytest.approx(min(by_id.values()), abs=1e-5)
     rest = (scored / "rest.tsv").read_bytes().splitlines()
     assert len(rest) == len(everything) - 100
+
+
+@pytest.mark.parametrize("output", ["/dev/stdout", "/dev/fd/1", "-"])
+def test_a_pipe_by_any_name_holds_records_alone(tmp_path: Path, output: str) -> None:
+    """What is said of a run goes to standard error, where the records go to standard output."""
+    (tmp_path / "s.jsonl").write_text('{"src": "a b", "tgt": "c d", "score": 1}\n')
+    code = "from craft_stream.cli import main; main()"
+    command = [sys.executable, "-c", code, "take", "s.jsonl", "--top", "1", "--output", output]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == '{"src": "a b", "tgt": "c d", "score": 1}\n'
+    assert "taken" in done.stderr
 
 
 def test_a_threshold_takes_all_that_reach_it_once(run: Run, scored: Path) -> None:
