@@ -102,8 +102,10 @@ class LedgerRecords:
     def _add(self, number: int, entry: Entry) -> None:
         match entry.kind:
             case Kind.SNAPSHOT:
+                self._forget_after(entry)
                 self.snapshots[entry.sequence] = (number, entry)
             case Kind.DELTA:
+                self._forget_after(entry)
                 self.deltas[entry.sequence] = entry
             case Kind.SEGMENT:
                 self.segments[entry.sequence] = entry
@@ -117,6 +119,15 @@ class LedgerRecords:
                 self.retained_list = RetainedSnapshots.decode(entry.payload)
             case Kind.ORIGIN:
                 self.origin = Origin.decode(entry.payload)
+
+    def _forget_after(self, entry: Entry) -> None:
+        """What came before with a higher number is of a ledger that was replaced: numbers of one only rise."""
+        while (number := next(reversed(self.snapshots), -1)) >= entry.sequence:
+            if self.snapshots[number][1].next_offset == entry.next_offset:
+                break  # of the same transaction
+            self.snapshots.popitem()
+        while next(reversed(self.deltas), -1) > entry.sequence:
+            self.deltas.popitem()
 
     def restore(self, parameters: Parameters, upto: int | None = None) -> PartitionLedger | None:
         """The ledger as the newest snapshot that leads to the end, or to offset `upto`, has it.

@@ -218,8 +218,8 @@ def test_what_a_replaced_ledger_has_left_misleads_no_audit(
     """0.1.0 rebuilds a ledger and notes nothing: its stretch is told afterwards, and what was retained before is no start."""
     monkeypatch.setattr(ledger_writer, "SNAPSHOT_EVERY", 0)
     partition = Partition(model)
-    partition.transact(10, LedgerSettings())
-    partition.transact(10, LedgerSettings())
+    for _ in range(5):
+        partition.transact(4, LedgerSettings())
     partition.ledger = Ledger(partition.parameters)
     partition.ledger.skip(19)
     partition.writer, partition.index = LedgerWriter(PREFIX), LedgerIndex()
@@ -242,9 +242,14 @@ def test_what_a_replaced_ledger_has_left_misleads_no_audit(
         0: __version__, 30: "0.1.0", 40: __version__
     }  # fmt: skip
     assert records.since(lambda one: one.release == __version__) == 40
-    assert sorted(records.retained) == [10, 30, 50]
+    assert sorted(records.retained) == [4, 30, 50]
     assert records.starts() == [30, 40, 50]
     assert records.start(partition.parameters, 50).digest() == partition.ledger.digest()
+    for log in (partition.log, compacted(partition.log)):
+        whole = partition.read(log).restore(partition.parameters, 50)
+        assert whole is not None
+        assert whole.ledger.digest() == partition.ledger.digest()
+        assert not partition.read(log).damaged
 
 
 @pytest.mark.parametrize("every", [1, 3])
