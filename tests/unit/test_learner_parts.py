@@ -46,6 +46,7 @@ from craft_stream.parameters import LearningParameters, Parameters
 from craft_stream.scoring.alignment import word_features
 from craft_stream.scoring.domain import TAIL_QUANTILE, DomainModel, domain_scores
 from craft_stream.scoring.lexicon import JOINT_UNIT, SMOOTHING, Lexicon
+from craft_stream.scoring.model import Model
 from craft_stream.scoring.prediction import ROW_BITS
 from craft_stream.scoring.quality import FEATURES, log_probability
 from craft_stream.text.bags import STEM_BITS
@@ -257,6 +258,22 @@ def test_the_learner_weighs_what_it_learns() -> None:
         counts.append(float(model.translation.lexicon.source_count[int(stems[0]) >> (64 - STEM_BITS)]))
     assert counts[0] >= 300
     assert counts[1] < 0.1 * counts[0]
+
+
+def test_a_model_of_a_hostile_stream_can_be_read_again() -> None:
+    """Pairs of one word, known or not, a thousand times: all of the model is within the bounds that readers ask for."""
+    learner = Learner(Parameters(LearningParameters(clusters=8)), load_encoder())
+    learner.observe_target(*target(TOY))
+    pairs = stream(TOY, 2100, noise=0, seed=1).batch
+    sources, targets = pairs.source.texts(), pairs.target.texts()
+    words = ["wqwqwq", sources[0].split()[0], targets[1].split()[0]]
+    for k in range(0, 2100, 100):
+        sources[k], targets[k] = (f"{words[(k // 100 + side) % 3]} " * 1_000 for side in (0, 1))
+    learner.observe(PairBatch.pack(sources, targets))
+    model = learner.publish()
+    assert Model.decode(model.encode()).digest == model.digest
+    assert max(float(np.abs(scales).max()) for scales in (
+        model.translation.forward.scales, model.translation.backward.scales)) < 1  # fmt: skip
 
 
 def test_a_version_weighs_what_comes_after_it() -> None:

@@ -6,6 +6,7 @@ import http.client
 import math
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -137,6 +138,16 @@ def test_it_shows_what_the_worker_did(watched: tuple[Recorder, Any, Any], served
     assert "Its words are not those of the target" in text
     assert "What each version decided" in text
     assert html.count('class="pair"') > 10
+
+
+def test_a_look_costs_less_than_a_hundredth_of_a_core(watched: tuple[Recorder, Any, Any]) -> None:
+    """A browser asks every two seconds: what is drawn for it takes less than 20 ms of CPU time."""
+    drawn, taken = page(watched[0], Answers()), list[float]()
+    for _ in range(6):
+        start = time.thread_time()
+        drawn.render({})
+        taken.append(time.thread_time() - start)
+    assert min(taken) < 0.02
 
 
 def test_hostile_text_is_text(served: Server) -> None:
