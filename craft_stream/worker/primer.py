@@ -106,8 +106,10 @@ class Primer:
             count = int(np.clip(share // LEAST, 1, STRETCHES))
             length = max(1, int(share / count))
             # Of many partitions each has few: the first one near its head, the last near its end.
-            steps = (np.arange(count) + (place + 0.5) / len(fresh)) / count
-            starts = np.unique((first + steps * max(0, end - length - first)).astype(int))
+            # Each in a part of its own: of a log little longer than what is wanted they overlapped, and were learned twice.
+            part = (end - first) / count
+            steps = np.arange(count) * part + (place + 0.5) / len(fresh) * max(0.0, part - length)
+            starts = np.unique((first + steps).astype(int))
             plan += [(partition, int(start), min(end, int(start) + length)) for start in starts]
         return plan, max(1.0, total / sum(end - start for _, start, end in plan))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any, cast
@@ -672,6 +673,23 @@ def test_a_long_log_is_sampled_in_few_stretches_from_end_to_end(partitions: int)
     assert all(0 <= start < end <= length for _, start, end in plan)
     places = np.sort([start / length for _, start, _ in plan])
     assert np.diff(places, prepend=0, append=1).max() < 0.1
+
+
+@given(st.integers(1, 12), st.integers(1, 20_000), st.integers(1, 60_000), st.integers(0, 1_000))
+@settings(deadline=None, max_examples=60)
+def test_stretches_of_a_log_do_not_overlap(partitions: int, length: int, wanted: int, first: int) -> None:
+    """However little longer than what is wanted the log is: no pair primes twice."""
+
+    class Bounds(MemoryReader):
+        def bounds(self, topic: str, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]:
+            return {partition: (first, first + length + partition) for partition in partitions}
+
+    configured = configuration()
+    broker = MemoryBroker({configured.kafka.input_topic: partitions})
+    plan, _ = Primer(Bounds(MemoryTransport(broker, configured.kafka)), configured)._plan(wanted)
+    for (before, _, stop), (after, start, _) in itertools.pairwise(plan):
+        assert before != after or stop <= start
+    assert all(first <= start < stop <= first + length + place for place, start, stop in plan)
 
 
 @pytest.mark.parametrize(("records", "wanted"), [(6_000, 2_000), (400, 2_000)])
