@@ -22,6 +22,7 @@ from craft_stream.recomputation import Recomputation, Stretch, look
 from craft_stream.scoring.model import Model
 from craft_stream.settings import Settings
 from craft_stream.topics.models import ModelStore
+from craft_stream.topics.ownership import check_group
 from craft_stream.topics.signatures import Signatures
 
 
@@ -162,6 +163,8 @@ def _decide_again(
     place = f"{kafka.input_topic}/{partition}/{offset}"
     message = _record(reader, settings, partition, offset, place)
     stretch = look(evidence, settings, partition)
+    if stretch.first is None:
+        check_group(evidence, kafka)
     if offset >= stretch.committed:
         raise DataError(
             f"{place} is not decided yet: the group {kafka.group_id} is at {stretch.committed} of this partition"

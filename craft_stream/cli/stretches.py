@@ -13,6 +13,7 @@ from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.ports.transport import Reader
 from craft_stream.recomputation import Stretch, look
 from craft_stream.settings import Settings
+from craft_stream.topics.ownership import check_group
 
 _OFFSETS = "An offset for all partitions, or PARTITION:OFFSET[,...]."
 From = Annotated[str | None, typer.Option("--from", metavar="OFFSETS", help=_OFFSETS)]
@@ -48,7 +49,8 @@ def asked(
         found: is told of every partition, of the others too.
 
     Raises:
-        ConfigurationError: an option holds no offsets, names a partition that is not there, or nothing is there in any.
+        ConfigurationError: an option holds no offsets, names a partition that is not there, or nothing is there in any; there
+            is no such group.
         DataError: nothing was asked for, and the group has decided nothing.
     """
     topic = settings.kafka.input_topic
@@ -77,6 +79,7 @@ def asked(
         return
     if begins or ends:
         raise ConfigurationError("nothing is there from --from to --to: give offsets that are decided")
+    check_group(reader, settings.kafka)
     raise DataError(f"the group {settings.kafka.group_id} has decided nothing of {topic} yet")
 
 

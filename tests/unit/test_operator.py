@@ -250,12 +250,21 @@ def test_offsets_that_expired_are_taken_from_the_ledger(desk: Desk, broker: Memo
     assert before["audit"][0] == 0
 
 
-def test_a_group_that_has_decided_nothing_says_so(desk: Desk) -> None:
-    """It is no difference, and no success."""
-    for command in ("audit", "replay"):
-        code, _, err = desk.type(command)
-        assert code == 1
-        assert "the group craft has decided nothing of crawl.pairs yet" in err
+def test_a_group_that_has_decided_nothing_says_so(desk: Desk, broker: MemoryBroker, model: Model) -> None:
+    """It is no difference, and no success: of a wrong name those that there are are named."""
+    place = f"{configuration().kafka.input_topic}/0/100"
+    for command in (["audit"], ["replay"], ["explain", "--offset", place]):
+        code, _, err = desk.type(*command)
+        assert code == 2
+        assert (
+            "there is no group craft that has decided anything of crawl.pairs: craft.ledger holds no ledger"
+            in err
+        )
+    run(broker, configuration(), model)
+    broker.committed = {}
+    for command in (["audit"], ["replay"], ["explain", "--offset", place]):
+        code, _, err = desk.type(*command, "--set", "kafka.group_id=crft")
+        assert (code, "no group crft" in err, "the ledger of group craft" in err) == (2, True, True), err
 
 
 # How much a replay says.
