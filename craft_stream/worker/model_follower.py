@@ -120,6 +120,8 @@ class ModelFollower:
                 self.look()
                 trouble.over()
             except CraftError as error:  # brokers away: the version in force stays
+                if self._stop.is_set():  # the worker has ended, and closed the connection
+                    return
                 trouble.tell(error)
                 self._observer.error(type(error).__name__)
             except Exception:

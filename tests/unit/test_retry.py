@@ -99,6 +99,29 @@ def test_brokers_away_are_not_held_against_a_version(model: Model, monkeypatch: 
     assert later.current.version == second.version
 
 
+def test_a_follower_that_was_stopped_tells_of_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connection is closed while it looks, as a worker ends: that is no broker away."""
+    configured = configuration()
+    reader = MemoryTransport(filled(configured), configured.kafka).reader()
+    follower = ModelFollower(ModelStore(reader, configured.kafka.model_topic), Observer(), 0.01)
+    looking, ended = threading.Event(), threading.Event()
+
+    def look() -> None:
+        looking.set()
+        ended.wait(10)
+        raise UnavailableError("closed")
+
+    monkeypatch.setattr(follower, "look", look)
+    follower.start()
+    assert looking.wait(10)
+    follower.stop()
+    ended.set()
+    follower._thread.join(10)
+    assert not caplog.records
+
+
 def test_what_a_group_decides_with() -> None:
     """The latest use of each partition of the group and topic, of no other's."""
     configured = configuration()
