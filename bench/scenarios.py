@@ -54,6 +54,8 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
 
     `plain`; `thin:P` (the domain's records are a share P of the stream, the budget as ever a part of them);
     `scarce:P` (the same, but the budget of the plain stream is asked for); `absent` (`scarce:0`);
+    `copies:P` (a share P of as long a stream are copies of its other records, at random places; the budget is a part of the
+    domain's that are none); `again:P` (the same, the stream beginning anew again and again);
     `swap:DOMAIN` (from the middle on the target is DOMAIN's; the rate is the mean of the two budgets');
     `mix-shift`; `small` (the first 39,000 records); `target:HOW` (the plain stream, another target; see `bench.targets`);
     `large` (the first third of the stream; the target is what the rest holds of the domain).
@@ -78,6 +80,11 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
         rows = _thinned(inside, float(argument or 0))
         budget = int(inside[rows].sum() * share) if kind == "thin" else int(plain * len(rows) / len(inside))
         return Scenario(name, domain, rows, budget)
+    if kind in ("copies", "again"):
+        once = everything[: max(round(len(everything) * (1 - float(argument))), 1)]
+        again = np.resize(once, len(everything))
+        mixed = again if kind == "again" else np.random.default_rng(0).permutation(again)
+        return Scenario(name, domain, mixed, int(inside[once].sum() * share))
     if kind == "swap":
         half = len(inside) // 2
         segments = _windows("before", 0, half) + _windows("after", half, len(inside))
@@ -97,7 +104,8 @@ def scenario(corpus: Corpus, name: str, domain: str, share: float = 0.5, order: 
     if kind == "target":
         return Scenario(name, domain, everything, plain, target=argument)
     raise ValueError(
-        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, swap:DOMAIN, mix-shift, small, target:HOW, large"
+        f"no scenario {name!r}; known: plain, thin:P, scarce:P, absent, copies:P, again:P, swap:DOMAIN, mix-shift, small, "
+        "target:HOW, large"
     )
 
 

@@ -165,6 +165,16 @@ def test_thinned_stream_holds_the_share_asked_for(corpus: Corpus) -> None:
     assert corpus.labels.take(scenario(corpus, "absent", "sea").order).of("sea").sum() == 0
 
 
+def test_copies_take_the_place_of_other_records(corpus: Corpus) -> None:
+    """A stream as long, of a quarter of the records, in any order or again and again; the budget is half of the domain's."""
+    n, inside = len(corpus.labels.domains), corpus.labels.of("sea")
+    copies, again = (scenario(corpus, f"{kind}:0.75", "sea") for kind in ("copies", "again"))
+    quarter = round(n / 4)
+    assert again.order.tolist() == [place % quarter for place in range(n)]
+    assert sorted(copies.order.tolist()) == sorted(again.order.tolist())
+    assert copies.budget == again.budget == int(inside[:quarter].sum() * 0.5)
+
+
 def test_unknown_scenario_is_named(corpus: Corpus) -> None:
     """A misspelt scenario says which there are."""
     with pytest.raises(ValueError, match="known: plain"):
