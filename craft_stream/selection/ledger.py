@@ -19,7 +19,17 @@ from craft_stream.selection.decisions import Decisions, Reason
 from craft_stream.selection.divergence import divergence
 from craft_stream.selection.generation import Query
 from craft_stream.selection.methods import Method, known_to, method_of
-from craft_stream.selection.pacing import ahead, duals, spending, tail_forgetting, tail_horizon, wanted_share
+from craft_stream.selection.pacing import (
+    ahead,
+    duals,
+    share_horizon,
+    share_of,
+    spending,
+    tail_forgetting,
+    tail_horizon,
+    wanted_at_most,
+    wanted_share,
+)
 from craft_stream.selection.state import LedgerState
 from craft_stream.text.contexts import Contexts
 
@@ -30,6 +40,9 @@ _PRIOR_PAIRS = 8192
 _LEAST_CALIBRATION = 512
 # What an epoch forgets of a distribution at most.
 _MOST_FORGOTTEN = 0.5
+# Times that a new Model's sample widens the gate, until twice the budget passes.
+_WIDENINGS = 4
+_TAKEN = (Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.IN_TARGET)
 
 
 class Ledger(LedgerState):
@@ -67,6 +80,16 @@ class Ledger(LedgerState):
         Pairs above the target's own upper fifth, times five. Of streams without the domain some .15 % look so.
         """
         return self.tail / self.tail_mass / TARGET_TAIL if self.tail_mass > 0 else None
+
+    @property
+    def unlisted_share(self) -> float:
+        """Of the pairs that pass the gate, those on no list."""
+        return share_of(self.unlisted, self.passed)
+
+    @property
+    def new_share(self) -> float:
+        """Of the pairs that reach the threshold, those that neither the stream nor the target brought before."""
+        return share_of(self.new, self.reached)
 
     def allowance(self) -> float:
         """A(t): pairs that may have been accepted by now, in expectation."""
@@ -135,6 +158,9 @@ class Ledger(LedgerState):
         self.gate_mass *= keep
         self.score_mass *= keep
         self.contexts.begin_epoch(keep)
+        keep = 1 - min(EPOCH / share_horizon(self.selection, self.seen), _MOST_FORGOTTEN)
+        for name in ("passed", "unlisted", "reached", "new"):
+            setattr(self, name, getattr(self, name) * keep)
         keep = 1 - min(EPOCH / tail_horizon(self.selection.rate), _MOST_FORGOTTEN)
         self.tail *= keep
         self.tail_mass *= keep
@@ -176,9 +202,16 @@ class Ledger(LedgerState):
         gate_scores = self.method.gate_scores(sample.domain, sample.distance, sample.cluster, dual)
         _refill(self.gate_histogram, gate_scores, gate_weights.astype(np.float64), each)
         self.gate_mass = self.score_mass = mass
-        self._set_gate()
-        passing = self.contexts.passing(gate_scores, self.gate) * sample.weight
-        able = (passing > 0) & (sample.quality >= self.selection.quality_floor)
+        fit = np.where(sample.quality >= self.selection.quality_floor, sample.weight, 0) * self.unlisted_share
+        self.widening = 1.0
+        for _ in range(_WIDENINGS):
+            self._set_gate()
+            passing = self.contexts.passing(gate_scores, self.gate) * fit
+            enough = wanted_at_most(self.selection) * pairs / self.new_share / max(float(passing.sum()), 1.0)
+            if enough <= 1 or self.gate == -np.inf:
+                break
+            self.widening *= enough
+        able = passing > 0
         scores = self.method.scores(gate_scores, sample.quality, dual)
         _refill(self.score_histogram, scores[able], passing[able], each)
 
@@ -190,7 +223,8 @@ class Ledger(LedgerState):
 
     def _set_gate(self) -> None:
         selection = self.selection
-        share = min(selection.gate * selection.rate, 1.0) if selection.domain_weight > 0 else 1.0
+        share = selection.gate * selection.rate * self.widening / (self.unlisted_share * self.new_share)
+        share = min(share, 1.0) if selection.domain_weight > 0 else 1.0
         self.gate = -np.inf
         if share < 1:
             counts = self.contexts.at_the_gate(self.gate_histogram)
@@ -206,7 +240,7 @@ class Ledger(LedgerState):
         self._set_gate()
         wanted = wanted_share(self.selection, self.epoch_allowance - self.accepted, self.seen)
         counts = self.contexts.behind_it(self.score_histogram)
-        self.threshold = histogram.upper_quantile(counts, wanted * self.score_mass)
+        self.threshold = histogram.upper_quantile(counts, wanted / self.new_share * self.score_mass)
 
     def record(
         self, decisions: Decisions, gate_scores: NDArray[np.float32], tail: int, where: Contexts | None = None
@@ -224,9 +258,17 @@ class Ledger(LedgerState):
         scores = decisions.score - decisions.context
         if where is not None:
             self.contexts.record(where, decisions.domain, gate_scores, scores, able)
+        taken = np.isin(reasons, _TAKEN)
         histogram.add(self.gate_histogram, gate_scores, 1.0)
-        # Duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent.
-        histogram.add(self.score_histogram, scores[able], 1.0)
+        # What had been brought before reaches the threshold, whether or not its score came to be known.
+        scores = np.where(taken, np.maximum(scores, decisions.threshold - decisions.context), scores)
+        histogram.add(self.score_histogram, scores[able | taken], 1.0)
+        passed = gate_scores + decisions.context >= np.float32(self.gate)
+        able &= decisions.score >= decisions.threshold
+        self.passed += int(passed.sum())
+        self.unlisted += int((passed & (reasons != Reason.LISTED)).sum())
+        self.reached += int((able | taken).sum())
+        self.new += int(able.sum())
         self.gate_mass += n
         self.score_mass += n
         self.tail_mass += n

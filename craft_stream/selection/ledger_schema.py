@@ -53,7 +53,7 @@ STATE: Schema = {
         name: _mass()
         for name in (
             "epoch_allowance", "unspendable", "clustering_allowance", "gate_mass", "score_mass", "tail", "tail_mass",
-            "largest_share",
+            "largest_share", "passed", "unlisted", "reached", "new", "widening",
         )
     },
     "spending": Number(0, 1, whole=False),

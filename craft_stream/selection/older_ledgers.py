@@ -18,8 +18,9 @@ from craft_stream.parameters import MOST_CLUSTERS, Parameters, digest_of
 from craft_stream.selection import contexts
 
 OLDEST = 6
-# Named integers, and floats, of format 6, and the place of the pairs remembered.
+# Named integers, and floats, of format 6, and the place of the pairs remembered; floats that are named since.
 _INTEGERS, _FLOATS, _REMEMBERED = 11, 11, 7
+_NEW_FLOATS = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
 _SELECTION = (
     "method", "rate", "ahead", "relaxation", "domain_weight", "gate", "quality_weight", "quality_floor", "horizon", "window",
     "duplicates", "near_duplicate", "seen_pairs", "abstain", "page_weight", "host_weight",
@@ -60,6 +61,7 @@ def upgrade(
         integers = _with_generations(integers, after - _generations(remembered, size))
         places = arrays["places"].astype(np.int64)
         places[places >= _FLOATS + clusters] += MOST_CLUSTERS - clusters
+        places[places >= _FLOATS] += len(_NEW_FLOATS)
         bins = np.concatenate(
             [codec.joined(arrays["bins"], np.int64), np.zeros(2 * contexts.TABLE, np.int64)]
         )
@@ -72,10 +74,12 @@ def upgrade(
     floats = codec.joined(arrays["floats"], np.float64)
     integers = _with_generations(integers, _generations(int(integers[_REMEMBERED]), size))
     missing = np.zeros(MOST_CLUSTERS - clusters)
-    edges = [_FLOATS + clusters, _FLOATS + 2 * clusters]
-    named, duals, histograms = np.split(floats, edges)
+    edges = [_FLOATS, _FLOATS + clusters, _FLOATS + 2 * clusters]
+    named, accepted, duals, histograms = np.split(floats, edges)
     pages, tables = np.zeros(contexts.NUMBERS), np.zeros(2 * contexts.TABLE)
-    floats = np.concatenate([named, missing, duals, missing, pages, histograms, tables])
+    floats = np.concatenate(
+        [named, _NEW_FLOATS, accepted, missing, duals, missing, pages, histograms, tables]
+    )
     return header, {**arrays, "integers": integers, "floats": codec.planes(floats)}
 
 

@@ -12,7 +12,13 @@ pair of budget for .38.
 
 Threshold. credit = A - accepted; the score is taken above which rho + credit / H of the pairs lie that came, H the horizon,
 between a quarter of rho and twice. The memory is long: a threshold of the last 50,000 pairs spends on whatever is there while
-the domain is away. Only pairs count that could be accepted: a duplicate that reached the threshold does not.
+the domain is away.
+
+What cannot be accepted. Of a stream whose pairs come four times a quarter is new, and a Model's sample of it does not tell
+which: with a threshold from all pairs a third of the budget was spent. So a ledger counts of the pairs that passed the gate
+those that are on no list, and of those that reached the threshold those that neither the stream nor the target brought before,
+and the share that is wanted is divided by both; the gate is as much wider. It is also wider where a Model's sample says
+that less than twice the budget would be fit behind it, as in a stream that is mostly noise.
 
 One global threshold with duals for clusters: quantiles for each cluster accept 5 to 46 % too much.
 
@@ -45,6 +51,11 @@ _AHEAD_GROWTH = 2
 _SHORTEST_HORIZON = 4096
 # Of the rate: the shares that are accepted at least and at most.
 _LEAST_SHARE, _MOST_SHARE = 0.25, 2.0
+# Pairs that a share begins from, all of them a part; the share of the stream that it is estimated over; and the least that is
+# taken for one.
+_SHARE_PRIOR = 16.0
+_SHARE_GROWTH = 0.25
+_LEAST_KNOWN_SHARE = 0.01
 # max pi halves in this many horizons, so that a level that never comes back does not starve the budget for ever.
 _TAIL_HALF_LIFE = 20
 
@@ -102,6 +113,21 @@ def ahead(parameters: SelectionParameters, seen: int) -> float:
     return max(parameters.ahead * float(earned), 1.0 if parameters.rate else 0.0)
 
 
+def share_of(part: float, whole: float) -> float:
+    """Share that a part was of what came so far, as if 16 pairs of it had come before; a hundredth at least."""
+    return max((part + _SHARE_PRIOR) / (whole + _SHARE_PRIOR), _LEAST_KNOWN_SHARE)
+
+
+def share_horizon(parameters: SelectionParameters, seen: int) -> float:
+    """Pairs over which such a share is estimated: a quarter of those that were seen, and of the horizon at most."""
+    return float(np.clip(_SHARE_GROWTH * seen, _SHORTEST_HORIZON, _SHARE_GROWTH * parameters.horizon))
+
+
+def wanted_at_most(parameters: SelectionParameters) -> float:
+    """The largest share of coming pairs that is ever to be accepted."""
+    return min(parameters.rate * _MOST_SHARE, 1.0)
+
+
 def wanted_share(parameters: SelectionParameters, credit: float, seen: int) -> float:
     """Share of coming pairs to accept, between a quarter of the rate and twice the rate.
 
@@ -113,4 +139,4 @@ def wanted_share(parameters: SelectionParameters, credit: float, seen: int) -> f
     """
     horizon = int(np.clip(_HORIZON_GROWTH * seen, _SHORTEST_HORIZON, parameters.horizon))
     wanted = parameters.rate + credit / horizon
-    return float(np.clip(wanted, parameters.rate * _LEAST_SHARE, min(parameters.rate * _MOST_SHARE, 1.0)))
+    return float(np.clip(wanted, parameters.rate * _LEAST_SHARE, wanted_at_most(parameters)))

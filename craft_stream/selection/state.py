@@ -29,7 +29,7 @@ from craft_stream.selection.segments import Segment
 # How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
 # from how the log was cut into transactions, so it is no part of the digest.
 _INTEGERS = 14
-_FLOATS = 11
+_FLOATS = 16
 _STORAGE = slice(9, 11)
 
 
@@ -99,6 +99,13 @@ class LedgerState:
     tail = _Float(8)  # pairs that look like the target, of the `tail_mass` last ones
     tail_mass = _Float(9)
     largest_share = _Float(10)  # of pairs that look like the target, at best
+    # Lately, see `pacing.share_horizon`: pairs that passed the gate, those of them on no list; those that reached the
+    # threshold, those of them that neither the stream nor the target had brought before.
+    passed = _Float(11)
+    unlisted = _Float(12)
+    reached = _Float(13)
+    new = _Float(14)
+    widening = _Float(15)  # of the gate: how many times as many pass as `selection.gate` says
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -107,7 +114,7 @@ class LedgerState:
         self.seen_pairs = SeenPairs(parameters.selection.seen_pairs)
         self.model: Model | None = None
         self.epoch = -1
-        self.spending = 1.0
+        self.spending = self.widening = 1.0
         self.settings_version = parameters.version
         self.release = __version__
         self._mark()

@@ -13,6 +13,8 @@ from craft_stream.parameters import SelectionParameters
 from craft_stream.selection.pacing import (
     ahead,
     duals,
+    share_horizon,
+    share_of,
     spending,
     tail_forgetting,
     tail_horizon,
@@ -103,3 +105,17 @@ def test_a_debt_is_paid_back_over_the_horizon(credit: float, seen: int, share: f
     parameters = SelectionParameters(rate=0.05, horizon=10_000)
     assert wanted_share(parameters, credit, seen) == pytest.approx(share)
     assert wanted_share(SelectionParameters(rate=0.8), 1e9, seen) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "share"), [(0, 0, 1.0), (84, 184, 0.5), (0, 48, 0.25), (0, 1e6, 0.01), (1e6, 1e6, 1.0)]
+)
+def test_a_share_begins_from_all(part: float, whole: float, share: float) -> None:
+    """As if 16 pairs had come before, all of them a part; a hundredth at least, so that it can be divided by."""
+    assert share_of(part, whole) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("seen", "pairs"), [(0, 4096), (40_000, 10_000), (10**7, 25_000)])
+def test_shares_are_of_a_quarter_of_what_was_seen(seen: int, pairs: int) -> None:
+    """And of a quarter of the horizon at most."""
+    assert share_horizon(SelectionParameters(horizon=100_000), seen) == pairs
