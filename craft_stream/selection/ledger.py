@@ -21,6 +21,7 @@ from craft_stream.selection.generation import Query
 from craft_stream.selection.methods import Method, known_to, method_of
 from craft_stream.selection.pacing import (
     ahead,
+    beyond_ordinary,
     duals,
     share_horizon,
     share_of,
@@ -82,14 +83,12 @@ class Ledger(LedgerState):
         return self.tail / self.tail_mass / TARGET_TAIL if self.tail_mass > 0 else None
 
     @property
-    def unlisted_share(self) -> float:
-        """Of the pairs that pass the gate, those on no list."""
-        return share_of(self.unlisted, self.passed)
+    def acceptable_share(self) -> float:
+        """Of the pairs that score enough, those on no list that neither the stream nor the target brought before.
 
-    @property
-    def new_share(self) -> float:
-        """Of the pairs that reach the threshold, those that neither the stream nor the target brought before."""
-        return share_of(self.new, self.reached)
+        Without the others that ordinary streams hold too: where there are no more of them, 1.
+        """
+        return beyond_ordinary(share_of(self.unlisted, self.passed) * share_of(self.new, self.reached))
 
     def allowance(self) -> float:
         """A(t): pairs that may have been accepted by now, in expectation."""
@@ -157,6 +156,7 @@ class Ledger(LedgerState):
         histogram.decay(self.score_histogram, keep)
         self.gate_mass *= keep
         self.score_mass *= keep
+        self.expected_mass *= keep
         self.contexts.begin_epoch(keep)
         keep = 1 - min(EPOCH / share_horizon(self.selection, self.seen), _MOST_FORGOTTEN)
         for name in ("passed", "unlisted", "reached", "new"):
@@ -201,13 +201,14 @@ class Ledger(LedgerState):
         dual = self.dual(sample.cluster)
         gate_scores = self.method.gate_scores(sample.domain, sample.distance, sample.cluster, dual)
         _refill(self.gate_histogram, gate_scores, gate_weights.astype(np.float64), each)
-        self.gate_mass = self.score_mass = mass
-        fit = np.where(sample.quality >= self.selection.quality_floor, sample.weight, 0) * self.unlisted_share
+        self.gate_mass = self.score_mass = self.expected_mass = mass
+        fit = np.where(sample.quality >= self.selection.quality_floor, sample.weight, 0)
         self.widening = 1.0
         for _ in range(_WIDENINGS):
             self._set_gate()
             passing = self.contexts.passing(gate_scores, self.gate) * fit
-            enough = wanted_at_most(self.selection) * pairs / self.new_share / max(float(passing.sum()), 1.0)
+            acceptable = float(passing.sum()) * self.acceptable_share
+            enough = wanted_at_most(self.selection) * pairs / max(acceptable, 1.0)
             if enough <= 1 or self.gate == -np.inf:
                 break
             self.widening *= enough
@@ -223,7 +224,7 @@ class Ledger(LedgerState):
 
     def _set_gate(self) -> None:
         selection = self.selection
-        share = selection.gate * selection.rate * self.widening / (self.unlisted_share * self.new_share)
+        share = selection.gate * selection.rate * self.widening / self.acceptable_share
         share = min(share, 1.0) if selection.domain_weight > 0 else 1.0
         self.gate = -np.inf
         if share < 1:
@@ -239,8 +240,10 @@ class Ledger(LedgerState):
         self._set_duals(model)
         self._set_gate()
         wanted = wanted_share(self.selection, self.epoch_allowance - self.accepted, self.seen)
+        # Of a Model's sample nobody knows yet what is listed or was brought before; of pairs that came it is known.
+        expected = self.expected_mass * (1 / self.acceptable_share - 1)
         counts = self.contexts.behind_it(self.score_histogram)
-        self.threshold = histogram.upper_quantile(counts, wanted / self.new_share * self.score_mass)
+        self.threshold = histogram.upper_quantile(counts, wanted * (self.score_mass + expected))
 
     def record(
         self, decisions: Decisions, gate_scores: NDArray[np.float32], tail: int, where: Contexts | None = None
@@ -260,9 +263,8 @@ class Ledger(LedgerState):
             self.contexts.record(where, decisions.domain, gate_scores, scores, able)
         taken = np.isin(reasons, _TAKEN)
         histogram.add(self.gate_histogram, gate_scores, 1.0)
-        # What had been brought before reaches the threshold, whether or not its score came to be known.
-        scores = np.where(taken, np.maximum(scores, decisions.threshold - decisions.context), scores)
-        histogram.add(self.score_histogram, scores[able | taken], 1.0)
+        # Duplicates could not be accepted: with them the threshold was too high, and .94-.99 of the budget spent.
+        histogram.add(self.score_histogram, scores[able], 1.0)
         passed = gate_scores + decisions.context >= np.float32(self.gate)
         able &= decisions.score >= decisions.threshold
         self.passed += int(passed.sum())

@@ -54,6 +54,7 @@ STATE: Schema = {
         for name in (
             "epoch_allowance", "unspendable", "clustering_allowance", "gate_mass", "score_mass", "tail", "tail_mass",
             "largest_share", "passed", "unlisted", "reached", "new", "widening",
+            "expected_mass",
         )
     },
     "spending": Number(0, 1, whole=False),

@@ -20,7 +20,7 @@ from craft_stream.selection import contexts
 OLDEST = 6
 # Named integers, and floats, of format 6, and the place of the pairs remembered; floats that are named since.
 _INTEGERS, _FLOATS, _REMEMBERED = 11, 11, 7
-_NEW_FLOATS = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+_NEW_FLOATS = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 _SELECTION = (
     "method", "rate", "ahead", "relaxation", "domain_weight", "gate", "quality_weight", "quality_floor", "horizon", "window",
     "duplicates", "near_duplicate", "seen_pairs", "abstain", "page_weight", "host_weight",

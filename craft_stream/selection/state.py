@@ -29,7 +29,7 @@ from craft_stream.selection.segments import Segment
 # How many numbers have names, in `integers` and in `floats`, and the places of two of them: where seen pairs are stored follows
 # from how the log was cut into transactions, so it is no part of the digest.
 _INTEGERS = 14
-_FLOATS = 16
+_FLOATS = 17
 _STORAGE = slice(9, 11)
 
 
@@ -106,6 +106,7 @@ class LedgerState:
     reached = _Float(13)
     new = _Float(14)
     widening = _Float(15)  # of the gate: how many times as many pass as `selection.gate` says
+    expected_mass = _Float(16)  # of the score's, what the Model's sample stands for
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters

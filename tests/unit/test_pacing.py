@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from craft_stream.parameters import SelectionParameters
 from craft_stream.selection.pacing import (
     ahead,
+    beyond_ordinary,
     duals,
     share_horizon,
     share_of,
@@ -113,6 +114,12 @@ def test_a_debt_is_paid_back_over_the_horizon(credit: float, seen: int, share: f
 def test_a_share_begins_from_all(part: float, whole: float, share: float) -> None:
     """As if 16 pairs had come before, all of them a part; a hundredth at least, so that it can be divided by."""
     assert share_of(part, whole) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("share", "corrected"), [(1.0, 1.0), (0.86, 1.0), (0.5, 1 / 1.82), (0.25, 1 / 3.82)])
+def test_ordinary_duplicates_are_not_corrected_for(share: float, corrected: float) -> None:
+    """Up to .18 pairs that cannot be accepted for each that can change nothing; of more, only what is beyond."""
+    assert beyond_ordinary(share) == pytest.approx(corrected)
 
 
 @pytest.mark.parametrize(("seen", "pairs"), [(0, 4096), (40_000, 10_000), (10**7, 25_000)])
