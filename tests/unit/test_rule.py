@@ -176,6 +176,24 @@ def test_no_step_sees_none(count: int) -> None:
     assert run.margin.tolist() == [-np.inf] * count
 
 
+def test_the_cascade_names_the_bar_that_is_missed_by_little() -> None:
+    """A pair just under the floor has the reason of its words, one just under the threshold a margin that says how far."""
+    encoder, models = engine(True)
+    selection = SelectionParameters(rate=0.2, quality_floor=-0.1)
+    parameters = Parameters(selection=selection, encoder=encoder.digest)
+    ledger = Ledger(parameters)
+    Selector(parameters, encoder).decide(packed(pool(2 * EPOCH, 3)[: EPOCH + 1]), ledger, models[0])
+    probes = packed(pool(2000, 4)[:900], ledger.next_offset)
+    none = np.zeros(len(probes), np.bool_)
+    run = judge(probes, none, Scorer(models[0], encoder), ledger, ledger.seen_pairs.ask)
+    unfit = (run.quality < -0.1) & (run.quality > -1.1)
+    assert unfit.any()
+    assert not np.isin(run.reason[unfit], (Reason.OVER_BUDGET, Reason.ACCEPTED)).any()
+    over = (run.reason == Reason.OVER_BUDGET) & (run.scores < ledger.threshold)
+    assert (run.margin[over] > -1).any()
+    assert np.isfinite(run.margin[over]).all()
+
+
 @pytest.mark.parametrize("expensive", [False, True])
 def test_every_reason_is_given(expensive: bool) -> None:
     """The pairs that the property above is held on meet every bar there is."""
