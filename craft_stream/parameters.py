@@ -130,7 +130,8 @@ class SelectionRules:
         relaxation: how far topics may be from their share of the target (lambda): from 1 - lambda to 1 / (1 - lambda) times
             it; 0 is exactly, 1 is freely.
         domain_weight: weight of nearness to the domain in the score; at 0 every pair is checked for quality.
-        gate: pairs near enough to be checked for quality, per accepted pair; from 2.5 to 6 the result is the same.
+        gate: pairs near enough to be checked for quality, per accepted pair, and more where few of them are fit and new; from
+            2.5 to 6 the result is the same.
         quality_weight: weight of quality, log P(clean), in the score.
         quality_floor: pairs of lower quality, log P(clean), are rejected: -0.3 is 74 %; -infinity turns it off.
         horizon: pairs over which overspending is paid back: about as many as the stream needs to show all that it holds.

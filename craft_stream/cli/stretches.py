@@ -77,9 +77,9 @@ def asked(
             tell(line)
     if len(nothing) < len(partitions):
         return
+    check_group(reader, settings.kafka)
     if begins or ends:
         raise ConfigurationError("nothing is there from --from to --to: give offsets that are decided")
-    check_group(reader, settings.kafka)
     raise DataError(f"the group {settings.kafka.group_id} has decided nothing of {topic} yet")
 
 

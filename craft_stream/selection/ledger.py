@@ -204,12 +204,13 @@ class Ledger(LedgerState):
         self.gate_mass = self.score_mass = self.expected_mass = mass
         fit = np.where(sample.quality >= self.selection.quality_floor, sample.weight, 0)
         self.widening = 1.0
-        for _ in range(_WIDENINGS):
+        wanted = min(wanted_at_most(self.selection), self.selection.gate * self.selection.rate) * pairs
+        for left in reversed(range(_WIDENINGS)):
             self._set_gate()
             passing = self.contexts.passing(gate_scores, self.gate) * fit
             acceptable = float(passing.sum()) * self.acceptable_share
-            enough = wanted_at_most(self.selection) * pairs / max(acceptable, 1.0)
-            if enough <= 1 or self.gate == -np.inf:
+            enough = wanted / max(acceptable, 1.0)
+            if enough <= 1 or self.gate == -np.inf or not left:
                 break
             self.widening *= enough
         able = passing > 0

@@ -14,7 +14,9 @@ from craft_stream.selection.ledger_schema import DELTA_WITHOUT_CONTEXTS, SNAPSHO
 from craft_stream.selection.older_ledgers import OLDEST, upgrade
 
 MAGIC = b"CRAFTLDG"
-FORMAT = 7
+FORMAT = 8
+# Of revisions between 0.1.0 and 0.2.0 only: other numbers at the same places.
+_UNRELEASED = 7
 
 
 def decode(
@@ -36,6 +38,11 @@ def decode(
     written = header["format"]
     remedy = "begin a new group, or go on with that release"
     schema.check_format("the ledger", written, range(OLDEST, FORMAT + 1), remedy)
+    if written == _UNRELEASED:
+        raise IntegrityError(
+            f"the ledger is of format {written}, which no release has written, but a revision before 0.2.0: begin a new one "
+            "with `craft-stream run --rebuild`"
+        )
     if header.get("kind") != kind:
         raise IntegrityError(f"this is a ledger's {header.get('kind')}, not a {kind}")
     if written == FORMAT:

@@ -33,7 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 def upgrade(
     header: dict[str, Any], arrays: Arrays, parameters: Parameters, remembered: int
 ) -> tuple[dict[str, Any], Arrays]:
-    """Header and arrays of a snapshot or a delta of format 6, as of format 7.
+    """Header and arrays of a snapshot or a delta of format 6, as of format 8.
 
     Args:
         header, arrays: as they were written.

@@ -15,7 +15,7 @@ between a quarter of rho and twice. The memory is long: a threshold of the last 
 the domain is away.
 
 What cannot be accepted. Of a stream whose pairs come four times a quarter is new, and a Model's sample of it does not tell
-which: with a threshold from all pairs a third of the budget was spent. So a ledger counts of the pairs that passed the gate
+which: with a threshold from all pairs half of the budget was spent. So a ledger counts of the pairs that passed the gate
 those that are on no list, and of those that reached the threshold those that neither the stream nor the target brought before.
 Where more than .18 others come to each of these, which is more than in streams without many copies, so much more is wanted
 of what a Model's sample stands for, and the gate is as much wider. It is also wider where the sample says that less than twice

@@ -249,6 +249,8 @@ class LearnerService:
         try:
             self._check_target(learner)
             if self._knows_less(learner, store):
+                self._stopped(None)
+                self._trouble.over()
                 return
             model = learner.publish()
         except TargetError as error:

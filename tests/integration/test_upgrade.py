@@ -86,7 +86,7 @@ def test_a_group_goes_on_with_this_release_and_back(bootstrap: str, tmp_path: Pa
         assert old.wait(30) in (0, 1)
     with old_worker(python, run, model, "refused") as refused:
         assert refused.wait(60) == 1, run.log("refused")
-    assert re.search(r"format 7, which a newer release wrote", run.log("refused")), run.log("refused")
+    assert re.search(r"format 8, which a newer release wrote", run.log("refused")), run.log("refused")
     applied = run.command("settings", "apply", "--set", "budget.rate=0.2")
     assert applied.returncode == 0, applied.stderr
     with run.worker("--model", str(model), log="third") as new:

@@ -22,7 +22,7 @@ from craft_stream.selection.divergence import divergence
 from craft_stream.selection.faults import faults, fitness
 from craft_stream.selection.histogram import upper_quantile
 from craft_stream.selection.ledger import EPOCH, Ledger
-from craft_stream.selection.ledger_format import FORMAT, MAGIC
+from craft_stream.selection.ledger_format import FORMAT, MAGIC, decode
 from craft_stream.selection.ledger_schema import MASSES
 from craft_stream.selection.methods import Cascade, Craft, CraftPlus, known_to, method_of
 from craft_stream.selection.older_ledgers import OLDEST
@@ -422,7 +422,15 @@ def test_parameters_that_are_the_same_change_nothing(model: Model) -> None:
 def test_a_format_has_its_numbers() -> None:
     """A state of other sizes is another format: what was written could not be read."""
     ledger = Ledger(parameters())
-    assert (FORMAT, len(ledger.integers), len(ledger.floats)) == (7, 26, 23_454)
+    assert (FORMAT, len(ledger.integers), len(ledger.floats)) == (8, 26, 23_454)
+
+
+def test_a_ledger_of_a_revision_that_was_no_release_is_refused() -> None:
+    """Its numbers stand at other places; neither a snapshot nor a delta of it is taken for one of this release."""
+    for kind in ("whole", "delta"):
+        data = codec.encode(MAGIC, {"format": FORMAT - 1, "kind": kind}, {})
+        with pytest.raises(IntegrityError, match=r"no release has written, .* --rebuild"):
+            decode(data, kind, Parameters(), 0)
 
 
 @given(st.sampled_from([OLDEST - 1, FORMAT + 1]))
