@@ -29,8 +29,8 @@ _ASKED = (
     Reason.LISTED, Reason.OFF_DOMAIN, Reason.OTHER_LANGUAGE, Reason.IN_TARGET, Reason.COPY, Reason.UNFAMILIAR_TEXT,
     Reason.GARBLED, Reason.MISALIGNED, Reason.DUPLICATE, Reason.NEAR_DUPLICATE, Reason.OVER_BUDGET, Reason.ACCEPTED,
 )  # fmt: skip
-# What comes before the question whether it is a good translation.
-_UNCHECKED = _ASKED[:4]
+# What is found before anybody asks whether it is a good translation; none of `FAULTS`, which are answers to that.
+_UNCHECKED = (Reason.LISTED, Reason.OFF_DOMAIN, Reason.IN_TARGET)
 _UNDECIDED = "Nothing speaks against it, and nothing was taken yet."
 _ORIGINS = 12
 _ENOUGH = 30  # pairs of a stretch that were checked, for a share of them to be drawn

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_cli import Run, folder, run
 
@@ -21,7 +24,7 @@ from craft_stream.report.samples import Samples, priorities
 from craft_stream.report.shown import SHOWN, parts, visible
 from craft_stream.report.stretches import STRETCHES, Stretches
 from craft_stream.report.threshold import _bars
-from craft_stream.report.view import _findings
+from craft_stream.report.view import _findings, view
 from craft_stream.report.vocabulary import Vocabulary
 from craft_stream.selection.decisions import Reason
 from craft_stream.settings import RecordSettings
@@ -226,6 +229,56 @@ def test_faults_are_told_of_the_pairs_that_were_checked() -> None:
     )
     gathered.reasons[[Reason.MISALIGNED, Reason.COPY]] = 0
     assert not any("no good" in line for line in _findings(gathered, 0))
+
+
+def shares_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every share that a view holds, by name, and every percentage in its sentences."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from shares_in(part, key)
+    elif isinstance(value, list):
+        for part in value:
+            yield from shares_in(part, name)
+    elif isinstance(value, str):
+        yield from ((value, float(found) / 100) for found in re.findall(r"([\d.]+)%", value))
+    elif isinstance(value, float) and name in {
+        "share",
+        "all",
+        "most",
+        "most_faulty",
+        "faulty",
+        "accepted",
+        "stream",
+    }:
+        yield name, value
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(Reason)), st.integers(1, 300)),
+    st.integers(0, 40),
+    st.randoms(use_true_random=False),
+)
+@example({Reason.OFF_DOMAIN: 30, Reason.OTHER_LANGUAGE: 30}, 0, Random(0))
+@example({Reason.OTHER_LANGUAGE: 300, Reason.MISALIGNED: 60}, 0, Random(0))
+@settings(max_examples=25, deadline=None)
+def test_shares_are_shares_whatever_the_reasons(
+    counts: dict[Reason, int], refused: int, order: Random
+) -> None:
+    """Any reasons, alone or mixed: nothing is divided by zero, and no share is below 0 or above 1."""
+    reason = [reason for reason, count in counts.items() for _ in range(count)]
+    order.shuffle(reason)
+    made = rows(len(reason), url="https://a.example/b")
+    made = replace(
+        made,
+        records=len(reason) + refused,
+        refused=["not_json"] * refused,
+        reason=np.array(reason, np.uint8),
+        cluster=(np.arange(len(reason)) % 3).astype(np.int16),
+    )
+    gathered = Gathered(RecordSettings())
+    gathered.add(made)
+    assert [found for found in shares_in(view(gathered, about(target=None))) if not 0 <= found[1] <= 1] == []
+    page(gathered, about(target=None))
 
 
 def test_clusters_are_named_by_words_that_few_of_them_have() -> None:
