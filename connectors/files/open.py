@@ -27,6 +27,7 @@ from craft_stream.errors import ConfigurationError, DataError, WriteError
 STANDARD = "-"
 _UNFINISHED = ".partial"
 _BLOCK = 1 << 17
+_LINKS = 40  # one behind another, as Linux follows
 
 
 def is_standard_output(path: str | None) -> bool:
@@ -38,6 +39,21 @@ def is_standard_output(path: str | None) -> bool:
         return not stat.S_ISCHR(status.st_mode) and os.path.samestat(status, os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):  # not there yet, or no real standard output
         return False
+
+
+def descriptor(path: str) -> int | None:
+    """The descriptor of this process that a path stands for; None: it stands for a file.
+
+    That is any name of what standard output is (`/dev/stdout`, or the file it was sent to), and what lies in `/dev/fd`.
+    """
+    for _ in range(_LINKS):
+        folder, name = os.path.split(path)
+        if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
+            return int(name)
+        if not os.path.islink(path):
+            break
+        path = os.path.join(folder, os.readlink(path))
+    return sys.stdout.fileno() if is_standard_output(path) else None
 
 
 def open_input(path: str, packing: Packing = PLAIN) -> io.BufferedReader:
@@ -134,7 +150,8 @@ class OutputFile(WholeOrNothing):
     """A file that is written beside its place and moved there when it is closed; `-` is standard output.
 
     Compressed when the name ends in `.gz`, `.zst`, `.xz`, `.lzma` or `.bz2`. As a context manager it discards what was
-    written when the block raises. What exists and is no regular file (a pipe, `/dev/null`) is written directly.
+    written when the block raises. What exists and is no regular file (a pipe, `/dev/null`) is written directly, and so is
+    what a descriptor of this process stands for, from where that stands: `/dev/stdout` behind `>> all.jsonl`.
     """
 
     def __init__(self, path: str) -> None:
@@ -162,11 +179,13 @@ class OutputFile(WholeOrNothing):
             return sys.stdout.buffer
         if path.endswith(os.sep):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if (held := descriptor(path)) is not None:
+            os.write(held, b"")  # an error where it is not open, or for reading only
+            sys.stdout.flush()
+            return open(os.dup(held), "wb", buffering=_BLOCK)
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(path).st_mode):
-                return open(
-                    path, "wb", buffering=_BLOCK
-                )  # the link itself: that of a pipe in /dev/fd leads to no name
+                return open(path, "wb", buffering=_BLOCK)
         self._path = os.path.realpath(path)
         folder, name = os.path.split(self._path)
         handle, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=_UNFINISHED, dir=folder)

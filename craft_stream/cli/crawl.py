@@ -97,7 +97,7 @@ def crawl(
         raise ConfigurationError("give --topic TOPIC or --output FILE, one of them")
     stop = stop_event()
     reads = [str(path) for place in warc if not is_pipe(place) for path in warc_files(Path(place))]
-    mark = None if output in (None, STANDARD) else f"{output}.batch"
+    mark = None if output is None or is_standard_output(output) else f"{output}.batch"
     protect_inputs(
         [output, mark, str(store)], [*reads, str(takedown) if takedown else None], settings, config
     )
@@ -187,7 +187,7 @@ def _publisher(
 
     if topic is not None:
         return KafkaPublisher(settings.kafka, topic, name, store.identity, settings.record.source_field)
-    if output in (None, STANDARD):
+    if output is None or is_standard_output(output):
         return StandardOutput()
     return FilePublisher(Path(output), store.identity)
 

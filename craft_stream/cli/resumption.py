@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from connectors.files.open import STANDARD, remove_unfinished
+from connectors.files.open import STANDARD, descriptor, remove_unfinished
 from connectors.files.places import read_files, written_files
 from craft_stream import __version__
 from craft_stream.cli.tell import tell
@@ -29,7 +29,7 @@ def state_of(output: str, rereads: bool) -> str | None:
         rereads: the stream can be read again.
     """
     name = written_files(output)[0]
-    regular = os.path.isfile(name) or not os.path.exists(name)
+    regular = (os.path.isfile(name) or not os.path.exists(name)) and descriptor(name) is None
     writable = os.access(os.path.dirname(name) or ".", os.W_OK)  # else the output's own error says so
     return f"{name}.state" if rereads and name != STANDARD and regular and writable else None
 

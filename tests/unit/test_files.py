@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -243,6 +245,45 @@ def test_an_output_may_be_a_pipe_without_a_name(tmp_path: Path) -> None:
             output.write(b"x\n")
         os.close(writing)
         assert pipe.read() == b"x\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "shell"),
+    [
+        ("/dev/stdout", "COMMAND >> all.jsonl"),
+        ("/dev/fd/1", "COMMAND >> all.jsonl"),
+        ("all.jsonl", "COMMAND >> all.jsonl"),
+        ("link", "ln -s /dev/stdout link; COMMAND >> all.jsonl"),
+        ("/dev/fd/3", "COMMAND 3>> all.jsonl"),
+        ("/dev/stderr", "COMMAND 2>> all.jsonl"),
+        ("-", "COMMAND >> all.jsonl"),
+        ("/dev/stdout", "{ echo before; COMMAND; } > all.jsonl"),
+    ],
+)
+def test_an_output_that_the_shell_has_opened_is_written_from_where_it_stands(
+    tmp_path: Path, output: str, shell: str
+) -> None:
+    """What stood in the file before stays, what comes behind follows, and no other file is made."""
+    (tmp_path / "all.jsonl").write_text("before\n")
+    code = f"from connectors.files.open import OutputFile\nwith OutputFile('{output}') as f: f.write(b'new' + bytes([10]))"
+    (tmp_path / "write.py").write_text(code)
+    command = (
+        shell.replace("COMMAND", f"{shlex.quote(sys.executable)} write.py") + "\necho behind >> all.jsonl"
+    )
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / "all.jsonl").read_text() == "before\nnew\nbehind\n"
+    assert set(os.listdir(tmp_path)) <= {"all.jsonl", "write.py", "link"}
+
+
+def test_a_descriptor_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """One for reading, and one that is not open, before anything is computed."""
+    (tmp_path / "f").touch()
+    reading = os.open(tmp_path / "f", os.O_RDONLY)
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        OutputFile(f"/dev/fd/{reading}")
+    os.close(reading)
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        OutputFile(f"/dev/fd/{reading}")
 
 
 def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
