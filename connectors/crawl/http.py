@@ -12,7 +12,13 @@ import zstandard
 from fastwarc.stream_io import BrotliReader
 
 _STATUS = re.compile(rb"\s*[A-Za-z]+/?[\d.]*\s+(\d{3})\b")
-_NEXT = re.compile(rb"HTTP/[\d.]+ \d{3}\b")  # behind `100 Continue`, early hints, a proxy's own answer
+# behind `100 Continue`, early hints, a proxy's own answer; pages may hold such a line as well
+_NEXT = re.compile(rb"HTTP/[\d.]+ \d{3}\b")
+_NEXT_AND_HEADER = re.compile(rb"HTTP/[\d.]+ (?:1\d\d\b|\d{3}\b[^\r\n]{0,1000}\r?\n[\w-]{1,100}:)")
+_OF_A_PAGE = re.compile(
+    rb"\n(?:content-(?:type|length|encoding)|transfer-encoding|x-robots-tag|tdm-reservation)[ \t]*:",
+    re.IGNORECASE,
+)
 _MOST_BEFORE = 5
 _BLANK = re.compile(rb"\r?\n\r?\n")
 _LINE = re.compile(r"\r?\n")
@@ -61,8 +67,8 @@ def parse_http(block: bytes, limit: int) -> HttpMessage | None:
     """The message in a block; None where there is none.
 
     A body that is not in a coding that the header names was unpacked by the crawler: it is taken as it is. A page in a
-    coding that the header does not name is unpacked. A body that ends too early is taken as far as it goes. Of several
-    messages one behind the other the last is the answer.
+    coding that the header does not name is unpacked. A body that ends too early is taken as far as it goes. What follows
+    an interim answer (1xx), or a header that says nothing of a page, is the answer if it is a message.
 
     Args:
         block: header and body.
@@ -75,7 +81,10 @@ def parse_http(block: bytes, limit: int) -> HttpMessage | None:
         blank = _BLANK.search(block, status.end())
         head, body = (block[: blank.start()], block[blank.end() :]) if blank else (block, b"")
         code = int(status[1])
-        if _NEXT.match(body) is None:
+        interim = code // 100 == 1
+        if not (interim or _OF_A_PAGE.search(head) is None):
+            break
+        if (_NEXT if interim else _NEXT_AND_HEADER).match(body) is None:
             break
         block = body
     headers: list[tuple[str, str]] = []

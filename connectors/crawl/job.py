@@ -22,8 +22,8 @@ from connectors.crawl.sitemaps import read_sitemap
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import canonical, site
-from connectors.crawl.warc import DAMAGE, WarcFile, WarcStream
-from connectors.files.compression import ENDINGS
+from connectors.crawl.warc import WarcFile, WarcStream
+from connectors.files.compression import DAMAGE, ENDINGS
 from craft_stream.errors import DataError
 from craft_stream.settings import RecordSettings
 
@@ -206,8 +206,8 @@ class Crawl:
         rules = read_reservations(response)
         if rules is not None:
             self.counts["reservations"] += 1
-            reservations.tell(url, rules, response.date)
-            self._store.partners.withdraw(site(url), reservations.covers)
+            if reservations.tell(url, rules, response.date):
+                self._store.partners.withdraw(site(url), reservations.covers)
             return []
         told = read_sitemap(response, self._languages, self._max_bytes)
         if told is not None:

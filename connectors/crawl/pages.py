@@ -19,7 +19,10 @@ from craft_stream.language_identification import shares
 from craft_stream.language_tags import agree
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (  # that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 _LINK = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
 _PARAMETER = re.compile(r";\s*(\w+)\s*=\s*[\"']?([^\"';,]*)")
 _MOST_ALTERNATES = 50
@@ -143,9 +146,12 @@ def decode(body: bytes, declared: str | None) -> str:
         if body.startswith(mark):
             return body.decode(name, "replace")
     if b"\0" in body[:_HEAD]:
-        if declared and declared.lower().startswith(("utf-16", "utf-32")):
-            with suppress(LookupError, UnicodeError):
-                return body.decode(declared)
+        with suppress(LookupError, UnicodeError):
+            name = codecs.lookup(declared or "").name
+            if name in ("utf-16", "utf-32"):  # which end comes first is told by the zeros of markup
+                name += "-be" if body[:_HEAD:2].count(0) > body[1:_HEAD:2].count(0) else "-le"
+            if name.startswith(("utf-16", "utf-32")):
+                return body.decode(name)
         raise SkippedError("binary")
     meta = _META_CHARSET.search(body[:_HEAD])
     charsets = [declared, meta[1].decode("ascii") if meta else None, "windows-1252"]

@@ -19,7 +19,7 @@ _URLSET = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?>(?:<\?.{0,1000}?\?>|<!--.{0,100000}?-->|<!DOCTYPE[^>]{0,1000}>)\s*+)*+<(?:\w+:)?urlset\b",
     re.DOTALL,
 )
-_DECLARED = re.compile(rb"<\?xml.{0,1000}?\?>", re.DOTALL)
+_DECLARED = re.compile(rb"\s*+<\?xml.{0,1000}?\?>", re.DOTALL)
 _MOST = 50  # links of one page
 _GZIP = b"\x1f\x8b"
 
@@ -57,7 +57,9 @@ def read_sitemap(response: Response, languages: tuple[str, str], limit: int) -> 
         except zlib.error:
             return None
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        body = _DECLARED.sub(b"", body.decode("utf-16", "replace").encode("utf-8", "replace"), count=1)
+        body = body.decode("utf-16", "replace").encode("utf-8", "replace")
+        if declared := _DECLARED.match(body):  # the encoding that it names is not that of the bytes any more
+            body = body[declared.end() :]
     if not _URLSET.match(body):
         return None
     found: dict[Told, None] = {}

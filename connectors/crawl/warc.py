@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from zipfile import BadZipFile
 
 from fastwarc import ArchiveIterator
 
 from connectors.crawl.dialects import Dialect, Translated, dialect_of
 from connectors.crawl.responses import Response, ResponseReader, has_length
+from connectors.files.compression import DAMAGE
 from craft_stream.errors import DataError
 
 _MAGIC = (b"WARC/", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 _NEXT_RECORD = re.compile(rb"\x1f\x8b\x08[\x00\x04]|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/\d\.\d+\r?\n(?=[\w-]+:)")
 _SCAN = 1 << 20
-# of FastWARC, and of a member of an archive
-DAMAGE = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)
 _OVERLAP = 64  # no pattern above is longer
 
 

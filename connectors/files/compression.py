@@ -27,7 +27,8 @@ _BLOCK = 1 << 17
 _ZSTD_BLOCK = 1 << 11
 _SKIPPABLE = tuple(bytes((low, 0x2A, 0x4D, 0x18)) for low in range(0x50, 0x60))
 ZSTD = (MAGIC, *_SKIPPABLE)
-_ERRORS = (
+# what readers of packed files and archives raise where one is damaged
+DAMAGE = (
     EOFError, OSError, ValueError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
     zstandard.ZstdError,
 )  # fmt: skip
@@ -152,7 +153,7 @@ def members(path: str) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except _ERRORS as error:
+    except DAMAGE as error:
         raise DataError(f"cannot read {path}: {error}") from None
     return [
         name
@@ -179,7 +180,7 @@ def _member(path: str, raw: io.BufferedReader, name: str | None) -> io.RawIOBase
         raise ConfigurationError(
             f"{path} has no member {name}: it holds {', '.join(members(path))}"
         ) from None
-    except _ERRORS as error:
+    except DAMAGE as error:
         raise DataError(f"cannot read {path}: {error}") from None
 
 
@@ -234,7 +235,7 @@ class _Checked(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             return self._inner.readinto(buffer) or 0
-        except _ERRORS as error:
+        except DAMAGE as error:
             hint = (
                 ", or was compressed with a dictionary: add ?dictionary=FILE"
                 if "corruption" in str(error)

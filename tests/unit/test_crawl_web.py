@@ -8,6 +8,7 @@ import io
 import lzma
 import sqlite3
 import sys
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,9 +29,9 @@ from connectors.crawl.job import Crawl, warc_files
 from connectors.crawl.pages import Page, SkippedError, decode, read_page
 from connectors.crawl.permission import is_forbidden, is_reserved
 from connectors.crawl.publish import FilePublisher
-from connectors.crawl.reservations import read_reservations
+from connectors.crawl.reservations import Rule, read_reservations
 from connectors.crawl.responses import Response
-from connectors.crawl.sitemaps import Told
+from connectors.crawl.sitemaps import Told, read_sitemap
 from connectors.crawl.store import Store
 from connectors.crawl.takedown import Takedown
 from connectors.crawl.urls import address, canonical, neutral, site_key
@@ -170,6 +171,15 @@ def test_wide_encodings_are_read_where_the_header_names_them(charset: str) -> No
             decode(body, named)
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize(("width", "named"), [("16", "UTF-16"), ("16", "utf16"), ("32", "utf-32")])
+def test_wide_encodings_whose_order_nobody_names(width: str, named: str, order: str) -> None:
+    """By the mark, that of UTF-32 too, whatever the header says; without one by where the zeros stand."""
+    text = "<p>цена 100"
+    assert decode(text.encode(f"utf-{width}-{order}"), named) == text
+    assert decode(f"\ufeff{text}".encode(f"utf-{width}-{order}"), None) == text
+
+
 def test_unpacking_is_bounded() -> None:
     """A body that would fill the memory is cut at the limit."""
     bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(1 << 24))
@@ -263,6 +273,24 @@ def test_archives_within_archives_and_damaged_ones(tmp_path: Path) -> None:
     assert (len(pairs), counts["damaged"]) == (3, 3)
 
 
+def test_a_member_whose_packing_is_damaged(tmp_path: Path) -> None:
+    """However a zip archive packs it, it is counted as damage, and members behind it are read."""
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", method) as made:
+            made.writestr("0.warc", warc("http://s/en/x", html("en")))
+            place = made.start_dir
+            for code in LANGUAGES:
+                made.writestr(
+                    f"{code}.warc", warc(f"http://s/{code}/{method}", html(code)), zipfile.ZIP_STORED
+                )
+        data = bytearray(packed.getvalue())
+        data[60:place] = b"\xff" * (place - 60)
+        (tmp_path / f"{method}.wacz").write_bytes(data)
+    pairs, counts = crawled_inputs(tmp_path, [tmp_path])
+    assert (len(pairs), counts["damaged"]) == (9, 3)
+
+
 def test_a_packed_body_is_no_record_that_is_cut_off(tmp_path: Path) -> None:
     """A plain WARC whose last body is gzip ends where it ends."""
     bodies = [(code, gzip.compress(html(code).encode())) for code in LANGUAGES]
@@ -288,6 +316,23 @@ def test_what_is_said_before_an_answer(before: str) -> None:
     )
     assert message is not None
     assert (message.status, message.content_type, message.body) == (404, "text/html", b"<p>")
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Type: text/html", "HTTP/1.1 200 OK\r\nServer: x\r\n\r\n<p>"),
+        ("content-length : 99", "HTTP/1.1 200 OK\nServer: x\n\n<p>"),
+        ("X-Robots-Tag: noindex", "HTTP/1.1 200 OK\r\nServer: x\r\n\r\n<p>"),
+        ("Server: x", "HTTP/1.1 200 OK is what a server says\n<p>: so it is"),
+    ],
+)
+def test_a_page_that_begins_as_an_answer_does(head: str, body: str) -> None:
+    """It keeps its own status and header: a text about HTTP is no message."""
+    message = parse_http(f"HTTP/1.1 203 Mine\r\n{head}\r\n\r\n{body}".encode(), 999)
+    assert message is not None
+    assert (message.status, message.body) == (203, body.encode())
+    assert len(message.headers) == 1
 
 
 def test_files_in_capitals_and_archives(tmp_path: Path) -> None:
@@ -574,6 +619,18 @@ JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
         ([("/é", 1)], "/%C3%A9", True), ([("en/", True)], "/en/a", True), ([("http://s/en/", 1)], "/en/a", True),
         ([("/", 2)], "/en/a", True), ([("/", "")], "/en/a", False), ([("/", None), (3, 1), ("/", 1)], "/en/a", True),
         ([], "/en/a", False),
+        ([("/view?*", 1)], "/view?id=7", True), ([("/view?id=7$", 1)], "/view?id=7", True),
+        ([("/view?id=7$", 1)], "/view?id=77", False),
+        ([("/view?", 1)], "/view", False), ([("/*?*p=a/b", 1)], "/v?x=1&p=a%2Fb", True),
+        ([("/v?p=é b", 1)], "/v?p=%C3%A9+b", True),
+        ([("/v%3Fp", 1)], "/v%3Fp", True), ([("/v%3Fp", 1)], "/v?p=1", False), ([("/a%2Ab", 1)], "/a/b", False),
+        ([("https://b/", 0), ("/", 1)], "/en/a", True), ([("HTTPS://www.s/", 0), ("/", 1)], "/en/a", False),
+        ([("http://s:80*", 1)], "/en/a", True), ([("http://b/", 1)], "/en/a", False), ([("https://s?id", 1)], "/?id=7", True),
+        ([("/go/https://b/", 1)], "/", False), ([("/go/https://b/", 1)], "/go/https://b/", True),
+        ([("/**n***a$", 1)], "/en/a", True),
+        ([(f"/{n}", 0) for n in range(1_000)], "/en/a", False), ([(f"/{n}", 0) for n in range(1_001)], "/en/a", True),
+        ([(f"/{n}", 0) for n in range(1_001)], "/7", False), ([("/" + "a" * (500 << 10), 0)], "/en/a", True),
+        ([("/" + "*" * 10_001, 0)], "/en/a", True),
         ([("/*a*a*a*a*a*a*a*a*a*a*a*a*b$", 1)], "/" + "a" * 2_000, False),
     ],
 )  # fmt: skip
@@ -592,13 +649,29 @@ def test_a_site_reserves_text_and_data_mining_by_a_file(
         assert not store.reservations.covers(canonical(f"http://other{path}"))
 
 
+def test_either_host_of_a_site_may_reserve(tmp_path: Path) -> None:
+    """What `www.s` says does not undo what `s` has said; a newer file of the same host does, and says so."""
+    closed, opened = [Rule(["/"], False, True)], list[Rule]()
+    with Store(tmp_path / "store", LANGUAGES) as store:
+        told = store.reservations
+        assert told.tell(TDMREP, closed, 1)
+        assert told.tell(TDMREP.replace("//", "//www."), opened, 2)
+        assert told.covers("http://s/a")
+        assert told.covers("https://www.s/a")
+        assert not told.tell(TDMREP, closed, 3)
+        assert not told.tell(TDMREP, opened, 2)
+        assert told.covers("http://s/a")
+        assert told.tell(TDMREP, opened, 4)
+        assert not told.covers("http://s/a")
+
+
 def test_what_a_page_says_of_mining_comes_before_its_site_s_file(tmp_path: Path) -> None:
-    """Pages that wait when the file comes are withdrawn; a page that says 0, in its header or its text, is used."""
+    """Pages that wait when the file comes go, whatever they say; later ones that say 0, in header or text, are used."""
     said = JSON + b'{"location": "/", "tdm-reservation": 1}'
     open_ = '<meta property="tdm-reservation" content="0">'
     pairs, counts = crawled(
         tmp_path,
-        warc("http://s/en/early", html("en")),
+        warc("http://s/en/early", html("en"), headers="tdm-reservation: 0\r\n"),
         warc("http://other/en/a", html("en")),
         warc(TDMREP, b"", block=said),
         warc("http://s/fr/early", html("fr")),
@@ -619,8 +692,9 @@ def test_what_is_no_file_of_reservations(tmp_path: Path) -> None:
         JSON + b'{"a": '[:4],
     ]
     bodies.append(b"HTTP/1.1 404 Gone\r\n\r\n[]")
+    bodies.append(JSON + b"<p>" + b"x" * (500 << 10))
     found = responses(tmp_path, *(warc(TDMREP, b"", block=body) for body in bodies))
-    assert [read_reservations(response) for response in found] == [None] * 4
+    assert [read_reservations(response) for response in found] == [None] * 5
     elsewhere = warc("http://s/en/tdmrep.json", b"", block=JSON + b"[]")
     assert [read_reservations(response) for response in responses(tmp_path, elsewhere)] == [None]
 
@@ -764,6 +838,17 @@ def test_sitemaps_that_say_nothing(tmp_path: Path, body: str) -> None:
     block = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + body.encode()
     pairs, counts = crawled(tmp_path, warc("http://s/sitemap.xml", b"", block=block), *pages)
     assert (pairs, counts["waiting"]) == ([], 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_sitemap_that_never_ends_a_declaration(encoding: str) -> None:
+    """Beginnings of declarations without an end cost no more than the bytes that they have (9 s for 10 MiB before)."""
+    response = Response(
+        "http://s/x", 1, 200, "text/xml", None, (), None, (), "", ("<?xml " * 500_000).encode(encoding)
+    )
+    before = time.process_time()
+    assert read_sitemap(response, LANGUAGES, 1 << 24) is None
+    assert time.process_time() - before < 1
 
 
 def test_what_sitemaps_say_is_bounded(tmp_path: Path) -> None:
