@@ -24,6 +24,7 @@ from connectors.files.fields import (
     decoded,
     free_name,
     likely_sides,
+    no_sides,
     packing,
     side_names,
     sides,
@@ -313,13 +314,17 @@ class ParquetSink(FileSink):
     def __init__(self, path: str) -> None:
         path, options = split_options(path, ("src", "tgt"))
         super().__init__(path)
-        self._sides = side_names(options)
+        self._sides, self._named = side_names(options), bool(options.keys() & {"src", "tgt"})
         self._rows: list[dict[str, object]] = []
         self._writer: Any = None
         self._schema: Any = None
 
     def write(self, values: Iterable[bytes]) -> None:
-        """Append records."""
+        """Append records.
+
+        Raises:
+            DataError: none of the first group has a side that options name.
+        """
         for value in values:
             self._rows.append(decoded(value, self._path))
             if len(self._rows) >= _ROW_GROUP:
@@ -327,6 +332,9 @@ class ParquetSink(FileSink):
 
     def _flush(self) -> None:
         if self._writer is None:
+            held = {name for row in self._rows for name in self._sides if row.get(name) is not None}
+            if self._named and self._rows and len(held) < len(set(self._sides)):
+                raise no_sides(self._path, self._sides, self._rows[0])
             self._schema = _schema(self._rows, self._sides)
             self._writer = pq.ParquetWriter(
                 pa.PythonFile(_Stream(self._file), mode="w"), self._schema, compression="zstd"

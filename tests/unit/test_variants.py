@@ -455,6 +455,21 @@ def test_options_of_an_output_are_no_part_of_its_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "x.parquet"]
 
 
+def test_parquet_refuses_names_that_no_row_has(tmp_path: Path) -> None:
+    """As the other formats do, never columns of nothing; rows that lack a side here and there are written."""
+    for record in (b'{"src": "a", "tgt": "b"}', b'{"en": "a", "tgt": "b"}', b'{"en": "a", "fr": null}'):
+        with (
+            pytest.raises(CraftError, match="a record has no en or no fr, but"),
+            open_sink(f"{tmp_path}/x.parquet?src=en&tgt=fr") as sink,  # type: ignore[attr-defined]
+        ):
+            sink.write([record])
+    assert not list(tmp_path.iterdir())
+    with open_sink(f"{tmp_path}/x.parquet?src=en&tgt=fr") as sink:  # type: ignore[attr-defined]
+        sink.write([b'{"en": "a"}', b'{"en": "a", "fr": "b"}'])
+    with open_sink(f"{tmp_path}/none.parquet?src=en&tgt=fr"):  # type: ignore[attr-defined]
+        pass
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing() -> None:
     """`/dev/full` says what a full disk says: an error of ours."""
     for name in ("/dev/full", "/dev/full?format=tsv", "/dev/full?format=parquet"):
