@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +32,9 @@ _OWN = 0.5  # share of the stream that may be the target's own
 _ALIKE = 0.75
 # numbers and marks, an address, an identifier
 _NO_TEXT = re.compile(r"[\W\d_]*|\w+://\S*|(?=\S*\d)[A-Za-z0-9_.:/#-]*")
-# how sides are swapped, by format
-_SWAPPED = {
-    "tsv": "?src=2&tgt=1",
-    "txt": "?src=2&tgt=1",
-    "csv": "?src=2&tgt=1",
-    "raw": "?src=2&tgt=1",
-    "sent": "?src=2&tgt=1",
-}
+# formats whose sides are numbered columns, and those that have no others to choose from
+_COLUMNS = frozenset({"tsv", "txt", "csv", "raw", "sent"})
+_FIXED = frozenset({"moses", "tmx", "po", "mo"})
 
 
 class FirstLook:
@@ -112,17 +109,14 @@ class FirstLook:
 
     def _tell_no_texts(self, seen: tuple[list[str], list[str]]) -> bool:
         """Say that a side of the stream is numbers, addresses or identifiers, as in the wrong column; whether it is."""
-        for side, texts, others in (
-            ("sources", seen[0], "?src=2&tgt=3"),
-            ("targets", seen[1], "?src=1&tgt=3"),
-        ):
+        for side, texts in zip(("sources", "targets"), seen, strict=True):
             if len(texts) >= _FEW and sum(map(_is_no_text, texts)) > _OWN * len(texts):
-                name, kind = split_query(self._stream[0])[0], ending(self._stream[0])
-                options = others if kind in _SWAPPED else "?src=NAME&tgt=NAME"
-                tell(
-                    f"the stream's {side} are no texts, they begin with {' | '.join(text[:60] for text in texts[:3])}: "
-                    f"name the sides, as --input '{name}{options}'"
-                )
+                told = f"the stream's {side} are no texts, they begin with {' | '.join(text[:60] for text in texts[:3])}"
+                path = self._stream[0]
+                if ending(path) in _FIXED:
+                    tell(f"{told}: is it the right file?")
+                else:
+                    tell(f"{told}: name the sides, as --input {_with(path, *_others(path, side))}")
                 return True
         return False
 
@@ -191,16 +185,40 @@ class FirstLook:
 
     def _how_to_swap(self, languages: Sequence[str]) -> str:
         path = self._stream[0]
-        name, kind = split_query(path)[0], ending(path)
+        kind, (source, target) = ending(path), _chosen(path)
         if kind == "moses":
             return "Give --input-source and --input-target the other way round"
         if kind in ("po", "mo"):
             return "Take a target whose sides stand in the same order"
         if kind == "tmx":
-            options = f"?langs={languages[1]},{languages[0]}"
-        else:
-            options = _SWAPPED.get(kind, f"?src={self._fields.target_field}&tgt={self._fields.source_field}")
-        return f"Type --input '{name}{options}'"
+            return f"Type --input {_with(path, langs=f'{languages[1]},{languages[0]}')}"
+        default = ("1", "2") if kind in _COLUMNS else (self._fields.source_field, self._fields.target_field)
+        return f"Type --input {_with(path, target or default[1], source or default[0])}"
+
+
+def _chosen(path: str) -> tuple[str | None, str | None]:
+    """What a path's options say of its sides."""
+    options = dict(parse_qsl(split_query(path)[1]))
+    return options.get("src"), options.get("tgt")
+
+
+def _others(path: str, side: str) -> tuple[str, str]:
+    """Sides to look at next, where those of a path are no texts on one side: the next column, if they are numbered."""
+    source, target = (given or default for given, default in zip(_chosen(path), "12", strict=True))
+    if ending(path) not in _COLUMNS or not (source.isdecimal() and target.isdecimal()):
+        return "NAME", "NAME"
+    following = str(max(int(source), int(target)) + 1)
+    return (target, following) if side == "sources" else (source, following)
+
+
+def _with(path: str, source: str | None = None, target: str | None = None, langs: str | None = None) -> str:
+    """A path with options beside those that it has, in place of others that say the same, as a word for the shell."""
+    name, query = split_query(path)
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    new = {key: text for key, text in (("src", source), ("tgt", target), ("langs", langs)) if text}
+    if source:
+        options.pop("columns", None)
+    return shlex.quote(f"{name}?{urlencode({**options, **new}, safe='/,*:')}")
 
 
 def _keys(pairs: TokenizedPairs) -> NDArray[np.uint64]:

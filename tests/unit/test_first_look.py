@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from pathlib import Path
 
 import orjson
@@ -109,6 +110,63 @@ def test_columns_that_hold_no_texts(
         look([str(path)], target)
         told = capsys.readouterr().err
         assert said.replace("PATH", str(path)) in told if said else not told
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "typed"),
+    [
+        ("s.csv", "?encoding=utf-8&src=1&tgt=2", "?encoding=utf-8&src=2&tgt=3"),
+        ("s.csv", "?src=1&tgt=3&delimiter=,", "?src=3&tgt=4&delimiter=,"),
+        ("s.csv", "?columns=src,tgt,more", "?src=2&tgt=3"),
+        ("it's.dump", "?format=csv", "?format=csv&src=2&tgt=3"),
+        ("s.jsonl", "?encoding=utf-8", "?encoding=utf-8&src=NAME&tgt=NAME"),
+        ("s.tmx", "", None),
+        ("s.po", "", None),
+        ("s.en-fr", "", None),
+        ("s.en-fr.en", "?with=PATH.fr", None),
+    ],
+)
+def test_what_is_said_of_columns_that_hold_no_texts_can_be_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, options: str, typed: str | None
+) -> None:
+    """Options that were given stay, the word is quoted for the shell, and formats without other columns are told none."""
+    path = tmp_path / name
+    rows = list(zip(map(str, range(200)), texts("en", 200, 2), texts("fr", 200, 2), strict=True))
+    if name.endswith((".csv", ".dump")):
+        path.write_text("".join(f"{one},{two},{three}\n" for one, two, three in rows))
+    elif name.endswith(".jsonl"):
+        path.write_text("".join(f'{{"src": "{one}", "tgt": "{two}"}}\n' for one, two, _ in rows))
+    elif name.endswith(".po"):
+        path.write_text("".join(f'msgid "{one}"\nmsgstr "{two}"\n\n' for one, two, _ in rows))
+    elif name.endswith(".tmx"):
+        units = "".join(
+            f'<tu><tuv xml:lang="en"><seg>{one}</seg></tuv><tuv xml:lang="fr"><seg>{two}</seg></tuv></tu>'
+            for one, two, _ in rows
+        )
+        path.write_text(f'<tmx version="1.4"><header srclang="en"/><body>{units}</body></tmx>')
+    else:
+        for number, language in enumerate(("en", "fr")):
+            other = tmp_path / f"s.en-fr.{language}"
+            other.write_text("".join(f"{row[number]}\n" for row in rows))
+    look([str(path) + options.replace("PATH", str(path)[: -len(".en")])], [])
+    told = capsys.readouterr().err
+    assert "sources are no texts" in told
+    if typed is None:
+        assert "--input" not in told
+        assert told.endswith("is it the right file?\n")
+    else:
+        assert shlex.split(told.partition("as --input ")[2]) == [f"{path}{typed}"]
+
+
+def test_sides_that_were_named_are_swapped_as_they_were_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns 2 and 3 become 3 and 2, and what else stands in the options stays."""
+    path = tmp_path / "s.tsv"
+    rows = zip(texts("fr", 200, 2), texts("en", 200, 2), strict=True)
+    path.write_text("".join(f"x\t{one}\t{two}\n" for one, two in rows))
+    look([f"{path}?encoding=utf-8&src=2&tgt=3"], [write(tmp_path / "t.jsonl", 100, 1)])
+    assert f"Type --input '{path}?encoding=utf-8&src=3&tgt=2'" in capsys.readouterr().err
 
 
 def test_other_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
