@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from itertools import islice
+from heapq import nsmallest
 
 _WORD = re.compile(r"[^\W\d_]{3,30}")
 _MOST = 4_000  # words of a cluster that are remembered
@@ -31,25 +31,24 @@ class Vocabulary:
 
         Words that most clusters have, such as articles, are told of none.
         """
+        clusters = {cluster: known for cluster, known in self._by_cluster.items() if known}
+        sizes = {cluster: known.total() for cluster, known in clusters.items()}
         whole: Counter[str] = Counter()
-        for known in self._by_cluster.values():
+        for known in clusters.values():
             whole.update(known)
         total = whole.total()
-        sizes = {cluster: known.total() for cluster, known in self._by_cluster.items()}
-
-        def tells(word: str) -> bool:
-            usual = _USUAL * whole[word] / total
-            having = sum(known[word] >= usual * sizes[c] for c, known in self._by_cluster.items())
-            return having <= max(len(sizes) / 2, 1)
-
+        having: Counter[str] = Counter()  # clusters that have a word
+        for cluster, known in clusters.items():
+            usual = _USUAL * sizes[cluster] / total
+            having.update(word for word, n in known.items() if n >= usual * whole[word])
+        most = max(len(clusters) / 2, 1)
         found = {}
-        for cluster, known in self._by_cluster.items():
+        for cluster, known in clusters.items():
             own = sizes[cluster]
             rank = {
                 word: n * math.log(n * total / (whole[word] * own))
                 for word, n in known.items()
-                if n > 1 or own < _FEW
+                if having[word] <= most and (n > 1 or own < _FEW)
             }
-            ordered = sorted(rank, key=lambda word: (-rank[word], word))
-            found[cluster] = list(islice(filter(tells, ordered), count))
+            found[cluster] = nsmallest(count, rank, key=lambda word: (-rank[word], word))
         return found
