@@ -235,7 +235,7 @@ SUMMARY: Final[dict[str, str]] = {
     "kl": "how far the mix of topics accepted is from the target's (KL divergence); 0 is the same mix",
     "like_target": "pairs of a sample of the stream that are as near to the domain as the nearest fifth of the target",
     "domain_share": "share of the stream that looks like the target",
-    "unspendable": "pairs of the budget for which the stream held nothing that passes",
+    "unspendable": "pairs of the budget given up, as the stream held too little for them; not what one pass has yet to spend",
     "target": "pairs of the target that were learned from, and those left out, by what was found of them",
     "rate": "the budget, as a share of the pairs: records that hold none do not count",
     "model_version": "version of the model that decided last",

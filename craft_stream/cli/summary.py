@@ -112,7 +112,7 @@ class Summary:
         names = {
             "rate": "budget, share of the pairs",
             "domain_share": "share of the stream that looks like the target",
-            "unspendable": "pairs of the budget that were not spent",
+            "unspendable": "pairs of the budget given up, as the stream held too little",
             "parameters": "fingerprint of the settings that decisions follow from",
             "seconds": "seconds",
             "pairs_per_second": "pairs a second",
@@ -147,7 +147,7 @@ class Summary:
             )
         if short := self._end["unspendable"]:
             console.print(
-                f"{short:,} pairs of the budget were not spent: too few pairs of the stream meet the requirements, or, with "
+                f"{short:,} pairs of the budget were given up: too few pairs of the stream meet the requirements, or, with "
                 "selection.abstain, it holds less of the domain than it did at its best."
             )
 

@@ -325,7 +325,7 @@ def test_an_option_comes_before_the_other_budget_of_a_file(run: Run, folder: Pat
 
 
 def test_an_empty_stream_is_said_to_be_empty_and_no_more(run: Run, folder: Path, tmp_path: Path) -> None:
-    """No sentence on languages, nor on a budget that was not spent."""
+    """No sentence on languages, nor on a budget that was given up."""
     (tmp_path / "none.jsonl").write_bytes(b"")
     code, out, err = run(
         "select", "--target", folder / "target.jsonl", "--input", tmp_path / "none.jsonl",
@@ -334,7 +334,21 @@ def test_an_empty_stream_is_said_to_be_empty_and_no_more(run: Run, folder: Path,
     assert code == 0, err
     assert err.count("craft-stream:") == err.count("the stream is empty") == 1
     assert "languages" not in out
-    assert "not spent" not in out
+    assert "given up" not in out
+
+
+def test_a_budget_is_given_up_where_the_stream_holds_too_little(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """Two passes give up all that they did not spend and say so; one pass spends later what it has not spent yet."""
+    whole = select(run, folder, tmp_path, "--budget-rate", 1)
+    asked = whole["accepted"] + whole["rejected"]
+    assert whole["unspendable"] == asked - whole["accepted"] > 0
+    passing = select(run, folder, tmp_path, "--budget-rate", RATE, "--one-pass")
+    assert passing["unspendable"] == 0
+    assert passing["accepted"] < RATE * (passing["accepted"] + passing["rejected"])
+    call = [word for word in selection(folder, tmp_path, "--budget-rate", 1) if word != "--json"]
+    assert f"{whole['unspendable']:,} pairs of the budget were given up" in run(*call)[1]
 
 
 def test_too_many_bad_records_end_with_1_and_their_outputs(run: Run, folder: Path, tmp_path: Path) -> None:
