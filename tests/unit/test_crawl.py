@@ -2,6 +2,9 @@
 
 import gzip
 import random
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -466,8 +469,6 @@ def test_a_crawl_that_follows_can_be_scraped(tmp_path: Path) -> None:
     import os
     import re
     import signal
-    import subprocess
-    import sys
     import time
     from http.client import HTTPConnection
 
@@ -589,3 +590,28 @@ def test_a_run_that_finds_nothing_says_what_it_found(tmp_path: Path, content: by
     assert done.exit_code == 0, done.stderr
     assert told in done.stderr
     assert ("craft-stream: nothing new" in CliRunner().invoke(app, call).stderr) == ("pair" in told)
+
+
+def test_a_file_behind_standard_output_keeps_what_it_held(tmp_path: Path) -> None:
+    """`crawl --output /dev/stdout >> FILE` adds its pairs, makes no mark, and says how it went on standard error."""
+    made = Site(2)
+    pages = [f"/{code}/plant-{k}.html" for code in LANGUAGES for k in range(2)]
+    (tmp_path / "a.warc.gz").write_bytes(
+        b"".join(record(f"http://s{page}", made.page(page) or "") for page in pages)
+    )
+    (tmp_path / "all.jsonl").write_text("before\n")
+    craft = [sys.executable, "-c", "from craft_stream.cli import main; main()", "crawl", "--warc", "a.warc.gz",
+             "--langs", "en,fr", "--store", "store", "--output", "/dev/stdout"]  # fmt: skip
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(craft)} >> all.jsonl"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *rest = (tmp_path / "all.jsonl").read_text().splitlines()
+    assert first == "before"
+    assert len(rest) > 2
+    assert all(orjson.loads(line)["src"] for line in rest)
+    assert "pairs" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.warc.gz", "all.jsonl", "store"]

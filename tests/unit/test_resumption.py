@@ -15,7 +15,7 @@ from test_cli import Run, folder, line, run
 from toy import Toy
 
 from craft_stream.cli.progress import Progress
-from craft_stream.cli.resumption import _command
+from craft_stream.cli.resumption import _command, state_of
 from craft_stream.errors import ConfigurationError, IntegrityError
 from craft_stream.journal import NO_JOURNAL, FileJournal
 
@@ -290,3 +290,13 @@ def test_a_journal_is_of_one_at_a_time_and_of_one_thing(tmp_path: Path) -> None:
     journal.remove()
     assert not path.exists()
     assert NO_JOURNAL.recall("scores", 0) is None
+
+
+def test_nothing_is_kept_beside_a_descriptor(tmp_path: Path) -> None:
+    """What the shell has opened is no file of ours to go on with; the file's own name is, and one behind a link."""
+    (tmp_path / "out.jsonl").touch()
+    (tmp_path / "link").symlink_to("out.jsonl")
+    with (tmp_path / "out.jsonl").open("ab") as opened:
+        assert state_of(f"/dev/fd/{opened.fileno()}", True) is None
+    assert state_of(str(tmp_path / "out.jsonl"), True) == f"{tmp_path / 'out.jsonl'}.state"
+    assert state_of(str(tmp_path / "link"), True) == f"{tmp_path / 'link'}.state"
