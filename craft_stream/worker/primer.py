@@ -124,7 +124,7 @@ class Primer:
                     yield _Stretch(partition, at, behind, len(messages), pairs.batch)
                     at = behind
             except LogTruncatedError:
-                pass  # retention was faster; the next look sees what is left
+                continue  # retention was faster; the next look sees what is left
             if at < end:
                 yield _Stretch(partition, at, end)
 

@@ -20,7 +20,7 @@ from test_concurrency import wait_until
 from test_runtime_worker import TOY, configuration, filled, model
 
 from craft_stream.encoders import load_encoder
-from craft_stream.errors import DataError, UnavailableError
+from craft_stream.errors import DataError, LogTruncatedError, UnavailableError
 from craft_stream.events import Observer, PartitionState, RebalanceKind
 from craft_stream.learning.learner import Learner
 from craft_stream.parameters import Parameters
@@ -706,6 +706,34 @@ def test_a_sample_of_the_log_stands_for_all_of_it(records: int, wanted: int) -> 
     primer.prime(learner, threading.Event())
     assert primer.pairs == learner.pairs_seen == min(records, wanted)
     assert learner._stood_for == pytest.approx(records, abs=5)
+
+
+def test_what_retention_leaves_of_a_stretch_is_read_at_the_next_look() -> None:
+    """Where records go while they are read, the rest of the stretch does not count as seen."""
+    configured = configuration(learner__prime_pairs=2_000, learner__prime_seconds=0.5)
+    kafka, rng, gone = configured.kafka, random.Random(1), 40
+    broker = filled(configured, [])
+    for _ in range(200):
+        source, target = TOY.pair(rng, False)
+        broker.append(kafka.input_topic, 0, json.dumps({"src": source, "tgt": target}).encode())
+
+    class Overtaken(MemoryReader):
+        first = 0
+
+        def read(self, *where: Any) -> Iterator[Sequence[Message]]:
+            if not self.first:
+                self.first = gone
+                raise LogTruncatedError(f"the log begins at {gone}")
+            yield from super().read(*where)
+
+        def bounds(self, *where: Any) -> Mapping[int, tuple[int, int]]:
+            found = super().bounds(*where)
+            return {partition: (min(self.first, end), end) for partition, (_, end) in found.items()}
+
+    learner = Learner(configured.parameters(), load_encoder())
+    primer = Primer(Overtaken(MemoryTransport(broker, kafka)), configured)
+    primer.prime(learner, threading.Event())
+    assert primer.pairs == learner.pairs_seen == 200 - gone
 
 
 def test_priming_reads_nothing_any_more_when_it_looks_again() -> None:
