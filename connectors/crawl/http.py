@@ -82,9 +82,8 @@ def parse_http(block: bytes, limit: int) -> HttpMessage | None:
         head, body = (block[: blank.start()], block[blank.end() :]) if blank else (block, b"")
         code = int(status[1])
         interim = code // 100 == 1
-        if not (interim or _OF_A_PAGE.search(head) is None):
-            break
-        if (_NEXT if interim else _NEXT_AND_HEADER).match(body) is None:
+        follows = (_NEXT if interim else _NEXT_AND_HEADER).match(body) is not None
+        if not follows or (not interim and _OF_A_PAGE.search(head)):
             break
         block = body
     headers: list[tuple[str, str]] = []

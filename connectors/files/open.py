@@ -32,8 +32,10 @@ _LINKS = 40  # one behind another, as Linux follows
 
 def is_standard_output(path: str | None) -> bool:
     """Whether a path is standard output: `-`, or another name of that pipe or file, such as `/dev/stdout`."""
-    if path is None or path == STANDARD:
-        return path is not None
+    if path is None:
+        return False
+    if path == STANDARD:
+        return True
     try:
         status = os.stat(path)
         return not stat.S_ISCHR(status.st_mode) and os.path.samestat(status, os.fstat(sys.stdout.fileno()))

@@ -19,6 +19,11 @@ DAY_MS = 86_400_000
 COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
 
 
+def progress_topic(topic: str) -> str:
+    """Name of the compacted topic with the marks of what was published to a topic."""
+    return f"{topic}.progress"
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
     """What a topic must be like.

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from connectors.kafka.admin import COMPACTED, TopicPlan, connect
+from connectors.kafka.admin import COMPACTED, TopicPlan, connect, progress_topic
 from connectors.kafka.output import TransactionalOutput
 from connectors.kafka.reader import KafkaReader
 from craft_stream.errors import ConfigurationError, UnavailableError
@@ -48,7 +48,7 @@ class MarkedPublisher:
         source_field: str = "src",
         make: bool = False,
     ) -> None:
-        self._kafka, self._topic, self._progress = kafka, topic, f"{topic}.progress"
+        self._kafka, self._topic, self._progress = kafka, topic, progress_topic(topic)
         self._name, self._source_field = name, source_field
         self._partitions = self._ensure_topics(make)
         self._output: Any = None

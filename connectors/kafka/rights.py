@@ -6,7 +6,7 @@ cannot be asked about, they are tried.
 
 from __future__ import annotations
 
-from connectors.kafka.admin import Admin
+from connectors.kafka.admin import Admin, progress_topic
 from craft_stream.settings import KafkaSettings
 
 READ, WRITE, CONFIGS, DESCRIBE = "READ", "WRITE", "DESCRIBE_CONFIGS", "DESCRIBE"
@@ -56,7 +56,9 @@ class Rights:
         self._group = admin.allowed_group(kafka.group_id)
 
     def _topic(self, role: str) -> str:
-        return f"{self._kafka.input_topic}.progress" if role == PROGRESS else str(getattr(self._kafka, role))
+        return (
+            progress_topic(self._kafka.input_topic) if role == PROGRESS else str(getattr(self._kafka, role))
+        )
 
     def hides(self, topic: str) -> bool:
         """Whether brokers do not even say if a topic is there."""

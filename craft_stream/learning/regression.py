@@ -41,17 +41,14 @@ def _learn(
         total = 0.0
         for t in range(a, b):
             r = np.int64(stems[t] >> shift)
+            often[r] += 1
             total += 1.0 / np.sqrt(steps[r] + 1.0)
             for d in range(dimensions):
                 prediction[d] += rows[r, d]
-        for t in range(a, b):
-            often[stems[t] >> shift] += 1
         repeated = 0.0
         for t in range(a, b):
             r = np.int64(stems[t] >> shift)
             repeated += often[r] / np.sqrt(steps[r] + 1.0)
-        for t in range(a, b):
-            often[stems[t] >> shift] = 0
         total = max(total, _STEP * repeated)
         for d in range(dimensions):
             prediction[d] = y[k, d] - prediction[d]
@@ -59,6 +56,7 @@ def _learn(
             r = np.int64(stems[t] >> shift)
             step = np.float32(weights[k] * _STEP / (np.sqrt(steps[r] + 1.0) * total))
             steps[r] += 1
+            often[r] = 0
             for d in range(dimensions):
                 rows[r, d] += step * prediction[d]
 

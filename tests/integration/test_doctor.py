@@ -26,16 +26,10 @@ from craft_stream.cli import app
 from craft_stream.settings import Settings
 from tests import broker
 from tests.integration.deployment import Deployment, pairs, target_pairs
-from tests.secure import PASSWORD, Certificates, SecureBroker, secure_broker
+from tests.secure import PASSWORD, Certificates, SecureBroker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 SECONDS = 5.0
-
-
-@pytest.fixture(scope="module")
-def secure() -> Iterator[SecureBroker]:
-    with secure_broker() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

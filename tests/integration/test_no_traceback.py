@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from craft_stream import cli
 from tests import broker
 from tests.integration.deployment import COMMAND, ROOT, Deployment, pairs, target_pairs, toml
 from tests.integration.test_doctor import served
-from tests.secure import SecureBroker, secure_broker
+from tests.secure import SecureBroker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -102,12 +101,6 @@ def test_without_topics(
         command += " --replication-factor=99"
     err = check([*filled(command, files), "--config", str(run.path)], capsys, monkeypatch)
     assert "no broker of" not in err
-
-
-@pytest.fixture(scope="module")
-def secure() -> Iterator[SecureBroker]:
-    with secure_broker() as running:
-        yield running
 
 
 @pytest.mark.parametrize("command", BROKER)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -21,7 +20,7 @@ from craft_stream.demo.fetch import warc_record
 from craft_stream.demo.site import Site
 from craft_stream.errors import AccessError
 from tests.integration.deployment import COMMAND, Deployment, pairs, target_pairs
-from tests.secure import SecureBroker, secure_broker
+from tests.secure import SecureBroker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -43,12 +42,6 @@ COMMANDS = {
     ],
     "dlq replay": [["dlq", "ls"], ["dlq", "replay", "--yes"]],
 }
-
-
-@pytest.fixture(scope="module")
-def secure() -> Iterator[SecureBroker]:
-    with secure_broker() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
