@@ -95,5 +95,5 @@ def report(
 def _of_files(stream: list[str], fields: RecordSettings) -> Iterator[Rows]:
     start = 0
     for messages in read_messages(stream, fields):
-        yield written_rows(messages, start, fields)
+        yield written_rows(messages, start)
         start += len(messages)

@@ -88,7 +88,7 @@ def written(settings: Settings, last: int, given: Model | None) -> Iterator[Snap
                 start = max(first, end - last)
                 for messages in reader.read(kafka.decisions_topic, number, start, end):
                     if messages:
-                        found = written_rows(messages, messages[0].offset - start, settings.record)
+                        found = written_rows(messages, messages[0].offset - start)
                         own = [
                             found.record(row).get("model_version", 0) for row in range(len(found.positions))
                         ]

@@ -13,12 +13,11 @@ from craft_stream.ports.messages import Message
 from craft_stream.reading.records import DecodeReason
 from craft_stream.report.rows import Rows
 from craft_stream.selection.decisions import Reason
-from craft_stream.settings import RecordSettings
 
 _REASONS = {reason.label: reason for reason in Reason}
 
 
-def written_rows(messages: Sequence[Message], start: int, fields: RecordSettings) -> Rows:
+def written_rows(messages: Sequence[Message], start: int) -> Rows:
     """Records as rows, at positions from `start` on.
 
     Of what was decided the reason says what became of it, of what was only scored what speaks against it.
@@ -45,13 +44,6 @@ def written_rows(messages: Sequence[Message], start: int, fields: RecordSettings
         domain=np.array([number(record.get("domain")) for record in records], np.float32),
         quality=np.array([number(record.get("quality")) for record in records], np.float32),
         cluster=np.array([_cluster(record.get("cluster")) for record in records], np.int16),
-        words=np.array(
-            [
-                [_words(record.get(name)) for name in (fields.source_field, fields.target_field)]
-                for record in records
-            ],
-            np.int32,
-        ).reshape(-1, 2),
         record=lambda row: records[row],
         place=lambda row: str(records[row].get("decision_id") or messages[found[row][0]].location),
     )
@@ -96,7 +88,3 @@ def number(value: Any) -> float:
 def _cluster(value: Any) -> int:
     found = number(value)
     return int(found) if 0 <= found < 1 << 15 else -1
-
-
-def _words(text: Any) -> int:
-    return len(text.split()) if isinstance(text, str) else 0

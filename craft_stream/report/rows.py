@@ -26,7 +26,6 @@ class Rows:
         score, threshold: float32 [n]; a threshold is NaN where there was none.
         domain, quality: float32 [n]; NaN where they are not known.
         cluster: int16 [n]; -1 where it is not known.
-        words: int32 [n, 2], of both sides; 0 where they are not known.
         record: what is written in a row's record.
         place: where a row's record stood.
     """
@@ -40,14 +39,12 @@ class Rows:
     domain: NDArray[np.float32]
     quality: NDArray[np.float32]
     cluster: NDArray[np.int16]
-    words: NDArray[np.int32]
     record: Callable[[int], dict[str, Any]]
     place: Callable[[int], str]
 
     @classmethod
     def of(cls, chunk: Chunk, decisions: Decisions) -> Rows:
         """A chunk that was decided."""
-        lengths = [np.diff(tokens.offsets) for tokens in (chunk.pairs.source, chunk.pairs.target)]
         return cls(
             records=len(chunk.messages),
             refused=[str(refusal.reason) for _, refusal in chunk.refused],
@@ -58,7 +55,6 @@ class Rows:
             domain=decisions.domain,
             quality=decisions.quality,
             cluster=decisions.cluster,
-            words=np.stack(lengths, axis=1).astype(np.int32),
             record=lambda row: dict(orjson.loads(chunk.message(row).value or b"{}")),
             place=lambda row: chunk.message(row).location,
         )

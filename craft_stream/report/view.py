@@ -217,7 +217,7 @@ def _histograms(gathered: Gathered, about: About) -> list[dict[str, Any]]:
     return found
 
 
-def _pair_of_steps(counts: NDArray[np.int64], bins: int) -> dict[str, Any]:
+def _pair_of_steps(counts: NDArray[np.int64] | NDArray[np.float64], bins: int) -> dict[str, Any]:
     """Shapes of the rejected and the accepted, each as high as the box, in at most so many bins."""
     factor = -(-counts.shape[1] // bins)
     padded = np.pad(counts, ((0, 0), (0, -counts.shape[1] % factor)))
@@ -331,10 +331,12 @@ def _lengths(gathered: Gathered) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": f"{title} side, words",
-                "text": "words of a side; the last bar is 60 and more",
+                "text": "words of a side, of a sample of a long stream; the last bar is 60 and more",
                 "low": "0",
                 "high": "60+",
                 **_pair_of_steps(counts, counts.shape[1]),
+                "rejected_count": int(gathered.reasons.sum()) - gathered.accepted,
+                "accepted_count": gathered.accepted,
                 "bar": None,
                 "medians": medians,
             }

@@ -42,7 +42,7 @@ TABLE = {
     "selection.monitor": "selection.decisions | numpy river",
     "writing": "events ports reading selection.decisions | numpy orjson",
     "report": (
-        "meanings reading.addresses reading.chunk selection.decisions selection.divergence settings"
+        "meanings reading.addresses reading.chunk selection.decisions selection.divergence settings text.batch text.tokens"
         " | jinja2 markupsafe numpy orjson"
     ),
     "learning": "errors parameters scoring text | faiss numba numpy threadpoolctl",

@@ -51,7 +51,6 @@ def rows(count: int, start: int = 0, text: str = "a word number", **record: Any)
         domain=score,
         quality=np.full(count, -0.1, np.float32),
         cluster=(np.arange(count) % 64).astype(np.int16),
-        words=np.full((count, 2), 7, np.int32),
         record=lambda row: {"src": f"{text} {row}", "tgt": f"{text} {row + 1}", **record},
         place=lambda row: f"file/0/{start + row}",
     )
@@ -114,6 +113,21 @@ def test_the_page_asks_for_nothing(hostile: str) -> None:
     found = Elements(hostile)
     assert {"iframe", "object", "form", "img", "base"} & {*found.names} == set()
     assert "style" not in found.attributes
+
+
+def test_what_is_looked_at_stands_for_all() -> None:
+    """Hosts and lengths of a long stream are estimated from a part of it, of the few accepted pairs as of the others."""
+    gathered = Gathered(RecordSettings())
+    for start in range(0, 120_000, 4_000):
+        gathered.add(rows(4_000, start, text="one two three", url="https://a.example/b"))
+    (_, host), *others = gathered.hosts.best(2)
+    assert not others
+    assert host.read == pytest.approx(120_000, rel=0.05)
+    assert host.accepted == pytest.approx(gathered.accepted, rel=0.05)
+    rejected, accepted = gathered.lengths
+    assert {*np.flatnonzero(gathered.lengths.sum((0, 1)))} == {4}  # and a number
+    assert rejected[0, 4] == rejected[1, 4] == pytest.approx(120_000 - gathered.accepted, rel=0.05)
+    assert accepted[0, 4] == pytest.approx(gathered.accepted, rel=0.05)
 
 
 def test_a_page_is_below_its_limit_whatever_comes() -> None:

@@ -350,7 +350,7 @@ def test_settings_change_among_faults_and_every_decision_is_audited(
     told = Change(broker, {commit: configuration(**base | change) for commit, change in plan.items()})
     work(broker, configured, model, told, script)
     fill(broker, configured, values, len(values))  # what came late takes force now
-    work(broker, configuration(**base | rng.choice(CHANGES)), model, told, {})
+    work(broker, configuration(**base | rng.choice(CHANGES)), model, Observer(), {})
     versions = audited(broker, configured, model)
     newest = store_of(broker, configured).settings_number(configured.kafka.group_id)
     assert newest == 1 + len(plan) - len(told.plan)
