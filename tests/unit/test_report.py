@@ -122,12 +122,12 @@ def test_what_is_looked_at_stands_for_all() -> None:
         gathered.add(rows(4_000, start, text="one two three", url="https://a.example/b"))
     (_, host), *others = gathered.hosts.best(2)
     assert not others
-    assert host.read == pytest.approx(120_000, rel=0.05)
-    assert host.accepted == pytest.approx(gathered.accepted, rel=0.05)
+    assert host.read == pytest.approx(120_000, rel=0.1)
+    assert host.accepted == pytest.approx(gathered.accepted, rel=0.1)
     rejected, accepted = gathered.lengths
     assert {*np.flatnonzero(gathered.lengths.sum((0, 1)))} == {4}  # and a number
-    assert rejected[0, 4] == rejected[1, 4] == pytest.approx(120_000 - gathered.accepted, rel=0.05)
-    assert accepted[0, 4] == pytest.approx(gathered.accepted, rel=0.05)
+    assert rejected[0, 4] == rejected[1, 4] == pytest.approx(120_000 - gathered.accepted, rel=0.1)
+    assert accepted[0, 4] == pytest.approx(gathered.accepted, rel=0.1)
 
 
 def test_a_page_is_below_its_limit_whatever_comes() -> None:
