@@ -13,7 +13,7 @@ import typer
 
 from connectors.kafka.transport import KafkaTransport
 from craft_stream import __version__
-from craft_stream.cli.engine import load_model, load_selector
+from craft_stream.cli.engine import give_model, load_model, load_selector
 from craft_stream.cli.lists import OlderLists, known_lists
 from craft_stream.cli.options import Config, Overrides, RunModel, load_settings
 from craft_stream.cli.presence import require
@@ -84,7 +84,7 @@ def audit(
         store = ModelStore(evidence, settings.kafka.model_topic, Signatures.of(settings))
         store.refresh()
         if model is not None:
-            store.give(load_model(model))
+            give_model(store, load_model(model))
         selector = load_selector(settings, store)
         lists = known_lists(settings, older_lists)
         total = Findings()

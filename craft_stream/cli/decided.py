@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.engine import load_selector
+from craft_stream.cli.engine import give_model, load_selector
 from craft_stream.cli.lists import known_lists
 from craft_stream.cli.presence import require
 from craft_stream.errors import ConfigurationError, DataError
@@ -178,7 +178,7 @@ def _decide_again(
     store = ModelStore(evidence, kafka.model_topic, Signatures.of(settings))
     store.refresh()
     if given is not None:
-        store.give(given)
+        give_model(store, given)
     selector = load_selector(settings, store)
     work = Recomputation(reader, settings, selector, store, stretch, lists=known_lists(settings))
     begun = work.begin(offset)

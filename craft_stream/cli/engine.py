@@ -7,6 +7,7 @@ from pathlib import Path
 from craft_stream.api.model import read_model
 from craft_stream.cli.kernels import announce_compiling
 from craft_stream.cli.lists import list_digests
+from craft_stream.cli.tell import tell
 from craft_stream.encoders import load_encoder
 from craft_stream.errors import ConfigurationError
 from craft_stream.parameters import LearningParameters, Parameters, lists_digest
@@ -38,6 +39,16 @@ def load_selector(settings: Settings, store: ModelStore) -> Selector:
     parameters, encoder = load_engine(settings)
     encoders = NamedEncoders(store, settings.kafka.group_id, encoder, load_encoder)
     return Selector(parameters, encoder, encoders.load)
+
+
+def give_model(store: ModelStore, model: Model) -> None:
+    """Take the version of a file for that of `run --model`; where the topic has another of its number, say so."""
+    if store.taken(model):
+        tell(
+            f"{store.topic} holds another model {model.version} than the file: all that was decided by either is recomputed by "
+            "the file's"
+        )
+    store.give(model)
 
 
 def load_model(path: Path, learning: LearningParameters = LearningParameters()) -> Model:  # frozen

@@ -16,7 +16,7 @@ import typer
 
 from connectors.files.open import OutputFile
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.engine import load_model, load_selector
+from craft_stream.cli.engine import give_model, load_model, load_selector
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.lists import OlderLists, known_lists
 from craft_stream.cli.options import Config, Overrides, RunModel, load_settings
@@ -93,7 +93,7 @@ def replay(
         store = ModelStore(readers[2], before.kafka.model_topic, Signatures.of(before))
         store.refresh()
         if run_model is not None:
-            store.give(load_model(run_model))
+            give_model(store, load_model(run_model))
         settling = before.learner.prime_pairs // len(readers[2].partitions(kafka.input_topic))
         other = (
             load_model(model, after.parameters().learning)

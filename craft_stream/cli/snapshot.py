@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.kafka.transport import KafkaTransport
-from craft_stream.cli.engine import load_selector
+from craft_stream.cli.engine import give_model, load_selector
 from craft_stream.cli.lists import known_lists
 from craft_stream.cli.presence import require
 from craft_stream.cli.written import written_rows
@@ -111,7 +111,7 @@ def _open(
     store = ModelStore(evidence, kafka.model_topic, Signatures.of(settings))
     store.refresh()
     if given is not None:
-        store.give(given)
+        give_model(store, given)
     stretches = [look(evidence, settings, number) for number in reader.partitions(kafka.input_topic)]
     return reader, store, stretches
 

@@ -104,6 +104,7 @@ class ModelStore:
     One version is one object while it is kept, so that partitions that share it share its memory.
 
     Attributes:
+        topic: where they are.
         manifests: what there is, by version.
         pinned: the version that everybody must use; None when none is.
         uses: by partition (group/topic/partition) and version the offset from which it was last in force.
@@ -121,15 +122,20 @@ class ModelStore:
         self.uses: dict[str, dict[int, int]] = {}
         self._settings: dict[str, dict[int, bytes]] = {}
         self._reader = reader
-        self._topic = topic
+        self.topic = topic
         self._position: int | None = None
         self._loaded: OrderedDict[int, Model] = OrderedDict()
         self._given: dict[int, Model] = {}
         self._lock = threading.Lock()
 
     def give(self, model: Model) -> None:
-        """Make a version known that is not on the topic (one from a file)."""
+        """Make a version known that is not on the topic (one from a file); it comes before one of its number."""
         self._given[model.version] = model
+
+    def taken(self, model: Model) -> bool:
+        """Whether the topic holds another Model of the same number: the ledgers, which name numbers, would mean either."""
+        manifest = self.manifests.get(model.version)
+        return manifest is not None and manifest.digest != model.digest
 
     def refresh(self) -> None:
         """Read what is new."""
@@ -137,14 +143,14 @@ class ModelStore:
             self._refresh()
 
     def _refresh(self) -> None:
-        first, end = self._reader.bounds(self._topic, [MANIFESTS])[MANIFESTS]
+        first, end = self._reader.bounds(self.topic, [MANIFESTS])[MANIFESTS]
         if self._position is not None and end < self._position:
-            log.warning("%s is shorter than it was, so it was made anew: it is read again", self._topic)
+            log.warning("%s is shorter than it was, so it was made anew: it is read again", self.topic)
             self._forget()
         position = first if self._position is None else max(self._position, first)
         if position >= end:
             return
-        for messages in self._reader.read(self._topic, MANIFESTS, position, end):
+        for messages in self._reader.read(self.topic, MANIFESTS, position, end):
             for message in messages:
                 self._note((message.key or b"").decode("utf-8", "replace"), message.value)
         self._position = end
@@ -179,7 +185,7 @@ class ModelStore:
             self._signatures.verify(pin)
             self.pinned = pin["version"]
         except IntegrityError as error:
-            log.warning("%s: the pin is passed over: %s", self._topic, error)
+            log.warning("%s: the pin is passed over: %s", self.topic, error)
 
     def _note_version(self, number: int, value: bytes | None) -> None:
         self.manifests.pop(number, None)
@@ -257,12 +263,13 @@ class ModelStore:
             check("a use", use, {"offset": Number()})
             uses[int(version)] = use["offset"]
         except IntegrityError as error:
-            log.warning("%s: use/%s is passed over: %s", self._topic, key, error)
+            log.warning("%s: use/%s is passed over: %s", self.topic, key, error)
 
     @property
     def last_number(self) -> int:
-        """The greatest number that a version has here, one that is passed over too; 0 without any."""
-        return max([*self.manifests, *self.refused], default=0)
+        """The greatest number that a version has here, one that is passed over or was decided with from a file too; else 0."""
+        used = (version for uses in self.uses.values() for version in uses)
+        return max([*self.manifests, *self.refused, *used], default=0)
 
     @property
     def newest(self) -> int:
@@ -307,7 +314,7 @@ class ModelStore:
         if version not in self.manifests:
             pruned = " it was pruned," if self.manifests else ""
             raise IntegrityError(
-                f"model {version} is not on {self._topic}:{pruned} the topic is not compacted as `craft-stream topics create` "
+                f"model {version} is not on {self.topic}:{pruned} the topic is not compacted as `craft-stream topics create` "
                 "makes it, or the group has decided with `run --model FILE`: then give FILE by --model, too (to `replay` by "
                 "--run-model)"
             )
@@ -322,13 +329,13 @@ class ModelStore:
     def _fetch(self, manifest: Manifest) -> bytes:
         start = f"chunk/{manifest.version}/"
         parts: dict[int, bytes] = {}
-        first, end = self._reader.bounds(self._topic, [CHUNKS])[CHUNKS]
+        first, end = self._reader.bounds(self.topic, [CHUNKS])[CHUNKS]
         if not first <= manifest.first <= manifest.last < end:
             raise IntegrityError(
                 f"the chunks of model {manifest.version} should be at offsets {manifest.first} to {manifest.last}, but "
-                f"partition {CHUNKS} of {self._topic} holds {first} to {end}"
+                f"partition {CHUNKS} of {self.topic} holds {first} to {end}"
             )
-        for messages in self._reader.read(self._topic, CHUNKS, manifest.first, manifest.last + 1):
+        for messages in self._reader.read(self.topic, CHUNKS, manifest.first, manifest.last + 1):
             for message in messages:
                 key = (message.key or b"").decode("utf-8", "replace")
                 number = key.removeprefix(start)

@@ -135,8 +135,23 @@ class FixedModel(ModelFollower):
     def __init__(self, store: ModelStore, observer: Observer, model: Model, size: int) -> None:
         super().__init__(store, observer)
         store.give(model)
-        self.current = model
+        self._model = self.current = model
         observer.model(model.header, size)
+
+    def look(self) -> None:
+        """Take note of what is new on the topic, now.
+
+        Raises:
+            UnavailableError: brokers away.
+            ConfigurationError: the topic has another version of this number, by which ledgers and audits would know either.
+        """
+        super().look()
+        if self.store.taken(self._model):
+            raise ConfigurationError(
+                f"the file of --model is model {self._model.version}, and the topic {self.store.topic} holds another model "
+                f"{self._model.version}: ledgers name a version by its number, so no audit could tell them apart. Decide by a "
+                "version of the topic (`craft-stream model pin`), or let a group with topics of its own run with the file"
+            )
 
     def _wanted(self) -> int:
         return 0  # what else is on the topic is followed all the same: the settings of the group

@@ -107,8 +107,9 @@ class Worker:
 
     def _start(self) -> Loop:
         """Each step is tried again for as long as brokers may be out of reach."""
-        self._reach(self._models.look)
+        self._reach(self._models.store.refresh)
         self._reach(self._check_owner)
+        self._reach(self._models.look)  # it tells what takes force: not before this group may decide here
         self._reach(lambda: self._group_settings.agree(self._transport))
         self._models.start()
         self._reach(self._committer.open)

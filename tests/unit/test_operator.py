@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from test_runtime_worker import (
 from craft_stream.cli import main
 from craft_stream.cli.lists import read_lists
 from craft_stream.encoders import load_encoder
+from craft_stream.errors import ConfigurationError
 from craft_stream.events import Observer
 from craft_stream.scoring.model import Model
 from craft_stream.testing.memory import MemoryBroker, MemoryTransport
@@ -120,6 +122,28 @@ def test_what_a_file_has_decided_is_decided_again_with_that_file(
     assert (code, "decisions, 0 differ" in out) == (0, True), err
     code, out, err = desk.type("replay", "--run-model", file, "--set", "budget.rate=0.5")
     assert (code, "decisions, 0 differ" in out, "budget.rate: " in out) == (0, False, True), err
+
+
+def test_a_number_stands_for_one_version(
+    desk: Desk, broker: MemoryBroker, model: Model, tmp_path: Path
+) -> None:
+    """A learner numbers on behind a file that has decided; a file whose number is another's is refused, and named by audits."""
+    configured = configuration()
+    topic, transport = configured.kafka.model_topic, MemoryTransport(broker, configured.kafka)
+    third = replace(model, version=3)
+    run(broker, configured, third)
+    store = ModelStore(transport.reader(), topic)
+    store.refresh()
+    assert (store.last_number, store.newest) == (3, 0)
+    publish(transport.output("learner"), topic, replace(third, pairs_seen=third.pairs_seen + 1))
+    fill(broker, configured, VALUES, RECORDS)
+    with pytest.raises(ConfigurationError, match=rf"model 3, and the topic {topic} holds another model 3"):
+        run(broker, configured, third)
+    file = tmp_path / "model"
+    file.write_bytes(third.encode())
+    code, out, err = desk.type("audit", "--model", file)
+    assert (code, ": 0 differ" in out) == (0, True), err
+    assert f"{topic} holds another model 3 than the file" in err
 
 
 # Lists.

@@ -59,14 +59,18 @@ def _decided() -> MemoryBroker:
     return broker
 
 
-def test_a_second_group_is_refused_before_it_publishes_anything(decided: MemoryBroker) -> None:
-    """By the ledger, whose group is named, with what to do; topics stay as they are."""
+def test_a_second_group_is_refused_before_it_publishes_anything(
+    decided: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the ledger, whose group is named, with what to do; topics stay as they are, and no version is said to take force."""
+    caplog.set_level("INFO")
     settings, before = renamed(decided), {place: len(log) for place, log in decided.logs.items()}
     with pytest.raises(
         ConfigurationError, match=r"holds the ledger of group craft, and none of a/second.*--rebuild"
     ):
-        run(decided, settings, learned())
+        run(decided, settings, None)
     assert {place: len(log) for place, log in decided.logs.items()} == before
+    assert "takes force" not in caplog.text
 
 
 @pytest.mark.parametrize(
