@@ -133,7 +133,7 @@ class Restorer:
                 if not self._rebuild:
                     self._observer.ledger_damaged(partition, "refused")
                     raise
-                log.warning("partition %d: %s; a new ledger is begun", partition, error)
+                log.warning("%s; a new ledger is begun for partition %d", error, partition)
                 self._observer.ledger_damaged(partition, "rebuilt")
                 ledger, records.damaged = self._begun_anew(partition), []
                 if isinstance(error, TopicReplacedError):

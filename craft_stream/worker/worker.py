@@ -84,6 +84,8 @@ class Worker:
         self._observer.started(kafka.group_id, kafka.input_topic, self._digest, self._settings.budget.rate)
         try:
             loop = self._loop = self._start()
+            if loop is None:
+                return
             while not self._stop.is_set():
                 loop.turn()
             log.info("told to stop: what is in flight is committed, then the group is left")
@@ -105,16 +107,20 @@ class Worker:
             raise DataError("this worker has not joined its group yet")
         return self._loop.explain(source, target)
 
-    def _start(self) -> Loop:
-        """Each step is tried again for as long as brokers may be out of reach."""
-        self._reach(self._models.store.refresh)
-        self._reach(self._check_owner)
-        self._reach(self._models.look)  # it tells what takes force: not before this group may decide here
-        self._reach(lambda: self._group_settings.agree(self._transport))
-        self._models.start()
-        self._reach(self._committer.open)
-        if self._models.current is not None:
-            self._decider.warm_up(self._models.current)
+    def _start(self) -> Loop | None:
+        """Each step is tried again for as long as brokers may be out of reach; None when told to stop between two."""
+        for step in (
+            self._models.store.refresh,
+            self._check_owner,
+            self._models.look,  # it tells what takes force: not before this group may decide here
+            lambda: self._group_settings.agree(self._transport),
+            self._models.start,
+            self._committer.open,
+            self._warm_up,
+        ):
+            self._reach(step)
+            if self._stop.is_set():  # the rest of a start takes 20 s on a busy machine, and is for nothing
+                return None
         return Loop(
             self._settings,
             self._reach(self._transport.group),
@@ -126,6 +132,10 @@ class Worker:
             self._learner,
             self._observer,
         )
+
+    def _warm_up(self) -> None:
+        if self._models.current is not None:
+            self._decider.warm_up(self._models.current)
 
     def _check_owner(self) -> None:
         if self._rebuild:

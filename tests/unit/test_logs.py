@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +36,16 @@ def settings(**observe: str) -> Settings:
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
+
+
+def test_a_service_ends_at_once() -> None:
+    """With its code and all that it has said; no thread and nothing that is done on the interpreter's way out keeps it."""
+    code = (
+        "import atexit, threading, time; from craft_stream.cli.service import leave; "
+        "atexit.register(time.sleep, 60); threading.Thread(target=time.sleep, args=(60,)).start(); print('said'); leave(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "said\n", "")
 
 
 def test_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

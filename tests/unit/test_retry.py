@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from test_runtime_worker import configuration, filled, model
@@ -40,6 +41,32 @@ class Away(MemoryTransport):
         """As the parent's, when it is reached."""
         self._refuse()
         return super().output(name)
+
+
+def test_a_start_that_is_told_to_stop_goes_no_further(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever step is at work then: none that follows is taken, and no group is joined."""
+    configured = configuration()
+    broker = filled(configured)
+    steps = ["_check_owner", "_warm_up"]
+    for last in range(len(steps)):
+        stop, taken = threading.Event(), list[str]()
+        transport = MemoryTransport(broker, configured.kafka)
+        models = FixedModel(
+            ModelStore(transport.reader(), configured.kafka.model_topic), Observer(), model, 1
+        )
+        worker = Worker(configured, transport, load_encoder(), models, Observer(), stop)
+
+        def take(name: str, taken: list[str] = taken, stop: threading.Event = stop, last: int = last) -> None:
+            taken.append(name)
+            if name == steps[last]:
+                stop.set()
+
+        for name in steps:
+            monkeypatch.setattr(worker, name, partial(take, name))
+        monkeypatch.setattr(transport, "group", lambda: pytest.fail("joined"))
+        worker.run()
+        assert taken == steps[: last + 1]
+        assert not broker.committed
 
 
 @pytest.mark.parametrize(("patience", "refusals"), [(60.0, 2), (0.6, 100)], ids=["back in time", "too late"])
