@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 # Before numpy is there: threads of BLAS and OpenMP that wait for toy data spin, up to a tenth of all CPU time.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import hypothesis
 import pytest
+
+# A process that a test starts would compile all that it imports, up to a second of CPU; kernels are kept in the same folders.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A deadline fails a test for the load of the machine, and the first example compiles the kernels. A property that is broken
 # shows it within a few dozen examples; `make examples` takes 500.
