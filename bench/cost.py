@@ -8,7 +8,9 @@ learner, ledger and Model hold then, ids and sources made new in every round, so
 `python -m bench.cost select --corpus PATH/en-fr`: CPU time, rate and memory of `craft-stream select`, and with --dsir of the
 DSIR package.
 `python -m bench.cost jobs --corpus PATH/en-fr`: `select` with one job on one core and with two on two, in turn, in two passes
-and in one; on a machine that does nothing else. All add to `--output RESULTS.json`.
+and in one; on a machine that does nothing else.
+`python -m bench.cost encoder --corpus PATH/en-fr`: `select` with the Universal Sentence Encoder on one core, of the first
+150,000 pairs and of all: how many further pairs a second it decides. All add to `--output RESULTS.json`.
 """
 
 from __future__ import annotations
@@ -306,6 +308,25 @@ def jobs(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"ways": medians, "runs": runs, "faster": one / two, "serial": max(2 * two / one - 1, 0.0)}
 
 
+def encoder(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`select` with an encoder on one core, in two passes and in one: CPU seconds of a head of the stream and of all."""
+    core, ways = min(os.sched_getaffinity(0)), {"two passes": [], "one pass": ["--one-pass"]}
+    records = lines(arguments.corpus / "stream.jsonl.zst")
+    sizes = (arguments.warm, min(arguments.pairs, len(records)))
+    options = ["--jobs", "1", "--set", "encoder.kind=universal-sentence-encoder"]
+    runs: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    with tempfile.TemporaryDirectory() as name:
+        for size in sizes:
+            stream = Path(name) / f"{size}.jsonl"
+            stream.write_bytes(b"\n".join(records[:size]) + b"\n")
+            command = select_command(arguments, Path(name), stream)
+            for way, own in ways.items():
+                runs[way][size] = timed(["taskset", "--cpu-list", str(core), *command, *options, *own])
+    short, long = sizes
+    further = {way: (long - short) / (own[long]["cpu"] - own[short]["cpu"]) for way, own in runs.items()}
+    return {"runs": runs, "further_pairs_per_cpu_second": further}
+
+
 def dsir(arguments: argparse.Namespace, pairs: int) -> dict[str, float]:
     """The package on the same stream, both sides, one process: seconds from its JSON lines to its selection."""
     from bench.corpus import Corpus
@@ -322,7 +343,14 @@ def dsir(arguments: argparse.Namespace, pairs: int) -> dict[str, float]:
     return {"wall": chosen.seconds.get("select", wall), "cpu": cpu, "pairs": pairs}
 
 
-WAYS = {"stages": stages, "linear": linear, "start": start, "select": select, "jobs": jobs}
+WAYS = {
+    "stages": stages,
+    "linear": linear,
+    "start": start,
+    "select": select,
+    "jobs": jobs,
+    "encoder": encoder,
+}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from craft_stream.scoring.embedding import Embedder
 from craft_stream.scoring.model import Model
 from craft_stream.settings import RecordSettings, Settings
 from craft_stream.text.batch import PairBatch
-from craft_stream.text.tokens import tokenize
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.topics.target import TargetFollower
 
 _RUN = 1024
@@ -73,11 +73,8 @@ def nearest(
 def _embedded(
     batch: PairBatch, model: Model, encoder: Embedder
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    rows = np.arange(len(batch))
-    return (
-        encoder.embed(batch.source, tokenize(batch.source), rows, model.translation.source_weights),
-        encoder.embed(batch.target, tokenize(batch.target), rows, model.translation.target_weights, "target"),
-    )
+    weights = model.translation.source_weights, model.translation.target_weights
+    return encoder.embed_pairs(TokenizedPairs.of(batch), np.arange(len(batch)), weights)
 
 
 def pairs_of_files(paths: Sequence[str], fields: RecordSettings) -> Iterator[tuple[Sequence[str], PairBatch]]:

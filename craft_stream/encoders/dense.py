@@ -19,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.errors import ConfigurationError, CraftError
-from craft_stream.scoring.embedding import EmbeddingError, Side, nearest
+from craft_stream.scoring.embedding import EmbeddingError, Side, in_turn, nearest
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import Tokens
 
 # 50 MB at 384 dimensions: the reservoir, its corruptions and a Model's calibration fit in.
 _KEPT = 32_768
 # Encoded at a time: an encoder that serves one thread after the other does not let a learner's thousands hold up a decision.
-_TURN = 64
+# Of 64 the Universal Sentence Encoder fills its batches with 11.3 texts each, of 128 with 11.9, of 256 with 12.1.
+_TURN = 128
 
 
 class Encoder(Protocol):
@@ -86,9 +88,26 @@ class DenseEncoder:
         side: Side = "source",
     ) -> NDArray[np.float32]:
         """See `scoring.embedding.Embedder`; tokens and their weights are not looked at."""
-        found = np.zeros((len(rows), self.dimensions), np.float32)
-        for start in range(0, len(rows), _TURN):
-            turn = [texts.text(int(row)) for row in rows[start : start + _TURN]]
+        return self._in_turns([texts.text(int(row)) for row in rows], side)
+
+    def embed_pairs(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        weights: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `scoring.embedding.Embedder`; texts of both sides share batches where one encoder serves both."""
+        if self._separate:
+            return in_turn(self, pairs, rows, weights)
+        batch = pairs.batch
+        texts = [side.text(int(row)) for side in (batch.source, batch.target) for row in rows]
+        both = self._in_turns(texts, "source")
+        return both[: len(rows)], both[len(rows) :]
+
+    def _in_turns(self, texts: list[str], side: Side) -> NDArray[np.float32]:
+        found = np.zeros((len(texts), self.dimensions), np.float32)
+        for start in range(0, len(texts), _TURN):
+            turn = texts[start : start + _TURN]
             found[start : start + len(turn)] = self._look_up(turn, side)
         return found
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.parameters import hashing_digest
-from craft_stream.scoring.embedding import Side
+from craft_stream.scoring.embedding import Side, in_turn
 from craft_stream.text.bags import STEM_BITS, bags, nearest_bags
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import Tokens, tokenize
 
 
@@ -65,6 +66,15 @@ class HashingEncoder:
     ) -> NDArray[np.float32]:
         """See `scoring.embedding.Embedder`."""
         return bags(tokens, rows, weights, self.dimensions)
+
+    def embed_pairs(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        weights: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `scoring.embedding.Embedder`."""
+        return in_turn(self, pairs, rows, weights)
 
     def nearest(
         self, texts: TextBatch, tokens: Tokens, weights: NDArray[np.float32], centroids: NDArray[np.float32]

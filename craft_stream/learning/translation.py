@@ -176,9 +176,7 @@ class TranslationLearner:
         return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6), np.float32)
 
     def _embed(self, pairs: TokenizedPairs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = np.arange(len(pairs))
-        x = self._encoder.embed(pairs.batch.source, pairs.source, rows, self._weights[0])
-        return x, self._encoder.embed(pairs.batch.target, pairs.target, rows, self._weights[1], "target")
+        return self._encoder.embed_pairs(pairs, np.arange(len(pairs)), self._weights)
 
     def _languages(self, target: TokenizedPairs) -> str:
         if self._identifier is None:

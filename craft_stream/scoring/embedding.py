@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from craft_stream.text.batch import TextBatch
+from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import Tokens
 
 Side = Literal["source", "target"]
@@ -47,10 +48,30 @@ class Embedder(Protocol):
         an encoder may ignore.
         """
 
+    def embed_pairs(
+        self,
+        pairs: TokenizedPairs,
+        rows: NDArray[np.int64],
+        weights: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `embed` gives of both sides of the pairs at `rows`; `weights` of the stems of each."""
+
     def nearest(
         self, texts: TextBatch, tokens: Tokens, weights: NDArray[np.float32], centroids: NDArray[np.float32]
     ) -> NDArray[np.int16]:
         """Index of the nearest column of `centroids` [D, K] for every text, int16 [texts]."""
+
+
+def in_turn(
+    embedder: Embedder,
+    pairs: TokenizedPairs,
+    rows: NDArray[np.int64],
+    weights: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`Embedder.embed_pairs` of one that has nothing to gain from both sides at once."""
+    batch = pairs.batch
+    x = embedder.embed(batch.source, pairs.source, rows, weights[0])
+    return x, embedder.embed(batch.target, pairs.target, rows, weights[1], "target")
 
 
 @numba.njit(cache=True, nogil=True)

@@ -151,9 +151,8 @@ class TranslationScorer:
             rows: int64, which of them.
             clusters: int16 [n], of the whole batch as `clusters` gives them.
         """
-        model, batch = self.translation, pairs.batch
-        x = self._embedder.embed(batch.source, pairs.source, rows, model.source_weights)
-        y = self._embedder.embed(batch.target, pairs.target, rows, model.target_weights, "target")
+        model = self.translation
+        x, y = self._embedder.embed_pairs(pairs, rows, (model.source_weights, model.target_weights))
         return Embeddings(x, y, nearest(x, model.centroids) if model.cascade else clusters[rows])
 
     def features(

