@@ -1,4 +1,4 @@
-"""The command line: `python -m bench.translation prepare | train | judge`."""
+"""The command line: `python -m bench.translation prepare | cost | train | judge`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.translation.selections import Task
 
 METHODS = (
     *("random", "all", "dsir", "craft-batch", "craft-batch-regression", "cross-entropy", "classifier"),
@@ -23,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("prepare", help="stream, targets, tests, every method's selection; CPU")
     )
     _select_options(commands.add_parser("select", help="one method's selection, as prepare calls it"))
+    _cost_options(
+        commands.add_parser("cost", help="what one run of a method takes, by the size of the stream")
+    )
     _train_options(commands.add_parser("train", help="train on every selection and translate the tests"))
     judge = commands.add_parser("judge", help="BLEU, chrF++ and significance of what was translated")
     judge.add_argument("--prepared", type=Path, required=True)
@@ -30,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judge.add_argument("--output", type=Path, required=True, help="JSON lines for bench.report")
     judge.add_argument("--no-chrf", action="store_true", help="leave out chrF++, most of the time")
     chosen = parser.parse_args(arguments)
-    run = {"prepare": _prepare, "select": _select, "train": _train, "judge": _judge}
+    run = {"prepare": _prepare, "select": _select, "cost": _cost, "train": _train, "judge": _judge}
     return run[chosen.command](chosen)
 
 
@@ -40,6 +47,10 @@ def _names(text: str) -> list[str]:
 
 def _shares(text: str) -> list[float]:
     return [float(share) for share in _names(text)]
+
+
+def _counts(text: str) -> list[int]:
+    return [int(count) for count in _names(text)]
 
 
 def _variant(text: str) -> tuple[str, tuple[str, ...]]:
@@ -110,9 +121,16 @@ def _select_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _select(chosen: argparse.Namespace) -> int:
-    from bench.translation import preparing, selections
+    from bench.translation import preparing
 
-    task = selections.Task(
+    preparing.select(_task(chosen), chosen.method, chosen.shares, chosen.out)
+    return 0
+
+
+def _task(chosen: argparse.Namespace) -> Task:
+    from bench.translation import selections
+
+    return selections.Task(
         chosen.out / "corpus",
         chosen.out / "cache",
         chosen.domain,
@@ -122,7 +140,27 @@ def _select(chosen: argparse.Namespace) -> int:
         chosen.tarot_python,
         selections.BUILT_IN | dict(chosen.variant),
     )
-    preparing.select(task, chosen.method, chosen.shares, chosen.out)
+
+
+def _cost_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="where prepare left its stream")
+    parser.add_argument("--domain", required=True)
+    parser.add_argument(
+        "--method", type=_names, required=True, help="craft, craft-plus, tsds, tarot, variants"
+    )
+    parser.add_argument("--pairs", type=_counts, required=True, help="of the stream, comma-separated")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines, added to")
+    _selectors(parser)
+
+
+def _cost(chosen: argparse.Namespace) -> int:
+    from bench.translation import costs
+
+    for row in costs.measure(_task(chosen), chosen.method, chosen.pairs, max(chosen.shares)):
+        line = json.dumps(row)
+        print(line, flush=True)
+        with open(chosen.output, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
     return 0
 
 

@@ -22,14 +22,27 @@ def prefix(ranked: Chosen, tokens: NDArray[np.int64], budget: int) -> Chosen:
     return ranked[: int(np.searchsorted(np.cumsum(tokens[ranked]), budget, "right"))]
 
 
-def asked(select: Callable[[int], Chosen], tokens: NDArray[np.int64], budget: int, seed: int = 0) -> Chosen:
+def asked(
+    select: Callable[[int], Chosen],
+    tokens: NDArray[np.int64],
+    budget: int,
+    length: float | None = None,
+    seed: int = 0,
+) -> Chosen:
     """What a method selects that is told a number of pairs, as many as fill the budget.
 
     The number is corrected by what came, as a power law between the last two answers, up to four times; the surplus of a
     few per cent is left out at random. A method that has no more to give stays below the budget.
+
+    Args:
+        select: from a number of pairs to places in the stream.
+        tokens: source tokens of every pair of the stream.
+        budget: source tokens in all.
+        length: source tokens that a selected pair is expected to have; the stream's mean unless told.
+        seed: of what is left out.
     """
     most = len(tokens)
-    count = max(1, min(math.ceil(budget / tokens.mean()), most))
+    count = max(1, min(math.ceil(1.03 * budget / (length or tokens.mean())), most))
     chosen, power, before = select(count), 1.0, (0, 0)
     for _ in range(4):
         spent = int(tokens[chosen].sum())

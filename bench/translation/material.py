@@ -9,9 +9,11 @@ documents where these are known. Whatever says what a test set says is taken out
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,16 @@ def write(material: Material, folder: Path) -> None:
     )
     (folder / "notes.json").write_bytes(orjson.dumps(material.notes, option=orjson.OPT_INDENT_2))
     _write(folder / "stream.jsonl.zst", rows)
+
+
+def head(folder: Path, pairs: int, out: Path) -> int:
+    """Write the beginning of a written corpus as another, targets whole; returns the pairs that it has."""
+    rows = list(islice(_rows(folder / "stream.jsonl.zst"), pairs))
+    _write(out / "stream.jsonl.zst", rows)
+    with open(folder / "stream.jsonl", "rb") as shown:
+        (out / "stream.jsonl").write_bytes(b"".join(islice(shown, pairs)))
+    shutil.copytree(folder / "target", out / "target")
+    return len(rows)
 
 
 def read_texts(path: Path) -> tuple[list[str], list[str]]:

@@ -26,6 +26,8 @@ Chosen = NDArray[np.int64]
 
 # of the product's variants: what is added to `craft-stream select`
 BUILT_IN = {"craft": ("--set", "selection.method=craft"), "craft-plus": ()}
+# they begin with embeddings, which `cost` times by themselves
+EMBEDDED = ("craft-batch", "craft-batch-regression", "tsds", "tarot")
 
 
 @dataclass
@@ -85,6 +87,11 @@ class Task:
         processor = sentencepiece.SentencePieceProcessor(model_file=str(self.folder / "pieces.model"))
         return Side.of(processor.encode(self.target[0])), Side.of(processor.encode(self.target[1]))
 
+    @property
+    def expected(self) -> float:
+        """Source tokens of a pair as the target has them: what methods that count pairs are asked for at first."""
+        return float(self.target_pieces[0].lengths.mean())
+
     def scenario(self, count: int) -> Scenario:
         """The whole stream, and a budget in pairs."""
         return Scenario("plain", self.domain, np.arange(len(self.tokens)), count)
@@ -107,6 +114,8 @@ Method = Callable[[Task, Sequence[int]], list[Chosen]]
 def run(task: Task, method: str, shares: Sequence[float]) -> list[Selected]:
     """Select by a method at every share of the stream's source tokens, and say what it cost and what it holds."""
     budgets = [round(share * int(task.tokens.sum())) for share in shares]
+    if method in EMBEDDED:
+        task.embedded()  # cached: else the first of them would pay for all
     begun, cpu = time.perf_counter(), _cpu()
     selections = methods(task)[method](task, budgets)
     cost = {
@@ -175,7 +184,7 @@ def _batch(regression: bool) -> Method:
         def of(count: int) -> Chosen:
             return craft_batch.select(task.corpus, task.scenario(count), regression=regression).chosen
 
-        return [asked(of, task.tokens, budget) for budget in budgets]
+        return [asked(of, task.tokens, budget, task.expected) for budget in budgets]
 
     return select
 
@@ -202,13 +211,13 @@ def _afternoon(classifier: bool) -> Method:
 def _tsds(task: Task, budgets: Sequence[int]) -> list[Chosen]:
     from bench.translation import published
 
+    assert task.tsds is not None  # noqa: S101
     query, candidates = task.embedded()
-
-    def of(count: int) -> Chosen:
-        assert task.tsds is not None  # noqa: S101
-        return published.tsds(task.tsds, query, candidates, count, task.tsds_python)
-
-    return [asked(of, task.tokens, budget) for budget in budgets]
+    count = round(2 * max(budgets) / task.tokens.mean())
+    drawn = published.tsds(task.tsds, query, candidates, count, task.tsds_python)
+    # one run for all budgets: its draws are independent, so any of them at random are a smaller sample
+    order = np.random.default_rng(0).permutation(drawn)
+    return [prefix(order, task.tokens, budget) for budget in budgets]
 
 
 def _tarot(task: Task, budgets: Sequence[int]) -> list[Chosen]:
@@ -220,7 +229,7 @@ def _tarot(task: Task, budgets: Sequence[int]) -> list[Chosen]:
         assert task.tarot is not None  # noqa: S101
         return published.tarot(task.tarot, query, candidates, count, task.tarot_python)
 
-    return [asked(of, task.tokens, budget) for budget in budgets]
+    return [asked(of, task.tokens, budget, task.expected) for budget in budgets]
 
 
 def _product(options: Sequence[str]) -> Method:
@@ -230,7 +239,7 @@ def _product(options: Sequence[str]) -> Method:
         def of(count: int) -> Chosen:
             return accepted(task, count, options)
 
-        return [asked(of, task.tokens, budget) for budget in budgets]
+        return [asked(of, task.tokens, budget, task.expected) for budget in budgets]
 
     return select
 
@@ -243,7 +252,7 @@ def accepted(task: Task, count: int, options: Sequence[str]) -> Chosen:
         command = [
             *(program, "select", "--target", str(task.folder / "target" / f"{task.domain}.jsonl.zst")),
             *("--input", str(task.folder / "stream.jsonl"), "--output", str(output)),
-            *("--budget-rate", repr(min(1.0, count / len(task.tokens))), *options),
+            *("--budget-rate", repr(min(1.0, count / len(task.corpus.pairs))), *options),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

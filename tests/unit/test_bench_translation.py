@@ -46,6 +46,22 @@ def test_methods_that_count_pairs_spend_the_same_tokens() -> None:
         assert set(chosen) <= set(order[: len(chosen) + 400])
 
 
+def test_a_method_of_pairs_as_long_as_expected_is_asked_once() -> None:
+    """Its pairs are twice as long as the stream's: who knows it runs it once, who does not runs it again."""
+    tokens = np.tile([10, 40], 2500)
+    runs: list[int] = []
+
+    def long_ones(count: int) -> np.ndarray:
+        runs.append(count)
+        return np.flatnonzero(tokens == 40)[:count]
+
+    budgets.asked(long_ones, tokens, 5000)
+    assert len(runs) > 1
+    runs.clear()
+    assert tokens[budgets.asked(long_ones, tokens, 5000, 40)].sum() == 5000
+    assert len(runs) == 1
+
+
 def test_a_method_that_has_no_more_stays_below_its_budget() -> None:
     """Nothing is added to a selection that is smaller than what was asked for."""
     tokens = np.full(100, 10)
@@ -285,6 +301,59 @@ def test_tsds_is_called_with_its_authors_configuration(tmp_path: Path) -> None:
         published.tsds(tmp_path, *arrays, 3)
 
 
+def _sea(folder: Path, count: int) -> None:
+    """A corpus folder: a fifth of its pairs are of the sea, and so is its target."""
+    from bench.translation import material
+
+    pairs = [
+        material.Document(*_sentence(domain, number), domain)
+        for number in range(count)
+        for domain in ["money" if number % 5 else "sea"]
+    ]
+    held = [material.Document(*_sentence("sea", number), "sea") for number in range(3, 216, 2)]
+    tests = {"sea": held[:5], "news": held[:5]}
+    material.write(material.Material(pairs, {"sea": held}, tests, {}), folder)
+
+
+def test_one_sample_of_tsds_fills_every_budget(tmp_path: Path) -> None:
+    """Their program runs once, on pairs of unit length, and each budget is filled with its draws."""
+    from bench.translation import preparing, selections
+
+    _sea(tmp_path / "corpus", 300)
+    preparing.cut(tmp_path / "corpus")
+    (tmp_path / "tsds.py").write_text(
+        "import os, numpy as np\n"
+        "config = dict(line.strip().split(': ') for line in open('config.yaml'))\n"
+        "assert np.allclose(np.linalg.norm(np.load(config['candidate_embedding_path']), axis=1), 1, atol=1e-3)\n"
+        "os.makedirs(config['output_folder'])\n"
+        f"open({str(tmp_path / 'runs')!r}, 'a').write('x')\n"
+        "chosen = np.arange(int(config['sample_size'])) * 2 % 300\n"
+        "np.save(os.path.join(config['output_folder'], 'selected_candidate_indices.npy'), chosen)\n"
+    )
+    task = selections.Task(tmp_path / "corpus", tmp_path / "cache", "sea", tsds=tmp_path)
+    found = selections.run(task, "tsds", [0.05, 0.2])
+    assert (tmp_path / "runs").read_text() == "x"
+    for one in found:
+        assert 0.8 * one.notes["budget_tokens"] < one.notes["tokens"] <= one.notes["budget_tokens"]
+        assert not (one.chosen % 2).any()
+
+
+def test_costs_are_those_of_one_run_at_every_size(tmp_path: Path) -> None:
+    """The product's run on the beginning of a stream costs CPU and memory of its own, embeddings are a row by themselves."""
+    from bench.translation import costs, selections
+
+    _sea(tmp_path / "corpus", 400)
+    task = selections.Task(tmp_path / "corpus", tmp_path / "cache", "sea")
+    rows = list(costs.measure(task, ["craft-plus"], [200, 1000], 0.05))
+    assert [(row["method"], row["pairs"]) for row in rows] == [
+        ("embedding", 200), ("craft-plus", 200), ("embedding", 400), ("craft-plus", 400)
+    ]  # fmt: skip
+    assert all(row["cpu_seconds"] > 0 for row in rows if row["method"] == "craft-plus")
+    assert all(row["peak_mb"] > 20 for row in rows)
+    with pytest.raises(ValueError, match="tsds"):
+        list(costs.measure(task, ["tsds"], [200], 0.05))
+
+
 def test_command_line_knows_variants() -> None:
     """A variant is a name and the options that are added to `craft-stream select`."""
     from bench.translation.__main__ import _variant
@@ -340,18 +409,10 @@ def _sentence(domain: str, number: int) -> tuple[str, str]:
 def test_every_method_fills_the_same_budget_of_tokens(tmp_path: Path) -> None:
     """From a thousand pairs each method spends what it was given and finds the sea; the product runs as a user runs it."""
     pytest.importorskip("eldc")  # the filters of an afternoon ask it; it has no wheels for Python 3.14
-    from bench.translation import material, preparing, selections
+    from bench.translation import preparing, selections
 
-    pairs = [
-        material.Document(
-            *_sentence("sea" if number % 5 == 0 else "money", number), "sea" if number % 5 == 0 else "money"
-        )
-        for number in range(1000)
-    ]
-    held = [material.Document(*_sentence("sea", number), "sea") for number in range(3, 216, 2)]
     folder = tmp_path / "corpus"
-    tests = {"sea": held[:5], "news": held[:5]}
-    material.write(material.Material(pairs, {"sea": held}, tests, {}), folder)
+    _sea(folder, 1000)
     preparing.cut(folder)
     task = selections.Task(folder, tmp_path / "cache", "sea")
     chosen = selections.accepted(task, 100, selections.BUILT_IN["craft"])
