@@ -150,10 +150,16 @@ class ModelStore:
         position = first if self._position is None else max(self._position, first)
         if position >= end:
             return
+        troubles: dict[str, str] = {}  # of records that no later one has made good: signed again, withdrawn
         for messages in self._reader.read(self.topic, MANIFESTS, position, end):
             for message in messages:
-                self._note((message.key or b"").decode("utf-8", "replace"), message.value)
+                key = (message.key or b"").decode("utf-8", "replace")
+                troubles.pop(key, None)
+                if trouble := self._note(key, message.value):
+                    troubles[key] = trouble
         self._position = end
+        for trouble in troubles.values():
+            log.warning("%s", trouble)
 
     def _forget(self) -> None:
         """All that the topic has told."""
@@ -161,37 +167,37 @@ class ModelStore:
             known.clear()
         self.pinned = self._position = None
 
-    def _note(self, key: str, value: bytes | None) -> None:
+    def _note(self, key: str, value: bytes | None) -> str | None:
+        """Why a record is passed over, where it is."""
         if key == "pin":
-            self._note_pin(value)
-            return
+            return self._note_pin(value)
         kind, _, number = key.partition("/")
         if kind == "settings":
-            self._note_settings(number, value)
-            return
+            return self._note_settings(number, value)
         if kind == "use":
-            self._note_use(number, value)
-            return
+            return self._note_use(number, value)
         if kind == "version" and is_number(number):
-            self._note_version(int(number), value)
+            return self._note_version(int(number), value)
+        return None
 
-    def _note_pin(self, value: bytes | None) -> None:
+    def _note_pin(self, value: bytes | None) -> str | None:
         if value is None:
             self.pinned = None
-            return
+            return None
         try:
             pin = read_json("the pin", value)
             check("the pin", pin, {"version": _SCHEMA["version"]})
             self._signatures.verify(pin)
             self.pinned = pin["version"]
         except IntegrityError as error:
-            log.warning("%s: the pin is passed over: %s", self.topic, error)
+            return f"{self.topic}: the pin is passed over: {error}"
+        return None
 
-    def _note_version(self, number: int, value: bytes | None) -> None:
+    def _note_version(self, number: int, value: bytes | None) -> str | None:
         self.manifests.pop(number, None)
         self.refused.pop(number, None)
         if value is None:
-            return
+            return None
         try:
             manifest = Manifest.decode(value)
             if manifest.version != number:
@@ -200,19 +206,20 @@ class ModelStore:
             self.manifests[number] = manifest
         except IntegrityError as error:
             self.refused[number] = str(error)
-            log.warning("model %d is passed over: %s", number, error)
+            return f"model {number} is passed over: {error}"
+        return None
 
-    def _note_settings(self, key: str, value: bytes | None) -> None:
+    def _note_settings(self, key: str, value: bytes | None) -> str | None:
         group, _, number = key.rpartition("/")
         if not is_number(number) or value is None:
-            return
+            return None
         try:
             self._signatures.verify(read_json("a version of the settings", value))
         except IntegrityError as error:
-            log.warning("settings %s of group %s are passed over: %s", number, group, error)
-            return
+            return f"settings {number} of group {group} are passed over: {error}"
         # A new dictionary, as another thread may be reading the old one.
         self._settings[group] = {**self._settings.get(group, {}), int(number): value}
+        return None
 
     def signed(self, values: Mapping[str, Any]) -> bytes:
         """A record as it is to be published on the topic."""
@@ -250,20 +257,21 @@ class ModelStore:
             if version := self.settings_version(group, number):
                 yield version
 
-    def _note_use(self, key: str, value: bytes | None) -> None:
+    def _note_use(self, key: str, value: bytes | None) -> str | None:
         prefix, _, version = key.rpartition("/")
         if not is_number(version):
-            return
+            return None
         uses = self.uses.setdefault(prefix, {})
         if value is None:
             uses.pop(int(version), None)
-            return
+            return None
         try:
             use = read_json("a use", value)
             check("a use", use, {"offset": Number()})
             uses[int(version)] = use["offset"]
         except IntegrityError as error:
-            log.warning("%s: use/%s is passed over: %s", self.topic, key, error)
+            return f"{self.topic}: use/{key} is passed over: {error}"
+        return None
 
     @property
     def last_number(self) -> int:

@@ -50,7 +50,8 @@ def test_only_what_the_learner_signed_decides(bootstrap: str, tmp_path: Path) ->
     assert signed.returncode == 0, signed.stderr
     assert f"signed {len(versions)} versions of the model, 1 of the settings" in signed.stdout
     assert run.command("settings", "show").returncode == 0
-    assert "passed over" not in run.command("model", "ls").stdout
+    listed_now = run.command("model", "ls")
+    assert "passed over" not in listed_now.stdout + listed_now.stderr
     transport = KafkaTransport(run.settings.kafka)
     with run.worker(log="signed") as worker:
         run.feed(pairs(3_000, seed=2), start=6_000)

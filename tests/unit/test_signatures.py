@@ -104,6 +104,28 @@ def test_settings_of_before_are_signed_later(caplog: pytest.LogCaptureFixture) -
     assert store(made).newest_settings("g") == before[1]
 
 
+def test_what_is_signed_by_now_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """Records of before that were signed again or withdrawn are not told of, though the topic still holds them; later ones are."""
+    made = transport()
+    output = made.output("learner")
+    model_writer.publish(output, "m", replace(versions()[0], version=1))
+    model_writer.pin(output, "m", 1)
+    settings = SettingsVersion.of(Settings(), "an encoder", 1, 7)
+    made.broker.append("m", MANIFESTS, settings.encode(), b"settings/g/1")
+    store(made)
+    assert caplog.text.count("passed over") == 3
+    plain = store(made, None)
+    model_writer.sign(output, "m", plain.manifests.values(), SIGNED)
+    model_writer.pin(output, "m", None, SIGNED)
+    sign_settings(output, "m", "g", list(plain.all_settings("g")), SIGNED)
+    caplog.clear()
+    store(made)
+    assert "passed over" not in caplog.text
+    model_writer.pin(output, "m", 1)
+    store(made)
+    assert caplog.text.count("passed over") == 1
+
+
 def test_only_signed_pins_count() -> None:
     """A pin that anybody wrote moves nobody; a tombstone lifts a pin, as it can only give back what the key has signed."""
     made = transport()
