@@ -112,8 +112,8 @@ class Worker:
         for step in (
             self._models.store.refresh,
             self._check_owner,
-            self._models.look,  # it tells what takes force: not before this group may decide here
             lambda: self._group_settings.agree(self._transport),
+            self._models.look,  # it tells what takes force: not before this worker may decide here
             self._models.start,
             self._committer.open,
             self._warm_up,

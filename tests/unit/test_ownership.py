@@ -73,6 +73,17 @@ def test_a_second_group_is_refused_before_it_publishes_anything(
     assert "takes force" not in caplog.text
 
 
+def test_what_contradicts_its_group_is_refused_before_anything_takes_force(
+    decided: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that reads records otherwise: the last line says why, and none before it that a version takes force."""
+    caplog.set_level("INFO")
+    fill(decided, configuration(), FEW, len(FEW))
+    with pytest.raises(ConfigurationError, match=r"record\.source_field = x"):
+        run(decided, configuration(record__source_field="x"), None)
+    assert "takes force" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("own", "why"),
     [

@@ -105,7 +105,7 @@ def test_settings_of_before_are_signed_later(caplog: pytest.LogCaptureFixture) -
 
 
 def test_what_is_signed_by_now_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
-    """Records of before that were signed again or withdrawn are not told of, though the topic still holds them; later ones are."""
+    """What was signed again or withdrawn is not told of, though the topic still holds it as it was; what comes later is."""
     made = transport()
     output = made.output("learner")
     model_writer.publish(output, "m", replace(versions()[0], version=1))
