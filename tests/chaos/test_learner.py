@@ -180,7 +180,7 @@ def wait_version(arrivals: Arrivals, partitions: int, wanted: Any, began: float)
     deadline = time.time() + 2 * IN_FORCE_SECONDS
     while True:
         latest: dict[int, float] = {}
-        for place, version in list(arrivals.versions.items()):
+        for place, version in arrivals.versions.copy().items():
             at = arrivals.at[place]
             if wanted(version) and at > began:
                 partition = int(place.partition("/")[0])
