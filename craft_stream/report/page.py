@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from craft_stream.report.about import About
 from craft_stream.report.document import Document
 from craft_stream.report.gathered import Gathered
@@ -17,7 +19,13 @@ def page(gathered: Gathered, about: About) -> bytes:
     All text of the stream is escaped by the template; scripts see numbers only, and the page's policy lets no other script, no
     form and no request through.
     """
-    document, share = Document(__package__, "form-action 'none'"), 1.0
-    while len(made := document.render(**view(gathered, about, share))) > MOST:
+    share = 1.0
+    while len(made := _document().render(**view(gathered, about, share))) > MOST:
         share /= 2
     return made
+
+
+@cache  # compiling the templates takes longer than filling them
+def _document() -> Document:
+    """What every page is made with."""
+    return Document(__package__, "form-action 'none'")
