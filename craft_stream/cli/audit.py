@@ -142,7 +142,9 @@ def _tell_of_releases(total: Findings) -> None:
     for release, count in total.other_releases.items():
         print(
             f"{count} decisions of release {release} are not those that this one ({__version__}) makes: audit them with "
-            f"craft_stream {release}, installed in an environment of its own (the CHANGELOG names its revision)"
+            f"craft_stream {release}, installed in an environment of its own (the CHANGELOG names its revision), and with "
+            "--to: the offsets from which on this one has decided (`craft-stream ledger show PARTITION`), as it "
+            "cannot read the ledger behind them"
         )
     _tell_from_here(total)
     raise DataError(f"{total.other_releases.total()} decisions must be audited by the release that made them")
