@@ -1,4 +1,4 @@
-"""Training and translating for real, in a tiny form: needs torch and sentencepiece; half a minute on one core."""
+"""Training and translating for real, in a tiny form: needs torch and sentencepiece; a minute on one core."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NOUNS = [
 ]
 FORM = replace(
     FORMS["tiny"],
-    general=Schedule(250, 256, 1e-2, 30),
-    tuned=Schedule(80, 256, 5e-3, 10),
+    general=Schedule(400, 256, 1e-2, 30),  # with 250 and 80 steps 9.6 BLEU of torch 2.15, with these 42
+    tuned=Schedule(160, 256, 5e-3, 10),
     scratch=Schedule(10, 256, 5e-3, 2),
     sentences=20,
 )  # fmt: skip
