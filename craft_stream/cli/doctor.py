@@ -19,6 +19,7 @@ from connectors.kafka.transport import KafkaTransport
 from connectors.kafka.wire import Brokers
 from craft_stream.cli.choices import check_choice
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
+from craft_stream.cli.tell import counted
 from craft_stream.errors import CraftError, DataError
 from craft_stream.learning.examination import FEWEST
 from craft_stream.ports.transport import Reader
@@ -166,7 +167,9 @@ def _topics(
             yield Finding(plan.role, "failure" if needed else "ok", f"{plan.name} {problem}{unless}")
             continue
         found = configs.get(plan.name, {})
-        facts = f"{plan.name}, {present[plan.name]} partitions, {found.get('cleanup.policy', '?')}"
+        facts = (
+            f"{plan.name}, {counted(present[plan.name], 'partitions')}, {found.get('cleanup.policy', '?')}"
+        )
         problems = []
         retention = int(found.get("retention.ms") or -1)
         if plan.role in ("input_topic", "accepted_topic") and 0 <= retention < SHORT_RETENTION_MS:

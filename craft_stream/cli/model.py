@@ -16,6 +16,7 @@ from connectors.kafka.transport import KafkaTransport
 from craft_stream.cli.files import protect_inputs
 from craft_stream.cli.options import Config, Json, Overrides, load_settings
 from craft_stream.cli.presence import require
+from craft_stream.cli.tell import counted
 from craft_stream.errors import ConfigurationError
 from craft_stream.settings import LEAST_VERSIONS, Settings
 from craft_stream.topics import model_writer
@@ -155,7 +156,7 @@ def sign(
         if chosen:
             with closing(transport.output("settings")) as output:
                 sign_settings(output, kafka.model_topic, kafka.group_id, chosen, signatures)
-    print(f"signed {len(manifests)} versions of the model, {len(chosen)} of the settings")
+    print(f"signed {counted(len(manifests), 'versions')} of the model, {len(chosen)} of the settings")
 
 
 @app.command(epilog="Example: craft-stream model rollback --config craft.toml")
@@ -200,7 +201,7 @@ def prune(
         if versions:
             with closing(transport.output("admin")) as output:
                 model_writer.prune(output, settings.kafka.model_topic, store, versions)
-    print(f"withdrew {len(versions)} versions")
+    print(f"withdrew {counted(len(versions), 'versions')}")
 
 
 def _change(settings: Settings, version: int | None) -> None:

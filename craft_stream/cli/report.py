@@ -15,6 +15,7 @@ from craft_stream.cli.files import named_paths, protect_inputs, read_messages
 from craft_stream.cli.options import Config, InputFormat, Overrides, load_settings, refuse_without_effect
 from craft_stream.cli.reporting import ReportFile
 from craft_stream.cli.snapshot import Snapshot, recompute, written
+from craft_stream.cli.tell import counted
 from craft_stream.cli.written import written_rows
 from craft_stream.errors import ConfigurationError, DataError
 from craft_stream.report.rows import Rows
@@ -89,7 +90,7 @@ def report(
                 else f"nothing was decided yet by the group {kafka.group_id}"
             )
         page.write(snapshot.facts, given or snapshot.model)
-    typer.echo(f"{output}: {records:,} records")
+    typer.echo(f"{output}: {counted(records, 'records')}")
 
 
 def _of_files(stream: list[str], fields: RecordSettings) -> Iterator[Rows]:

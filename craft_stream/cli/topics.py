@@ -8,6 +8,7 @@ import typer
 
 from connectors.kafka import admin as kafka_admin
 from craft_stream.cli.options import Config, Overrides, load_settings
+from craft_stream.cli.tell import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create and check the topics.")
 
@@ -55,7 +56,7 @@ def create(
             made = any(plan.name == other.name for other in missing)
             done = "created" if made else "widened" if plan.name in small else "exists "
             size = plan.partitions if made or plan.name in small else present[plan.name]
-            print(f"{done}  {plan.name}  ({plan.role}, {size} partitions)")
+            print(f"{done}  {plan.name}  ({plan.role}, {counted(size, 'partitions')})")
 
 
 @app.command(epilog="Example: craft-stream topics check --config craft.toml")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.transport import KafkaTransport
+from craft_stream.cli.tell import counted
 from craft_stream.topics import model_writer
 from craft_stream.topics.models import ModelStore
 from craft_stream.topics.signatures import Signatures
@@ -48,7 +49,7 @@ def test_only_what_the_learner_signed_decides(bootstrap: str, tmp_path: Path) ->
     assert run.command("settings", "show").returncode != 0, "unsigned settings were shown"
     signed = run.command("model", "sign")
     assert signed.returncode == 0, signed.stderr
-    assert f"signed {len(versions)} versions of the model, 1 of the settings" in signed.stdout
+    assert f"signed {counted(len(versions), 'versions')} of the model, 1 of the settings" in signed.stdout
     assert run.command("settings", "show").returncode == 0
     listed_now = run.command("model", "ls")
     assert "passed over" not in listed_now.stdout + listed_now.stderr
