@@ -85,16 +85,18 @@ def test_a_pipe_by_any_name_holds_records_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_behind_standard_output_keeps_what_it_held(tmp_path: Path) -> None:
-    """In one redirection of several commands each writes behind the one before; `>>` is tried in test_files and test_crawl."""
+    """`>> all.jsonl` adds, and in one redirection of several commands each writes behind the one before."""
     record = '{"src": "a b", "tgt": "c d", "score": 1}\n'
     (tmp_path / "s.jsonl").write_text(record)
+    (tmp_path / "all.jsonl").write_text("before\n")
     craft = f"{shlex.quote(sys.executable)} -c 'from craft_stream.cli import main; main()'"
     take = f"{craft} take s.jsonl --top 1 --output /dev/stdout"
-    shell = f"{{ echo before; {take}; echo behind; }} > f"
+    shell = f"{take} >> all.jsonl; {{ {take}; echo behind; }} > f"
     done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert (tmp_path / "f").read_text() == f"before\n{record}behind\n"
-    assert done.stderr.count("taken") == 1
-    assert sorted(os.listdir(tmp_path)) == ["f", "s.jsonl"]
+    assert (tmp_path / "all.jsonl").read_text() == f"before\n{record}"
+    assert (tmp_path / "f").read_text() == f"{record}behind\n"
+    assert done.stderr.count("taken") == 2
+    assert sorted(os.listdir(tmp_path)) == ["all.jsonl", "f", "s.jsonl"]
 
 
 def test_a_threshold_takes_all_that_reach_it_once(run: Run, scored: Path) -> None:
